@@ -1,1 +1,8 @@
-//! placeholder
+//! `evo-lang` turns `.evo` text into checked programs and machine code.
+//!
+//! It knows no files, no tensors, and no builtin beyond its declaration.
+
+pub mod hir;
+pub mod library;
+pub mod span;
+pub mod types;
