@@ -90,6 +90,10 @@ pub struct FieldTy {
     pub ty: Ty,
     /// The value taken where a literal leaves the field out.
     pub default: Option<Arc<Expr>>,
+    /// May be left out although it has no default; the implementation then sees nothing.
+    pub optional: bool,
+    /// The cap that `--tiny` puts on it (library types only).
+    pub tiny: Option<f64>,
     /// Documentation.
     pub doc: Arc<str>,
 }
