@@ -1,1 +1,3 @@
+//! The `evo` binary: the command line of the library `evo`.
+
 fn main() {}

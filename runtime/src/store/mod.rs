@@ -1,0 +1,5 @@
+//! The content-addressed store.
+
+mod key;
+
+pub use key::{Key, NotAKey};
