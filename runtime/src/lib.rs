@@ -3,3 +3,9 @@
 pub mod datum;
 pub mod events;
 pub mod store;
+
+mod clock;
+mod db;
+mod files;
+
+pub use db::DiskError;
