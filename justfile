@@ -1,0 +1,40 @@
+# The commands of daily work; `just` lists them. `.ci/run` is the whole check and needs no `just`.
+
+_list:
+    @just --list --unsorted
+
+# The whole check, as it runs before anything lands.
+check:
+    .ci/run
+
+# Formatting and lints alone.
+lint:
+    .ci/run format lints
+
+# The tests whose name contains NAME, or all of them.
+test NAME="":
+    cargo test --workspace {{NAME}}
+
+# Write the expectations of the golden programs and the generated pages of the book anew; read the difference before committing it.
+bless:
+    EVO_BLESS=1 cargo test -p evo-tests
+
+# Build the book and open it.
+book:
+    mdbook build book --open
+
+# Benchmarks of every member.
+bench:
+    cargo bench --workspace
+
+# A release binary for daily use.
+install:
+    cargo install --locked --path runtime
+
+# Fetch the real language model that `programs/smollm2_merge.evo` starts from (about 100 MB).
+fetch:
+    programs/fetch-smollm2.sh
+
+# Hold `evo logits MODEL` (a saved directory or a GGUF file) to Hugging Face transformers; needs a Python with torch and transformers.
+interop MODEL:
+    python3 tests/interop/logits.py {{MODEL}}
