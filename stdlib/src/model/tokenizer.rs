@@ -1,0 +1,90 @@
+//! Tokenizers: text to token ids and back, with the file they came from kept for writing back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::ModelError;
+
+/// A tokenizer as Hugging Face's `tokenizer.json` describes it.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<tokenizers::Tokenizer>,
+    json: Arc<str>,
+    path: PathBuf,
+}
+
+impl Tokenizer {
+    /// The tokenizer described by `json`, the content of a `tokenizer.json`. `path` is where it came from, for errors.
+    pub fn from_json(json: &str, path: &Path) -> Result<Self, ModelError> {
+        let inner = json
+            .parse::<tokenizers::Tokenizer>()
+            .map_err(|e| ModelError::Tokenizer {
+                path: path.to_path_buf(),
+                cause: e.to_string(),
+            })?;
+        Ok(Self {
+            inner: Arc::new(inner),
+            json: json.into(),
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// The ids of `text`. Special tokens inside the text are recognised; with `add_special` the tokenizer's own, such as a
+    /// begin token, are added around it.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, ModelError> {
+        self.inner
+            .encode(text, add_special)
+            .map(|encoding| encoding.get_ids().to_vec())
+            .map_err(|e| self.error(&e.to_string()))
+    }
+
+    /// The text of `ids`; with `skip_special` without special tokens. Bytes that are no UTF-8 become U+FFFD.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, ModelError> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|e| self.error(&e.to_string()))
+    }
+
+    /// The id of a token by its spelling in the vocabulary, such as `<|im_end|>`.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The spelling of a token by its id.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The largest id that an encoding can hold; `None` for an empty vocabulary.
+    pub fn largest_id(&self) -> Option<u32> {
+        self.inner.get_vocab(true).into_values().max()
+    }
+
+    /// The content of `tokenizer.json`, as it was read or made.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// Hash of [`Tokenizer::json`]: equal for tokenizers that are alike byte for byte.
+    pub fn fingerprint(&self) -> blake3::Hash {
+        blake3::hash(self.json.as_bytes())
+    }
+
+    fn error(&self, cause: &str) -> ModelError {
+        ModelError::Tokenizer {
+            path: self.path.clone(),
+            cause: cause.into(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokenizer({} tokens)", self.vocab_size())
+    }
+}
