@@ -3,6 +3,7 @@
 //! It knows no files, no tensors, and no builtin beyond its declaration.
 
 pub mod hir;
+pub mod ir;
 pub mod library;
 pub mod span;
 pub mod types;
