@@ -112,6 +112,16 @@ pub enum ModelError {
         /// The tensor.
         tensor: String,
     },
+    /// A file holds a tensor that the architecture does not have, so that ignoring it would give wrong answers.
+    #[error("tensor `{tensor}` in `{}` has no place in a `{model_type}` model", path.display())]
+    UnknownTensor {
+        /// Where the model came from.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The architecture.
+        model_type: String,
+    },
     /// A tensor's shape is not what the configuration says.
     #[error("tensor `{tensor}` in `{}` has shape {found:?}, but its configuration says {expected:?}", path.display())]
     Shape {
@@ -362,7 +372,7 @@ impl ModelError {
             Self::ShardIndex { .. } => {
                 "take the index and all shards from one download".into()
             }
-            Self::MissingTensor { .. } | Self::Shape { .. } => {
+            Self::MissingTensor { .. } | Self::UnknownTensor { .. } | Self::Shape { .. } => {
                 "take the configuration and the weights from one model".into()
             }
             Self::NotFloat { .. } => "convert the model to F32, BF16 or F16 first".into(),

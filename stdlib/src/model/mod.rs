@@ -1,10 +1,15 @@
 //! Models: configuration, weights, tokenizer and chat template; reading and writing them.
 //!
-//! In reading order: [`tensor`] (shared read-only tensors), [`config`], [`tokenizer`], [`error`] (everything that can be
-//! wrong). A [`Model`] is a handle: cloning it copies no weight, and a child shares every tensor that it does not change.
+//! In reading order: [`tensor`] (shared read-only tensors), [`config`], [`tokenizer`], [`template`] (chats as text),
+//! [`error`] (everything that can be wrong), [`safetensors`], [`hf`] (model directories), [`check`] (do the parts fit?). A [`Model`] is a handle: cloning it copies no weight, and a child shares every tensor that it does not change.
 
+pub mod check;
 pub mod config;
 pub mod error;
+pub mod hf;
+mod map;
+pub mod safetensors;
+pub mod template;
 pub mod tensor;
 pub mod tokenizer;
 
@@ -13,8 +18,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+pub use check::{check_alike, check_finite, check_shapes, check_vocabulary};
 pub use config::Config;
 pub use error::{EntryFault, HeaderFault, ModelError};
+pub use hf::{ModelHeader, header, hf};
+pub use template::Message;
 pub use tensor::{DType, LengthError, Tensor, Tensors, View};
 pub use tokenizer::Tokenizer;
 
@@ -87,7 +95,7 @@ impl Model {
             .generation_config
             .as_ref()
             .and_then(|map| map.get("eos_token_id"))
-            .map(ids)
+            .and_then(ids)
             .unwrap_or_default();
         if generation.is_empty() {
             self.config.eos.clone()
@@ -161,11 +169,11 @@ pub fn digest(tensors: &Tensors) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// Token ids that JSON gives as a number or as a list of numbers.
-fn ids(value: &Value) -> Vec<u32> {
+/// Token ids that JSON gives as a number or as a list of numbers; `None` for anything else.
+fn ids(value: &Value) -> Option<Vec<u32>> {
     let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
-        Value::Array(list) => list.iter().filter_map(one).collect(),
-        other => one(other).into_iter().collect(),
+        Value::Array(list) => list.iter().map(one).collect(),
+        other => one(other).map(|id| vec![id]),
     }
 }

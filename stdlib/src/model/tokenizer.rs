@@ -1,7 +1,11 @@
 //! Tokenizers: text to token ids and back, with the file they came from kept for writing back.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::ModelError;
 
@@ -83,8 +87,83 @@ impl Tokenizer {
     }
 }
 
-impl std::fmt::Debug for Tokenizer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tokenizer({} tokens)", self.vocab_size())
+    }
+}
+
+/// What a check needs to know of a tokenizer, read without building it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenizerHeader {
+    /// As [`Tokenizer::fingerprint`].
+    pub fingerprint: blake3::Hash,
+    /// As [`Tokenizer::largest_id`].
+    pub largest_id: Option<u32>,
+}
+
+impl TokenizerHeader {
+    /// Reads the content of a `tokenizer.json`. `path` is where it came from, for errors.
+    pub fn from_json(json: &str, path: &Path) -> Result<Self, ModelError> {
+        let file: TokenizerFile =
+            serde_json::from_str(json).map_err(|e| ModelError::Tokenizer {
+                path: path.to_path_buf(),
+                cause: e.to_string(),
+            })?;
+        let added = file.added_tokens.iter().map(|token| token.id).max();
+        Ok(Self {
+            fingerprint: blake3::hash(json.as_bytes()),
+            largest_id: added.max(file.model.vocab.0),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenizerFile {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    model: TokenizerModel,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+}
+
+#[derive(Deserialize)]
+struct TokenizerModel {
+    vocab: LargestId,
+}
+
+/// The largest id of a vocabulary, which is an object from token to id, or (Unigram) a list in the order of ids.
+struct LargestId(Option<u32>);
+
+impl<'de> Deserialize<'de> for LargestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Ids;
+        impl<'de> Visitor<'de> for Ids {
+            type Value = LargestId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a vocabulary")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LargestId, A::Error> {
+                let mut largest = None;
+                while let Some((_, id)) = map.next_entry::<IgnoredAny, u32>()? {
+                    largest = largest.max(Some(id));
+                }
+                Ok(LargestId(largest))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<LargestId, A::Error> {
+                let mut count = 0u32;
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    count = count.saturating_add(1);
+                }
+                Ok(LargestId(count.checked_sub(1)))
+            }
+        }
+        deserializer.deserialize_any(Ids)
     }
 }
