@@ -2,8 +2,10 @@
 //!
 //! It knows no files, no tensors, and no builtin beyond its declaration.
 
+pub mod diag;
 pub mod hir;
 pub mod ir;
 pub mod library;
 pub mod span;
+pub mod syntax;
 pub mod types;

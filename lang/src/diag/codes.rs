@@ -1,0 +1,105 @@
+//! The register of codes. Each has one page in `codes/`, named after it: what the rule is, an example that raises the
+//! code, and what to do. The first fence of a page is that example: ` ```evo ` for what the checker finds from the text,
+//! ` ```evo plan ` for what needs the files a program names, ` ```evo run ` for what only shows at run time.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A stable error code such as `E0201`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Code(&'static str);
+
+/// The page of a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The code.
+    pub code: Code,
+    /// The page in Markdown: a title line, the rule, an example.
+    pub text: &'static str,
+}
+
+impl Page {
+    /// The title without its mark.
+    pub fn title(&self) -> &'static str {
+        self.text.lines().next().unwrap_or("").trim_start_matches('#').trim()
+    }
+
+    /// The example that raises the code, with the words that follow `evo` on its fence (`""`, `"plan"` or `"run"`).
+    pub fn example(&self) -> Option<(&'static str, &'static str)> {
+        let (_, rest) = self.text.split_once("```evo")?;
+        let (stage, rest) = rest.split_once('\n')?;
+        let (code, _) = rest.split_once("```")?;
+        Some((stage.trim(), code))
+    }
+}
+
+macro_rules! codes {
+    ($($code:ident)*) => {
+        impl Code {
+            $(#[doc = include_str!(concat!("codes/", stringify!($code), ".md"))]
+              pub const $code: Code = Code(stringify!($code));)*
+        }
+        static PAGES: &[Page] = &[$(Page { code: Code::$code, text: include_str!(concat!("codes/", stringify!($code), ".md")) }),*];
+    };
+}
+
+codes! {
+    E0101 E0102 E0103 E0104 E0105 E0106 E0107 E0108 E0109 E0110 E0111 E0112 E0113 E0114 E0115 E0116 E0117 E0118 E0119 E0120
+    E0201
+}
+
+impl Code {
+    /// The code as text.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// The code of that name, if it is registered.
+    pub fn find(name: &str) -> Option<Code> {
+        PAGES.iter().map(|p| p.code).find(|c| c.0.eq_ignore_ascii_case(name))
+    }
+
+    /// The page that explains it.
+    pub fn page(self) -> Option<&'static Page> {
+        PAGES.iter().find(|p| p.code == self)
+    }
+
+    /// All pages, in the order of their codes.
+    pub fn pages() -> &'static [Page] {
+        PAGES
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Code::find(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown code `{name}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_complete_and_in_order() {
+        for page in PAGES {
+            assert!(page.text.starts_with(&format!("# {}: ", page.code)), "{}: the title line", page.code);
+            assert!(page.example().is_some(), "{}: an example", page.code);
+        }
+        assert!(PAGES.is_sorted_by_key(|p| p.code));
+    }
+}

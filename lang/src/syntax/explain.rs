@@ -1,0 +1,255 @@
+//! From the token at which the parser failed to a message in the language's own words.
+
+use super::scan::{Kind, Tokens, is_request, is_reserved};
+use crate::diag::{Code, Diagnostic};
+use crate::span::{FileId, Span};
+
+/// What failed: the tokens `from..to` of a file, at the byte `position`.
+struct Failure<'a> {
+    tokens: &'a Tokens<'a>,
+    from: usize,
+    to: usize,
+    /// The token at the failure; `to` if the text ended too early.
+    at: usize,
+    file: FileId,
+}
+
+/// The diagnostic for the item of the tokens `from..to`, whose parse failed at `position`.
+pub(super) fn explain(tokens: &Tokens<'_>, from: usize, to: usize, position: usize, file: FileId) -> Diagnostic {
+    let at = (from..to).find(|&i| tokens.all.get(i).is_some_and(|t| t.end > position)).unwrap_or(to);
+    let f = Failure { tokens, from, to, at, file };
+    f.open_text()
+        .or_else(|| f.symbol())
+        .or_else(|| f.bracket())
+        .or_else(|| f.assignment())
+        .or_else(|| f.reserved())
+        .or_else(|| f.shape())
+        .unwrap_or_else(|| f.unexpected())
+}
+
+impl<'a> Failure<'a> {
+    fn text(&self, index: usize) -> &'a str {
+        if index < self.to { self.tokens.text(index) } else { "" }
+    }
+
+    fn kind(&self, index: usize) -> Option<Kind> {
+        self.tokens.all.get(index).filter(|_| (self.from..self.to).contains(&index)).map(|t| t.kind)
+    }
+
+    fn span(&self, index: usize) -> Span {
+        match self.tokens.all.get(index).filter(|_| index < self.to) {
+            Some(t) => Span::new(self.file, t.start, t.end),
+            None => {
+                let end = index.checked_sub(1).and_then(|i| self.tokens.all.get(i)).map_or(0, |t| t.end);
+                Span::new(self.file, end, end)
+            }
+        }
+    }
+
+    fn previous(&self) -> Option<usize> {
+        self.at.checked_sub(1).filter(|p| *p >= self.from)
+    }
+
+    fn starts_line(&self, index: usize) -> bool {
+        self.tokens.all.get(index).is_some_and(|t| t.starts_line)
+    }
+
+    /// The innermost bracket that is open before the failure.
+    fn enclosing(&self) -> Option<usize> {
+        let mut open = Vec::new();
+        for i in self.from..self.at {
+            match self.kind(i) {
+                Some(Kind::Open(_)) => open.push(i),
+                Some(Kind::Close(Some(_))) => drop(open.pop()),
+                _ => {}
+            }
+        }
+        open.pop()
+    }
+
+    fn open_text(&self) -> Option<Diagnostic> {
+        let i = (self.from..self.to).find(|&i| self.kind(i) == Some(Kind::Text { closed: false }))?;
+        let long = self.text(i).starts_with("\"\"\"");
+        let mark = if long { "\"\"\"" } else { "\"" };
+        let start = self.span(i);
+        let opening = Span { end: start.start + mark.len() as u32, ..start };
+        let title = if long { "text is not closed" } else { "text is not closed on its line" };
+        let d = Diagnostic::error(Code::E0106, opening, title, format!("no `{mark}` closes it"));
+        Some(if long {
+            d.help("end the text with `\"\"\"`")
+        } else {
+            d.help("end the text with `\"`; a text of several lines stands between `\"\"\"` and `\"\"\"`").fix(start.tail(), "\"")
+        })
+    }
+
+    /// Symbols that other languages have.
+    fn symbol(&self) -> Option<Diagnostic> {
+        let here = self.span(self.at);
+        let text = self.text(self.at);
+        let percent_before = self.previous().filter(|&p| self.kind(p) == Some(Kind::Number) && self.text(p).ends_with('%'));
+        if text == "%" || percent_before.is_some() && !self.starts_line(self.at) && !matches!(self.kind(self.at), Some(Kind::Close(_)) | None) {
+            let at = if text == "%" { here } else { Span { start: here.start.min(self.span(percent_before?).end - 1), end: self.span(percent_before?).end, ..here } };
+            let d = Diagnostic::error(Code::E0103, at, "there is no `%` operator", "not an operator");
+            return Some(d.note("`%` touches a number, for per cent: `5%` is 0.05").help("the remainder of a division is `rem(a, b)`"));
+        }
+        if text == ";" {
+            let d = Diagnostic::error(Code::E0102, here, "a line does not end with `;`", "not part of the language");
+            return Some(d.help("leave it out: an item ends where the next one begins").fix(here, ""));
+        }
+        if matches!(text, "/*" | "*/") {
+            let d = Diagnostic::error(Code::E0120, here, "there are no block comments", "not a comment");
+            return Some(d.help("begin each line of the comment with `//`"));
+        }
+        if text == "->" && self.previous().is_some_and(|p| self.tokens.ends_expression(p)) && !self.in_head() {
+            let d = Diagnostic::error(Code::E0104, here, "`->` is for types only", "not a closure");
+            return Some(d.help("a closure is written with `=>`: `x => x + 1`").fix(here, "=>"));
+        }
+        let better = match text {
+            "&&" | "&" => "and",
+            "||" => "or",
+            "!" => "not",
+            "**" => "^",
+            _ => "",
+        };
+        if !better.is_empty() {
+            let d = Diagnostic::error(Code::E0112, here, format!("there is no `{text}` operator"), "not an operator");
+            return Some(d.help(format!("write `{better}`")).fix(here, if text == "!" { "not " } else { better }));
+        }
+        if matches!(text, "+=" | "-=" | "*=" | "/=" | "++" | "--" | ":=") {
+            let d = Diagnostic::error(Code::E0112, here, format!("there is no `{text}` operator"), "values never change");
+            return Some(d.help("give the new value a name of its own: `let next = …`"));
+        }
+        if self.kind(self.at) == Some(Kind::Unknown) {
+            let d = Diagnostic::error(Code::E0111, here, format!("`{text}` has no meaning here"), "unknown character");
+            return Some(match text {
+                "'" | "`" | "“" | "”" | "‘" | "’" | "「" => d.help("texts stand between `\"` and `\"`"),
+                "#" => d.help("comments begin with `//`"),
+                _ => d.help("names are made of the letters a to z, digits and `_`; other characters belong into texts"),
+            });
+        }
+        None
+    }
+
+    /// Whether the failure is in the head of a declaration, where `->` is at home.
+    fn in_head(&self) -> bool {
+        self.enclosing().is_none() && !(self.from..self.at).any(|i| self.text(i) == "=")
+    }
+
+    fn bracket(&self) -> Option<Diagnostic> {
+        let unclosed = (self.from..self.to).rev().find(|&i| self.kind(i) == Some(Kind::Open(None)) && i < self.at);
+        if let Some(open) = unclosed {
+            let text = self.text(open);
+            let closing = match text {
+                "(" => ")",
+                "[" => "]",
+                _ => "}",
+            };
+            let d = Diagnostic::error(Code::E0108, self.span(open), format!("`{text}` is never closed"), format!("no `{closing}` closes it"));
+            let d = match self.kind(self.at) {
+                Some(Kind::Close(_)) => d.label(self.span(self.at), "this closes another bracket"),
+                _ => d,
+            };
+            return Some(d.help(format!("add `{closing}` where the part ends")));
+        }
+        if matches!(self.kind(self.at), Some(Kind::Close(None))) {
+            let text = self.text(self.at);
+            let d = Diagnostic::error(Code::E0109, self.span(self.at), format!("`{text}` closes nothing"), "nothing is open here");
+            return Some(d.help("leave it out, or open the bracket before").fix(self.span(self.at), ""));
+        }
+        None
+    }
+
+    fn assignment(&self) -> Option<Diagnostic> {
+        if self.text(self.at) != "=" {
+            return None;
+        }
+        let (here, previous) = (self.span(self.at), self.previous()?);
+        let open = self.enclosing();
+        let begins_field = self.tokens.word(previous).is_some()
+            && previous.checked_sub(1).is_some_and(|i| matches!(self.text(i), "," | "{" | "(") || self.starts_line(previous));
+        if let Some(open) = open.filter(|_| begins_field) {
+            let name = self.text(previous);
+            let what = if self.text(open) == "(" { "an argument is named" } else { "a field is given its value" };
+            let d = Diagnostic::error(Code::E0105, here, format!("{what} with `:`, not with `=`"), "write `:`");
+            return Some(d.help(format!("`{name}: …`")).fix(here, ":"));
+        }
+        if open.is_none() && previous == self.from && self.tokens.word(previous).is_some() {
+            let name = self.text(previous);
+            let d = Diagnostic::error(Code::E0115, self.span(previous), format!("`{name} = …` lacks a kind"), "no kind before the name");
+            return Some(d.help(format!("begin with a kind: `let {name} = …`")).fix(self.span(previous).head(), "let "));
+        }
+        let d = Diagnostic::error(Code::E0113, here, "`=` gives a name its value; it does not compare", "write `==`");
+        Some(d.help("two values are compared with `==`").fix(here, "=="))
+    }
+
+    fn reserved(&self) -> Option<Diagnostic> {
+        let is_name_place = |i: usize| {
+            let after = self.text(i + 1);
+            let before = i.checked_sub(1).filter(|b| *b >= self.from);
+            let head = before == Some(self.from) || before.is_some_and(|b| self.text(b) == "let");
+            matches!(after, "=" | ":" | "=>" | "{" | "(") && head || matches!(after, ":" | "=>" | "=")
+        };
+        let near = [Some(self.at), self.previous()];
+        let i = near.into_iter().flatten().find(|&i| self.tokens.word(i).is_some_and(is_reserved) && i < self.to && is_name_place(i))?;
+        let word = self.text(i);
+        let d = Diagnostic::error(Code::E0107, self.span(i), format!("`{word}` is reserved and cannot be a name"), "reserved word");
+        Some(d.note("reserved are: let if then else for in and or not true false").help(format!("choose another name, such as `{word}_`")))
+    }
+
+    /// What the whole item looks like.
+    fn shape(&self) -> Option<Diagnostic> {
+        let here = self.span(self.at);
+        let previous = self.previous();
+        if self.text(self.at) == "{" && self.starts_line(self.at) && previous.is_some_and(|p| self.tokens.ends_expression(p)) {
+            let d = Diagnostic::error(Code::E0114, here, "the `{` of a call stands on the line of what it calls", "begins a line");
+            return Some(d.label(self.span(previous?), "the call is here").help("put the `{` at the end of the line before"));
+        }
+        // Between the last `if` and the failure, one of the words that it needs is missing.
+        let open = self.enclosing().map_or(self.from, |o| o + 1);
+        let words: Vec<usize> = (open..self.at).filter(|&i| matches!(self.tokens.word(i), Some("if" | "then" | "else"))).collect();
+        if let Some(&last) = words.last().filter(|&&i| self.tokens.word(i) != Some("else") && !self.in_comprehension(open)) {
+            if previous.is_some_and(|p| self.tokens.ends_expression(p)) {
+                let missing = if self.text(last) == "if" { "then" } else { "else" };
+                let d = Diagnostic::error(Code::E0117, here, format!("`{missing}` is missing after `{}`", self.text(last)), format!("`{missing}` belongs here"));
+                return Some(d.label(self.span(last), "it begins here").help("every `if` has both: `if a then b else c`"));
+            }
+        }
+        if self.at <= self.from + 1 && self.enclosing().is_none() {
+            let first = self.text(self.from);
+            let is_word = self.tokens.word(self.from).is_some_and(|w| !is_request(w));
+            let d = Diagnostic::error(Code::E0115, self.span(self.from), "this is neither a declaration nor a request", "no item begins like this");
+            let d = if is_word { d.help(format!("give the value a name, `let x = {first}…`, or ask for it, `print {first}…`")) } else { d };
+            let words = "an item begins with a kind and a name (`let x = …`), or with `save`, `print`, `plot`, `expect` or `use`";
+            return Some(d.note(words));
+        }
+        None
+    }
+
+    fn in_comprehension(&self, open: usize) -> bool {
+        (open..self.at).any(|i| self.tokens.word(i) == Some("for"))
+    }
+
+    fn unexpected(&self) -> Diagnostic {
+        let text = self.text(self.at);
+        let here = self.span(self.at);
+        let shown: String = text.chars().take(24).collect();
+        let after = self.previous().map(|p| self.text(p).chars().take(24).collect::<String>());
+        let complete = self.previous().is_some_and(|p| self.tokens.ends_expression(p));
+        if text.is_empty() {
+            let title = after.as_ref().map_or("an item is missing".to_owned(), |a| format!("the item ends too early, after `{a}`"));
+            let wanted = if complete { "something is missing here" } else { "a value is missing here" };
+            return Diagnostic::error(Code::E0101, here, title, wanted).help("complete the item, or remove it");
+        }
+        let title = match &after {
+            Some(a) => format!("`{shown}` cannot follow `{a}`"),
+            None => format!("`{shown}` cannot begin an item"),
+        };
+        let (label, help) = match self.kind(self.at) {
+            Some(Kind::Doc) => ("documentation stands before an item or a field", "use `//` for a comment"),
+            Some(Kind::Close(_)) if !complete => ("a value is missing before it", "complete the value before the bracket"),
+            _ if complete => ("not expected here", "is a `,`, an operator or a bracket missing before it?"),
+            _ => ("a value belongs here", "write a value: a number, a text, a name, `( )`, `[ ]` or `{ }`"),
+        };
+        Diagnostic::error(Code::E0101, here, title, label).help(help)
+    }
+}
