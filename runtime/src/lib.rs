@@ -2,6 +2,7 @@
 
 pub mod datum;
 pub mod events;
+pub mod run;
 pub mod store;
 
 mod clock;

@@ -1,0 +1,449 @@
+//! `run.db`: what a run found out, row by row, so that a resumed run asks for nothing twice.
+//!
+//! Every row has a primary key that follows from the program (a search's identity, a generation, a candidate's index),
+//! never from time or order of arrival. A row that is written again must be equal but for its times and process id;
+//! the first stays. [`Journal::commit`] returns when its rows are durable against `kill -9`, and all of them are, or
+//! none: one thread writes, and takes what many workers hand in at the same time into one transaction.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+
+use super::rows::{self, Call, Candidate, Evaluation, Output, Row, TABLES, Table};
+use crate::db::{self, DiskError};
+use crate::store::Key;
+
+const VERSION: i64 = 1;
+
+/// Hand-ins that one transaction takes at most.
+const BATCH: usize = 256;
+
+/// Why rows could not be journaled.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk's fault.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A row was written before with other content: something in the run was not reproducible.
+    #[error(
+        "`{table}` has a row {key} already, and it differs: a step of the run is not reproducible"
+    )]
+    Differs {
+        /// The table.
+        table: &'static str,
+        /// The row's primary key.
+        key: String,
+    },
+    /// The writer is gone.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+struct HandIn {
+    rows: Vec<Row>,
+    answer: Sender<Result<(), JournalError>>,
+}
+
+/// An open journal; clones of a reference to it may be used by any number of threads.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    reader: Mutex<Connection>,
+    hand_in: Option<SyncSender<HandIn>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Journal {
+    /// Opens `run.db`, and makes it if it is not there.
+    pub fn open(path: &Path) -> Result<Journal, DiskError> {
+        let connection = db::open(path, &rows::schema(), VERSION)?;
+        let reader = open_reader(path)?;
+        let (hand_in, taken) = sync_channel(4 * BATCH);
+        let owned = path.to_owned();
+        let writer = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || write_all(&owned, connection, &taken))
+            .map_err(|e| DiskError::from_io(path, &e))?;
+        Ok(Journal {
+            path: path.to_owned(),
+            reader: Mutex::new(reader),
+            hand_in: Some(hand_in),
+            writer: Some(writer),
+        })
+    }
+
+    /// Writes rows in one transaction, and returns when it is committed. Rows that are there already are compared.
+    pub fn commit(&self, rows: Vec<Row>) -> Result<(), JournalError> {
+        let (answer, answered) = channel();
+        let hand_in = self.hand_in.as_ref().ok_or(JournalError::Closed)?;
+        hand_in
+            .send(HandIn { rows, answer })
+            .map_err(|_| JournalError::Closed)?;
+        answered.recv().map_err(|_| JournalError::Closed)?
+    }
+
+    /// The finished evaluations of a search, in the order of generation and candidate.
+    pub fn evaluations(&self, search: &Key) -> Result<Vec<Evaluation>, DiskError> {
+        self.select(
+            &rows::EVALUATIONS,
+            "WHERE search = ?1",
+            &[search.to_string().into()],
+            Evaluation::read,
+        )
+    }
+
+    /// The candidates of a search, in the order of generation and candidate.
+    pub fn candidates(&self, search: &Key) -> Result<Vec<Candidate>, DiskError> {
+        self.select(
+            &rows::CANDIDATES,
+            "WHERE search = ?1",
+            &[search.to_string().into()],
+            Candidate::read,
+        )
+    }
+
+    /// The recorded answer to a request that was sent to a language model or a host function.
+    pub fn call(&self, request: &Key) -> Result<Option<Call>, DiskError> {
+        let found = self.select(
+            &rows::CALLS,
+            "WHERE request = ?1",
+            &[request.to_string().into()],
+            Call::read,
+        )?;
+        Ok(found.into_iter().next())
+    }
+
+    /// What the program's requests gave, in their order.
+    pub fn outputs(&self) -> Result<Vec<Output>, DiskError> {
+        self.select(&rows::OUTPUTS, "", &[], Output::read)
+    }
+
+    fn select<T>(
+        &self,
+        table: &'static Table,
+        condition: &str,
+        with: &[Value],
+        read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, DiskError> {
+        let reader = self.reader();
+        let sql = format!(
+            "SELECT * FROM {} {condition} ORDER BY {}",
+            table.name,
+            table.keys()
+        );
+        let selected = reader.prepare_cached(&sql).and_then(|mut statement| {
+            statement
+                .query_map(params_from_iter(with), |row| read(row))?
+                .collect::<rusqlite::Result<Vec<T>>>()
+        });
+        selected.map_err(|e| DiskError::from_sql(&self.path, &e))
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        drop(self.hand_in.take()); // the writer ends when nobody can hand in any more
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn open_reader(path: &Path) -> Result<Connection, DiskError> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|e| DiskError::from_sql(path, &e))
+}
+
+/// The writer's thread: waits for a hand-in, takes what else has come, commits, answers.
+fn write_all(path: &Path, mut connection: Connection, taken: &Receiver<HandIn>) {
+    while let Ok(first) = taken.recv() {
+        let batch: Vec<HandIn> = std::iter::once(first)
+            .chain(taken.try_iter().take(BATCH - 1))
+            .collect();
+        if write(
+            &mut connection,
+            batch.iter().flat_map(|hand_in| &hand_in.rows),
+            path,
+        )
+        .is_ok()
+        {
+            for hand_in in batch {
+                let _ = hand_in.answer.send(Ok(())); // whoever waits no longer needs no answer
+            }
+            continue;
+        }
+        // One bad hand-in must not fail its neighbours: each gets a transaction and an answer of its own.
+        for hand_in in batch {
+            let written = write(&mut connection, &hand_in.rows, path);
+            let _ = hand_in.answer.send(written);
+        }
+    }
+}
+
+fn write<'a>(
+    connection: &mut Connection,
+    rows: impl IntoIterator<Item = &'a Row>,
+    path: &Path,
+) -> Result<(), JournalError> {
+    let sort = |error: rusqlite::Error| DiskError::from_sql(path, &error);
+    let step = connection.transaction().map_err(sort)?;
+    for row in rows {
+        if !row.insert(&step).map_err(sort)? && !row.is_there(&step).map_err(sort)? {
+            return Err(JournalError::Differs {
+                table: row.table.name,
+                key: row.key_text(),
+            });
+        }
+    }
+    step.commit().map_err(sort)?;
+    Ok(())
+}
+
+/// All rows of a `run.db` by table, in the order of their keys, without times and process ids: two runs of one program
+/// agree on them, however often either was interrupted.
+pub fn content(path: &Path) -> Result<BTreeMap<&'static str, Vec<Vec<String>>>, DiskError> {
+    let connection = open_reader(path)?;
+    let read = |table: &'static Table| -> rusqlite::Result<(&'static str, Vec<Vec<String>>)> {
+        let columns = table.lasting();
+        let sql = format!(
+            "SELECT {} FROM {} ORDER BY {}",
+            columns.join(", "),
+            table.name,
+            table.keys()
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let rows = statement.query_map([], |row| {
+            (0..columns.len())
+                .map(|i| row.get::<_, Value>(i).map(|value| format!("{value:?}")))
+                .collect()
+        })?;
+        Ok((table.name, rows.collect::<rusqlite::Result<_>>()?))
+    };
+    TABLES
+        .into_iter()
+        .map(read)
+        .collect::<rusqlite::Result<_>>()
+        .map_err(|e| DiskError::from_sql(path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datum::Datum;
+    use crate::events::{Outcome, Shown};
+    use crate::run::rows::{OutputKind, node_row};
+
+    fn evaluation(candidate: u64, score: f64) -> Evaluation {
+        let outcome = match candidate {
+            2 => Outcome::Failed {
+                code: "R0502".into(),
+                reason: "score is not finite".into(),
+            },
+            _ => Outcome::Scored {
+                scores: vec![score, f64::MIN_POSITIVE],
+                measures: vec![0.1 + 0.2],
+            },
+        };
+        let (search, node) = (Key::of(b"search"), Key::of(&candidate.to_le_bytes()));
+        Evaluation {
+            search,
+            generation: 1,
+            candidate,
+            node,
+            outcome,
+            seconds: 0.5,
+        }
+    }
+
+    fn journal() -> (tempfile::TempDir, Journal) {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("run.db")).unwrap();
+        (folder, journal)
+    }
+
+    #[test]
+    fn rows_come_back_to_the_bit_and_in_order() {
+        let (_folder, journal) = journal();
+        let third = 1.0 / 3.0;
+        journal.commit(vec![evaluation(3, third).row()]).unwrap();
+        journal
+            .commit(vec![
+                evaluation(2, third).row(),
+                evaluation(1, -third).row(),
+            ])
+            .unwrap();
+        let expected = vec![
+            evaluation(1, -third),
+            evaluation(2, third),
+            evaluation(3, third),
+        ];
+        assert_eq!(journal.evaluations(&Key::of(b"search")).unwrap(), expected);
+        assert_eq!(journal.evaluations(&Key::of(b"other")).unwrap(), []);
+        let candidate = Candidate {
+            search: Key::of(b"search"),
+            generation: 1,
+            candidate: 0,
+            genome: [("w", vec![third, 2.0])].into_iter().collect(),
+            operator: "sample".into(),
+            parents: vec![],
+        };
+        journal.commit(candidate.rows()).unwrap();
+        assert_eq!(
+            journal.candidates(&Key::of(b"search")).unwrap(),
+            [candidate]
+        );
+        let call = Call {
+            request: Key::of(b"request"),
+            target: "model".into(),
+            question: "why?".into(),
+            answer: Datum::Missing,
+            tokens_in: 3,
+            tokens_out: 4,
+            cost: 0.1,
+            seconds: 2.0,
+        };
+        journal.commit(vec![call.row()]).unwrap();
+        assert_eq!(journal.call(&Key::of(b"request")).unwrap(), Some(call));
+        assert_eq!(journal.call(&Key::of(b"other")).unwrap(), None);
+        let kinds = [
+            OutputKind::Printed(Shown::Value(Datum::Real(third))),
+            OutputKind::Saved("evolved".into()),
+            OutputKind::Plotted {
+                path: None,
+                text: "plot".into(),
+            },
+            OutputKind::Expected {
+                message: "it holds".into(),
+                holds: false,
+            },
+        ];
+        let outputs: Vec<Output> = (0..)
+            .zip(kinds)
+            .map(|(request, kind)| Output { request, kind })
+            .collect();
+        journal
+            .commit(outputs.iter().map(Output::row).collect())
+            .unwrap();
+        assert_eq!(journal.outputs().unwrap(), outputs);
+    }
+
+    #[test]
+    fn an_equal_row_is_welcome_and_another_is_not() {
+        let (folder, journal) = journal();
+        journal.commit(vec![evaluation(1, 0.5).row()]).unwrap();
+        let path = folder.path().join("run.db");
+        let before = content(&path).unwrap();
+        journal
+            .commit(vec![
+                Evaluation {
+                    seconds: 9.0,
+                    ..evaluation(1, 0.5)
+                }
+                .row(),
+            ])
+            .unwrap();
+        let error = journal
+            .commit(vec![evaluation(3, 0.5).row(), evaluation(1, 0.25).row()])
+            .err()
+            .unwrap();
+        assert!(
+            matches!(
+                error,
+                JournalError::Differs {
+                    table: "evaluations",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(
+            content(&path).unwrap(),
+            before,
+            "all rows of a hand-in, or none"
+        );
+        assert_eq!(
+            journal.evaluations(&Key::of(b"search")).unwrap()[0].seconds,
+            0.5,
+            "the first stays"
+        );
+    }
+
+    #[test]
+    fn a_bad_hand_in_does_not_fail_its_neighbours() {
+        let (_folder, journal) = journal();
+        journal.commit(vec![evaluation(0, 0.5).row()]).unwrap();
+        let failed: Vec<u64> = std::thread::scope(|scope| {
+            let hand_in = |i: u64| {
+                let journal = &journal;
+                let row = if i % 5 == 0 {
+                    evaluation(0, 0.75).row()
+                } else {
+                    evaluation(i, 0.5).row()
+                };
+                scope.spawn(move || journal.commit(vec![row]).err().map(|_| i))
+            };
+            let threads: Vec<_> = (1..40).map(hand_in).collect();
+            threads
+                .into_iter()
+                .filter_map(|t| t.join().unwrap())
+                .collect()
+        });
+        assert_eq!(failed, [5, 10, 15, 20, 25, 30, 35]);
+        assert_eq!(
+            journal.evaluations(&Key::of(b"search")).unwrap().len(),
+            1 + 39 - 7
+        );
+    }
+
+    #[test]
+    fn content_leaves_out_times_and_process_ids() {
+        let (folder, journal) = journal();
+        journal
+            .commit(vec![node_row(&Key::of(b"n"), "calculator", "train", 3.5)])
+            .unwrap();
+        let content = content(&folder.path().join("run.db")).unwrap();
+        assert_eq!(
+            content.keys().copied().collect::<Vec<_>>(),
+            [
+                "calls",
+                "candidates",
+                "evaluations",
+                "lineage",
+                "nodes",
+                "outputs"
+            ]
+        );
+        assert_eq!(
+            content["nodes"],
+            [[
+                format!("Text({:?})", Key::of(b"n").to_string()),
+                "Text(\"calculator\")".into(),
+                "Text(\"train\")".into()
+            ]]
+        );
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let (folder, journal) = journal();
+        drop(journal);
+        let path = folder.path().join("run.db");
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        assert!(matches!(
+            Journal::open(&path),
+            Err(DiskError::Newer { found: 99, .. })
+        ));
+    }
+}

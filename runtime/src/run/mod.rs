@@ -1,0 +1,6 @@
+//! A run: its directory, its journal, its events.
+
+pub mod dir;
+pub mod journal;
+pub mod log;
+pub mod rows;
