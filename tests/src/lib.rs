@@ -1,4 +1,7 @@
-//! What the tests of the whole house share: where the repository is and which files belong to it.
+//! What the tests of the whole house share: where the repository is, which files belong to it, the pages that are generated, and the code in pages.
+
+pub mod book;
+pub mod fences;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,0 +1,229 @@
+//! The pages of the book that are written by the code: the reference, from the library's declarations, and the error index, from
+//! the pages of the codes. They are committed; a test compares them with what this module writes.
+
+use crate::{files, text};
+use evo_lang::diag::Code;
+use evo_lang::span::FileId;
+use evo_lang::syntax::ast::{Item, ItemKind, Param};
+use evo_lang::syntax::parse;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Where the pages of the book lie, from the root of the repository.
+pub const PAGES: &str = "book/src/";
+
+const NOTICE: &str = "<!-- Written from the code; `just bless` writes it anew. -->\n\n";
+
+/// Every generated page, as (path below [`PAGES`], text), the summary among them.
+///
+/// # Panics
+/// If a declaration of the library does not parse.
+pub fn generated() -> Vec<(String, String)> {
+    let families = families();
+    let mut pages = vec![("errors.md".to_owned(), error_index())];
+    pages.push(("reference/index.md".to_owned(), reference_index(&families)));
+    pages.extend(
+        families
+            .iter()
+            .map(|family| (format!("reference/{}.md", family.name), family.page.clone())),
+    );
+    pages.push(("SUMMARY.md".to_owned(), summary(&families)));
+    pages
+}
+
+struct Family {
+    name: String,
+    /// What it is for, in one line.
+    purpose: String,
+    page: String,
+    /// The names it declares, in order.
+    names: Vec<String>,
+}
+
+/// The families of the library, one a folder of `stdlib/src` that holds `.evo` files, by name.
+fn families() -> Vec<Family> {
+    let mut sources: BTreeMap<String, String> = BTreeMap::new();
+    for path in files() {
+        let parts: Vec<&str> = path.split('/').collect();
+        if let ["stdlib", "src", family, .., file] = parts[..]
+            && file.ends_with(".evo")
+        {
+            let source = text(&path).unwrap_or_else(|| panic!("{path} is not text"));
+            sources
+                .entry(family.to_owned())
+                .or_default()
+                .push_str(&source);
+        }
+    }
+    sources
+        .into_iter()
+        .map(|(name, source)| family(name, &source))
+        .collect()
+}
+
+fn family(name: String, source: &str) -> Family {
+    let (module, diagnostics) = parse(source, FileId(0));
+    assert!(
+        diagnostics.is_empty(),
+        "the declarations of `{name}` do not parse: {diagnostics:#?}"
+    );
+    let mut page = format!("{NOTICE}# {name}\n\n{}\n", module.docs.join("\n").trim());
+    let mut names = Vec::new();
+    for item in &module.items {
+        let Some(declared) = declared_name(item) else {
+            continue;
+        };
+        let heading = if names.contains(&declared) {
+            format!("{declared} (another form)")
+        } else {
+            declared.clone()
+        };
+        let _ = write!(page, "\n## {heading}\n\n");
+        write_item(&mut page, item, source);
+        if !names.contains(&declared) {
+            names.push(declared);
+        }
+    }
+    let purpose = module.docs.iter().find(|line| !line.trim().is_empty());
+    Family {
+        name,
+        purpose: purpose
+            .map(|line| line.trim().to_owned())
+            .unwrap_or_default(),
+        page,
+        names,
+    }
+}
+
+fn declared_name(item: &Item) -> Option<String> {
+    match &item.kind {
+        ItemKind::Type(declared) => Some(declared.name.text.clone()),
+        ItemKind::Decl(declared) => Some(declared.name.text.clone()),
+        _ => None,
+    }
+}
+
+/// One declaration: how it is written, what it does, its documented parameters, its examples.
+fn write_item(page: &mut String, item: &Item, source: &str) {
+    let span = item.span;
+    let written = source
+        .get(span.start as usize..span.end as usize)
+        .unwrap_or_default();
+    let _ = write!(
+        page,
+        "```evo signature\n{}\n```\n",
+        without_docs(written).trim_end()
+    );
+    let (examples, prose): (Vec<&str>, Vec<&str>) = item
+        .docs
+        .iter()
+        .map(|line| line.trim())
+        .partition(|line| line.starts_with(">>>"));
+    let prose = prose.join("\n");
+    if !prose.trim().is_empty() {
+        let _ = write!(page, "\n{}\n", prose.trim());
+    }
+    write_params(page, item);
+    if !examples.is_empty() {
+        let examples: Vec<&str> = examples
+            .iter()
+            .map(|line| line.trim_start_matches(">>>").trim())
+            .collect();
+        let _ = write!(page, "\n```evo example\n{}\n```\n", examples.join("\n"));
+    }
+}
+
+/// A declaration as written, but for the `///` lines that document its parameters: the page shows those as a list.
+fn without_docs(written: &str) -> String {
+    let lines: Vec<&str> = written
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("///"))
+        .collect();
+    lines.join("\n")
+}
+
+fn write_params(page: &mut String, item: &Item) {
+    let params: &[Param] = match &item.kind {
+        ItemKind::Decl(declared) => declared.params.as_deref().unwrap_or_default(),
+        ItemKind::Type(declared) => match declared.ty.as_ref().map(|ty| &ty.kind) {
+            Some(evo_lang::syntax::ast::TyKind::Record(fields)) => fields,
+            _ => &[],
+        },
+        _ => &[],
+    };
+    let documented: Vec<&Param> = params
+        .iter()
+        .filter(|param| !param.docs.is_empty())
+        .collect();
+    if documented.is_empty() {
+        return;
+    }
+    page.push('\n');
+    for param in documented {
+        let words: Vec<&str> = param.docs.iter().map(|line| line.trim()).collect();
+        let _ = writeln!(page, "- `{}`: {}", param.name.text, words.join(" "));
+    }
+}
+
+fn reference_index(families: &[Family]) -> String {
+    let mut page = format!(
+        "{NOTICE}# Reference\n\nWhat programs can call, by family. Each page is written from the library's declarations.\n\n"
+    );
+    page.push_str("| family | what it is for | names |\n|---|---|---|\n");
+    for family in families {
+        let names: Vec<String> = family
+            .names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let _ = writeln!(
+            page,
+            "| [{0}]({0}.md) | {1} | {2} |",
+            family.name,
+            family.purpose,
+            names.join(" ")
+        );
+    }
+    page
+}
+
+/// The error index: every code's page, its headings one level down, its example marked with the code that it must raise.
+fn error_index() -> String {
+    let mut page = format!(
+        "{NOTICE}# Error index\n\n`evo explain E0101` shows one of these in the terminal. `E01xx` is about how a program is written, `E02xx` \
+         about names, `E03xx` about types and shapes, `E04xx` about models and data, `R05xx` about what shows only when a program runs. \
+         Each example raises its code.\n"
+    );
+    for entry in Code::pages() {
+        let code = entry.code;
+        let (title, rest) = entry.text.split_once('\n').unwrap_or((entry.text, ""));
+        // The first fence raises the code; later ones show how it is done right.
+        let marked = rest.replace("```evo\n", "```evo check\n");
+        let marked = marked.replacen(
+            "```evo check\n",
+            "```evo\n",
+            usize::from(entry.example().is_some_and(|(stage, _)| stage.is_empty())),
+        );
+        let marked = marked.replacen("```evo", &format!("```evo fails={code}"), 1);
+        let _ = write!(page, "\n#{title} {{#{code}}}\n\n{}\n", marked.trim());
+    }
+    page
+}
+
+/// The summary as committed, with the list of reference pages written anew.
+fn summary(families: &[Family]) -> String {
+    let committed = text(&format!("{PAGES}SUMMARY.md")).unwrap_or_default();
+    let by_hand = committed
+        .lines()
+        .filter(|line| !line.contains("](reference/") || line.contains("](reference/index.md)"));
+    let mut out = String::new();
+    for line in by_hand {
+        let _ = writeln!(out, "{line}");
+        if line.contains("](reference/index.md)") {
+            for family in families {
+                let _ = writeln!(out, "  - [{0}](reference/{0}.md)", family.name);
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,118 @@
+//! The book and the README: their pages are current and complete, and their code keeps what its info string promises.
+
+use evo_tests::book::{PAGES, generated};
+use evo_tests::fences::{Fence, Promise, fences};
+use evo_tests::{files, root, text};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeSet;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = generated().into_iter().map(current).collect();
+    trials.push(Trial::test("summary lists every page", || {
+        summary_is_complete().map_err(Failed::from)
+    }));
+    for page in files().into_iter().filter(|path| is_page(path)) {
+        let markdown = text(&page).unwrap_or_default();
+        match fences(&page, &markdown) {
+            Ok(found) => trials.extend(found.into_iter().map(kept)),
+            Err(problem) => trials.push(Trial::test(page, move || Err(problem.into()))),
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn is_page(path: &str) -> bool {
+    path == "README.md" || (path.starts_with(PAGES) && path.ends_with(".md"))
+}
+
+/// Compares a generated page with the committed one; `EVO_BLESS=1` writes it.
+fn current((page, wanted): (String, String)) -> Trial {
+    Trial::test(format!("current {page}"), move || {
+        let path = format!("{PAGES}{page}");
+        let committed = text(&path).unwrap_or_default();
+        if committed == wanted {
+            return Ok(());
+        }
+        if std::env::var_os("EVO_BLESS").is_some() {
+            let target = root().join(&path);
+            std::fs::create_dir_all(target.parent().ok_or("a page lies in a folder")?)?;
+            return Ok(std::fs::write(target, wanted)?);
+        }
+        let line = committed
+            .lines()
+            .zip(wanted.lines())
+            .take_while(|(a, b)| a == b)
+            .count()
+            + 1;
+        Err(
+            format!("{path} differs from what the code writes, from line {line}: run `just bless`")
+                .into(),
+        )
+    })
+}
+
+/// Every page is in the summary, and every page of the summary exists and says something.
+fn summary_is_complete() -> Result<(), String> {
+    let summary = text(&format!("{PAGES}SUMMARY.md")).unwrap_or_default();
+    let links = summary
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let listed: BTreeSet<String> = links.map(|link| format!("{PAGES}{link}")).collect();
+    let present: BTreeSet<String> = files()
+        .into_iter()
+        .filter(|path| is_page(path) && path.starts_with(PAGES))
+        .collect();
+    let unlisted = present
+        .iter()
+        .filter(|page| !listed.contains(*page) && !page.ends_with("SUMMARY.md"));
+    let missing = listed
+        .iter()
+        .filter(|page| text(page).unwrap_or_default().trim().lines().count() < 3);
+    let wrong: Vec<String> = unlisted
+        .map(|page| format!("{page} is not in the summary"))
+        .chain(missing.map(|page| format!("{page} is in the summary and has no content")))
+        .collect();
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n"))
+    }
+}
+
+/// The trial that holds a fence to its promise.
+fn kept(fence: Fence) -> Trial {
+    Trial::test(format!("{fence}"), move || {
+        keep(&fence).map_err(|problem| format!("{fence}: {problem}").into())
+    })
+}
+
+fn keep(fence: &Fence) -> Result<(), String> {
+    match &fence.promise {
+        Promise::From(program) => {
+            let source = text(&format!("programs/{program}"))
+                .ok_or(format!("programs/{program} does not exist"))?;
+            if source.contains(fence.code.trim_end()) {
+                Ok(())
+            } else {
+                Err(format!("these lines are not in {program}"))
+            }
+        }
+        Promise::Signature => parses(&fence.code),
+        Promise::Example => fence
+            .code
+            .lines()
+            .try_for_each(|line| parses(&format!("print {line}"))),
+        Promise::Check | Promise::Run | Promise::Tiny => parses(&fence.code),
+        Promise::Fails(..) => Ok(()),
+    }
+}
+
+fn parses(code: &str) -> Result<(), String> {
+    let (_, diagnostics) = evo_lang::syntax::parse(code, evo_lang::span::FileId(0));
+    match diagnostics.first() {
+        None => Ok(()),
+        Some(first) => Err(format!("{}: {}", first.code, first.title)),
+    }
+}
