@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use evo_lang::diag::Code;
 use rusqlite::{Connection, ErrorCode};
 
 /// How long one process waits for another's transaction.
@@ -92,12 +93,12 @@ impl DiskError {
     }
 
     /// The diagnostic's code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            DiskError::Full { .. } => "R0541",
-            DiskError::Unwritable { .. } => "R0542",
+            DiskError::Full { .. } => Code::R0541,
+            DiskError::Unwritable { .. } => Code::R0542,
             DiskError::Newer { .. } | DiskError::Damaged { .. } | DiskError::Other { .. } => {
-                "R0543"
+                Code::R0543
             }
         }
     }

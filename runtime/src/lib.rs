@@ -1,7 +1,9 @@
 //! Runs checked `.evo` programs: schedules, journals, resumes and shows; ships the command line.
 
 pub mod datum;
+pub mod engine;
 pub mod events;
+pub mod render;
 pub mod run;
 pub mod store;
 

@@ -109,14 +109,6 @@ pub enum RunDirError {
 }
 
 impl RunDirError {
-    /// The diagnostic's code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            RunDirError::Disk(error) => error.code(),
-            _ => "R0544",
-        }
-    }
-
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
@@ -605,6 +597,5 @@ mod tests {
             matches!(error, RunDirError::Disk(DiskError::Unwritable { .. })),
             "{error:?}"
         );
-        assert_eq!(error.code(), "R0542");
     }
 }

@@ -80,7 +80,7 @@ fn a_full_index_is_an_error_of_its_own_and_what_was_there_stays() {
         .find_map(Result::err)
         .unwrap();
     assert!(matches!(error, DiskError::Full { .. }), "{error:?}");
-    assert_eq!(error.code(), "R0541");
+    assert_eq!(error.code().as_str(), "R0541");
     assert_eq!(
         store.get(&key(0)).unwrap(),
         Found::Bytes(b"before".to_vec())

@@ -1,0 +1,200 @@
+//! The embedding API: [`Engine`] → [`Program`] → [`Plan`] → [`Run`], with an [`Observer`] of events and a [`Cancel`] token.
+//!
+//! The command line uses nothing else.
+//!
+//! ```no_run
+//! use evo::engine::{Engine, RunOptions, Settings};
+//!
+//! # fn main() -> Result<(), evo::engine::Failure> {
+//! let engine = Engine::builder().jobs(2).build();
+//! let program = engine.load("programs/quickstart.evo".as_ref())?;
+//! let plan = program.plan(&Settings::new().set("evaluations", 60))?;
+//! let outcome = plan.start(RunOptions::default())?.wait();
+//! for table in outcome.tables() {
+//!     println!("{}", evo::render::table(table));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod failure;
+mod plan;
+mod program;
+mod run;
+
+use std::fmt;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::events::{Cancel, Observer};
+
+pub use failure::Failure;
+pub(crate) use failure::nowhere;
+pub use plan::{Explanation, NodeView, Overview, Plan};
+pub use program::{Form, Param, ParamValue, Program, Settings};
+pub use run::{Resume, Run, RunOptions, RunOutcome};
+
+/// Where programs are loaded, planned and run. Cheap to clone: clones share everything.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) host: Arc<Host>,
+}
+
+/// What an engine was built with.
+pub(crate) struct Host {
+    pub(crate) root: PathBuf,
+    pub(crate) store: PathBuf,
+    pub(crate) runs: PathBuf,
+    pub(crate) jobs: usize,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) cancel: Cancel,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Host {
+            root,
+            store,
+            runs,
+            jobs,
+            observers,
+            cancel: _,
+        } = self;
+        let mut shown = out.debug_struct("Host");
+        shown
+            .field("root", root)
+            .field("store", store)
+            .field("runs", runs)
+            .field("jobs", jobs);
+        shown
+            .field("observers", &observers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine for the working directory, with all cores.
+    pub fn new() -> Engine {
+        Engine::builder().build()
+    }
+
+    /// An engine with settings of its own.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Reads and checks a program. What is wrong with the program is in its diagnostics; an error means that there is no
+    /// program: the file is missing or not text.
+    pub fn load(&self, file: &Path) -> Result<Program, Failure> {
+        Program::load(self, file)
+    }
+
+    /// Checks a program that is no file. `name` stands for the file's path in diagnostics, and relative input paths
+    /// start from its folder.
+    pub fn load_text(&self, name: &str, text: &str) -> Program {
+        Program::of_text(self, name, text)
+    }
+
+    /// The token that stops this engine's runs.
+    pub fn cancel(&self) -> &Cancel {
+        &self.host.cancel
+    }
+
+    /// The shared store's directory.
+    pub fn store(&self) -> &Path {
+        &self.host.store
+    }
+
+    /// Where run directories are made.
+    pub fn runs(&self) -> &Path {
+        &self.host.runs
+    }
+
+    /// Evaluations at once, where a run does not say otherwise.
+    pub fn jobs(&self) -> usize {
+        self.host.jobs
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Engine {
+        Engine::new()
+    }
+}
+
+/// Settings of an [`Engine`]; whatever is not set has its default.
+#[derive(Default)]
+pub struct EngineBuilder {
+    root: Option<PathBuf>,
+    store: Option<PathBuf>,
+    runs: Option<PathBuf>,
+    jobs: Option<usize>,
+    observers: Vec<Arc<dyn Observer>>,
+    cancel: Cancel,
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("EngineBuilder")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EngineBuilder {
+    /// The directory to work in, by default the process's: `.evo/store`, `runs` and relative output paths lie in it.
+    pub fn cwd(mut self, root: impl Into<PathBuf>) -> EngineBuilder {
+        self.root = Some(root.into());
+        self
+    }
+
+    /// The store, by default `.evo/store`.
+    pub fn store(mut self, store: impl Into<PathBuf>) -> EngineBuilder {
+        self.store = Some(store.into());
+        self
+    }
+
+    /// Where run directories are made, by default `runs`.
+    pub fn runs(mut self, runs: impl Into<PathBuf>) -> EngineBuilder {
+        self.runs = Some(runs.into());
+        self
+    }
+
+    /// Evaluations at once, by default the number of cores. Results do not depend on it.
+    pub fn jobs(mut self, jobs: usize) -> EngineBuilder {
+        self.jobs = Some(jobs.max(1));
+        self
+    }
+
+    /// Adds a watcher of every run.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> EngineBuilder {
+        self.observers.push(observer);
+        self
+    }
+
+    /// The token that stops runs, where the host has one already.
+    pub fn cancel(mut self, cancel: Cancel) -> EngineBuilder {
+        self.cancel = cancel;
+        self
+    }
+
+    /// The engine.
+    pub fn build(self) -> Engine {
+        let root = self.root.unwrap_or_else(|| PathBuf::from("."));
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        let host = Host {
+            store: self
+                .store
+                .unwrap_or_else(|| root.join(".evo").join("store")),
+            runs: self.runs.unwrap_or_else(|| root.join("runs")),
+            jobs: self.jobs.unwrap_or_else(cores),
+            observers: self.observers,
+            cancel: self.cancel,
+            root,
+        };
+        Engine {
+            host: Arc::new(host),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A plan: what a program's requests need, before anything is spent.
+
+use std::sync::Arc;
+
+use evo_lang::diag::Diagnostic;
+use evo_lang::span::SourceMap;
+use serde::Serialize;
+
+use super::{Engine, Failure, Form, Program, Run, RunOptions, Settings};
+use crate::run::dir::Identity;
+use crate::run::execute;
+use crate::store::Key;
+
+/// A node as `evo plan` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodeView {
+    /// Its identity.
+    pub node: Key,
+    /// What the user calls it.
+    pub name: String,
+    /// Its kind, such as `train`.
+    pub kind: String,
+    /// Indices of the nodes that it reads, within the overview.
+    pub inputs: Vec<usize>,
+    /// Whether its value is in the store already.
+    pub cached: bool,
+    /// The most evaluations it makes, if it is a search.
+    pub evaluations: Option<u64>,
+    /// Estimated seconds on one core.
+    pub seconds: Option<f64>,
+    /// Estimated bytes of memory.
+    pub memory: Option<u64>,
+    /// Estimated US dollars.
+    pub cost: Option<f64>,
+}
+
+/// A plan as data; inputs stand before the nodes that read them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Overview {
+    /// The nodes.
+    pub nodes: Vec<NodeView>,
+    /// The requests' source texts.
+    pub requests: Vec<String>,
+}
+
+/// Why a node has to be computed, for `--explain`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The node's identity.
+    pub node: Key,
+    /// What the user calls it.
+    pub name: String,
+    /// The term of its identity that changed since the last run, such as ``param `evaluations`: 60 → 120``.
+    pub reason: String,
+}
+
+/// What a program's requests need, with every value named by its content.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) engine: Engine,
+    pub(super) identity: Identity,
+    pub(super) file: String,
+    pub(super) text: Arc<str>,
+    pub(super) planned: execute::Planned,
+    pub(super) sources: Arc<SourceMap>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        program: &Program,
+        planned: execute::Planned,
+        settings: &Settings,
+        warnings: Vec<Diagnostic>,
+    ) -> Plan {
+        let identity = Identity {
+            program: program.name.clone(),
+            program_hash: planned.program_hash(),
+            params: planned.params(),
+            seed: planned.seed(),
+            tiny: settings.tiny,
+            out: program.engine.host.root.clone(),
+        };
+        Plan {
+            engine: program.engine.clone(),
+            identity,
+            file: program.file.clone(),
+            text: program.text.clone(),
+            planned,
+            sources: program.sources.clone(),
+            warnings,
+        }
+    }
+
+    /// What is doubtful but stops nothing.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The texts that were read.
+    pub fn sources(&self) -> &Arc<SourceMap> {
+        &self.sources
+    }
+
+    /// The nodes, with what they are expected to take.
+    pub fn overview(&self) -> Result<Overview, Failure> {
+        self.planned.overview(&self.engine.host)
+    }
+
+    /// Why nodes have to be computed.
+    pub fn explain(&self) -> Result<Vec<Explanation>, Failure> {
+        self.planned.explain(&self.engine.host)
+    }
+
+    /// A dump of a form of the program; nothing for those that [`Program::emit`] gives.
+    pub fn emit(&self, form: Form) -> Option<String> {
+        self.planned.emit(form)
+    }
+
+    /// Prepares a run: makes or reopens its directory, opens journal and store. Fails before anything is spent if a
+    /// place cannot be written to or there is nothing to resume.
+    pub fn start(self, options: RunOptions) -> Result<Run, Failure> {
+        Run::prepare(self, options)
+    }
+}

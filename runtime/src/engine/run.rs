@@ -1,0 +1,254 @@
+//! A run: from a plan to its outcome.
+
+use std::any::Any;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use evo_lang::diag::Code;
+
+use super::{Failure, Plan};
+use crate::clock::Stopwatch;
+use crate::datum::Table;
+use crate::db::DiskError;
+use crate::events::{Cancel, EventKind, Shown, Status};
+use crate::files;
+use crate::run::dir::RunDir;
+use crate::run::execute::{self, Scope};
+use crate::run::journal::Journal;
+use crate::run::log::EventLog;
+use crate::run::rows::{Output, OutputKind};
+use crate::store::Store;
+
+/// Which run to go on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// None: a new run. What other runs computed is found in the store all the same.
+    #[default]
+    No,
+    /// The latest unfinished run of the same program, params and seed.
+    Latest,
+    /// A run by its name or path.
+    Named(String),
+}
+
+/// How to run a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Evaluations at once; by default the engine's. Results do not depend on it.
+    pub jobs: Option<usize>,
+    /// Where relative output paths start; by default the engine's directory.
+    pub out: Option<PathBuf>,
+    /// Go on with an unfinished run.
+    pub resume: Resume,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// How it ended.
+    pub status: Status,
+    /// What the requests gave, in their order; those that were answered, if the run did not come to its end.
+    pub outputs: Vec<Output>,
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// Why it did not come to its end, if it did not.
+    pub failure: Option<Failure>,
+    /// Wall-clock seconds of this segment.
+    pub seconds: f64,
+}
+
+impl RunOutcome {
+    /// The process's exit code; see [`Status::exit_code`].
+    pub fn exit_code(&self) -> u8 {
+        self.status.exit_code()
+    }
+
+    /// The printed tables in the order of their requests.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.outputs.iter().filter_map(|output| match &output.kind {
+            OutputKind::Printed(Shown::Table(table)) => Some(table),
+            _ => None,
+        })
+    }
+}
+
+/// A run that is ready to go.
+#[derive(Debug)]
+pub struct Run {
+    plan: Plan,
+    jobs: usize,
+    out: PathBuf,
+    dir: RunDir,
+    log: EventLog,
+    journal: Journal,
+    store: Store,
+}
+
+impl Run {
+    pub(super) fn prepare(mut plan: Plan, options: RunOptions) -> Result<Run, Failure> {
+        let host = plan.engine.host.clone();
+        let jobs = options.jobs.unwrap_or(host.jobs).max(1);
+        let out = options.out.unwrap_or_else(|| host.root.clone());
+        probe(&out)?;
+        plan.identity.out = out.clone();
+        let dir = match &options.resume {
+            Resume::No => RunDir::create(
+                &host.runs,
+                plan.identity.clone(),
+                &plan.file,
+                &plan.text,
+                jobs,
+            )?,
+            Resume::Latest => RunDir::resume_latest(&host.runs, &plan.identity, jobs)?,
+            Resume::Named(name) => RunDir::resume_named(&host.runs, name, &plan.identity, jobs)?,
+        };
+        let log = EventLog::open(&dir.events(), host.observers.clone())?;
+        let journal = Journal::open(&dir.journal())?;
+        let store = Store::open(&host.store)?;
+        Ok(Run {
+            plan,
+            jobs,
+            out,
+            dir,
+            log,
+            journal,
+            store,
+        })
+    }
+
+    /// The run directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The token that stops it.
+    pub fn cancel(&self) -> &Cancel {
+        &self.plan.engine.host.cancel
+    }
+
+    /// Runs to the end, on this thread and as many more as the run has jobs. Never panics: an internal error is a
+    /// failure like any other, and leaves a run that can be resumed.
+    pub fn wait(mut self) -> RunOutcome {
+        let watch = Stopwatch::start();
+        self.log.emit(self.started());
+        let done = catch_unwind(AssertUnwindSafe(|| execute::run(&self.scope())))
+            .unwrap_or_else(|panic| Err(internal(panic.as_ref(), self.dir.path())));
+        let done = match self.log.failure() {
+            Some(error) => done.and(Err(error.into())),
+            None => done,
+        };
+        let outputs = self.journal.outputs().unwrap_or_default();
+        let (status, failure) = self.judge(done, &outputs);
+        if status == Status::Interrupted {
+            self.log.emit(EventKind::Cancelled {
+                now: self.cancel().is_immediate(),
+            });
+        }
+        if status.can_resume() {
+            self.log.emit(EventKind::Checkpoint {
+                path: self.dir.path().display().to_string(),
+            });
+        }
+        let seconds = watch.seconds();
+        self.log.emit(EventKind::RunFinished { status, seconds });
+        let noted = self.dir.finish(
+            status,
+            failure.as_ref().map(|failure| failure.title().to_owned()),
+        );
+        let failure = failure.or_else(|| noted.err().map(Failure::from));
+        let status = if failure.is_some() && status == Status::Done {
+            Status::Failed
+        } else {
+            status
+        };
+        RunOutcome {
+            status,
+            outputs,
+            run_dir: self.dir.path().to_owned(),
+            failure,
+            seconds,
+        }
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            planned: &self.plan.planned,
+            sources: &self.plan.sources,
+            host: &self.plan.engine.host,
+            identity: &self.plan.identity,
+            dir: &self.dir,
+            log: &self.log,
+            journal: &self.journal,
+            store: &self.store,
+            cancel: self.cancel(),
+            jobs: self.jobs,
+            out: &self.out,
+        }
+    }
+
+    fn started(&self) -> EventKind {
+        let identity = &self.plan.identity;
+        EventKind::RunStarted {
+            run: self.dir.record().run.clone(),
+            program: identity.program.clone(),
+            program_hash: identity.program_hash,
+            seed: identity.seed,
+            jobs: self.jobs,
+            tiny: identity.tiny,
+            segment: self.dir.segment(),
+        }
+    }
+
+    fn judge(&self, done: Result<(), Failure>, outputs: &[Output]) -> (Status, Option<Failure>) {
+        let refuted =
+            |output: &Output| matches!(output.kind, OutputKind::Expected { holds: false, .. });
+        match done {
+            Ok(()) if !self.plan.identity.tiny && outputs.iter().any(refuted) => {
+                (Status::Refuted, None)
+            }
+            Ok(()) => (Status::Done, None),
+            Err(failure) => {
+                let status = match failure.exit_code {
+                    4 => Status::CutShort,
+                    130 => Status::Interrupted,
+                    _ if self.cancel().is_stopped() => Status::Interrupted,
+                    _ => Status::Failed,
+                };
+                (status, Some(failure))
+            }
+        }
+    }
+}
+
+/// Makes the output directory if need be, and finds out whether it can be written to.
+fn probe(out: &Path) -> Result<(), DiskError> {
+    fs::create_dir_all(out).map_err(|e| DiskError::from_io(out, &e))?;
+    let path = files::aside(out, ".evo-probe");
+    let probed = fs::write(&path, b"evo").and_then(|()| fs::remove_file(&path));
+    probed.map_err(|e| {
+        let _ = fs::remove_file(&path); // the first error is the one to report
+        DiskError::from_io(out, &e)
+    })
+}
+
+/// A panic as a failure that says where the checkpoint is.
+fn internal(panic: &(dyn Any + Send), run: &Path) -> Failure {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into());
+    let name = run
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Failure::placeless(
+        3,
+        Code::R0546,
+        format!("internal error: {text}"),
+        format!(
+            "please report it; what is finished is safe in `{}`: `evo run FILE --resume {name}` goes on from there",
+            run.display()
+        ),
+    )
+}

@@ -1,0 +1,41 @@
+//! Results as text for a terminal.
+
+mod number;
+mod table;
+
+use crate::datum::Datum;
+use crate::events::Shown;
+
+pub use number::{bytes, count, duration, real};
+pub use table::table;
+
+/// What a `print` shows, without a newline at its end.
+pub fn shown(shown: &Shown) -> String {
+    match shown {
+        Shown::Table(data) => table(data),
+        Shown::Text(text) => text.trim_end_matches('\n').to_owned(),
+        Shown::Value(value) => datum(value),
+    }
+}
+
+/// A value on one line, much as the language writes it; reals with four digits that count.
+pub fn datum(value: &Datum) -> String {
+    match value {
+        Datum::Missing => "–".into(),
+        Datum::Bool(value) => value.to_string(),
+        Datum::Int(value) => value.to_string(),
+        Datum::Real(value) => real(*value),
+        Datum::Text(text) => text.clone(),
+        Datum::List(items) => format!(
+            "[{}]",
+            items.iter().map(datum).collect::<Vec<_>>().join(", ")
+        ),
+        Datum::Record(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", datum(value)))
+                .collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+    }
+}
