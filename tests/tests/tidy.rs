@@ -152,7 +152,7 @@ fn lints_are_excused_only_where_the_rule_says_so() {
         ("clippy::print_stderr", &["runtime/src/"]),
         ("clippy::disallowed_types", &["runtime/src/"]),
         ("clippy::disallowed_methods", &[]),
-        ("missing_docs", &[]),
+        ("missing_docs", &["lang/src/syntax/mod.rs"]),
     ];
     let mut breaches = Vec::new();
     for (path, text) in rust_files() {
