@@ -2,6 +2,7 @@
 //!
 //! It knows no files, no tensors, and no builtin beyond its declaration.
 
+pub mod codegen;
 pub mod diag;
 pub mod hir;
 pub mod ir;

@@ -1,0 +1,147 @@
+//! The interpreter and compiled code say the same of every program: the same bits, the same faults at the same place.
+
+mod common;
+
+use evo_lang::codegen::{compile, evaluate_both};
+use evo_lang::ir::builder::Builder;
+use evo_lang::ir::verify::{IrError, verify};
+use evo_lang::ir::{Binary, FuncId, Fault, Module, Op, Type, Unary, Value, print};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_programs_agree(tape in prop::collection::vec(any::<u32>(), 0..400)) {
+        let mut tape = common::Tape(tape.iter());
+        let module = common::module(&mut tape).unwrap();
+        prop_assert_eq!(verify(&module), Ok(()));
+        for (i, function) in module.functions.iter().enumerate() {
+            let mut inputs = Vec::new();
+            function.params().for_each(|ty| tape.slots(ty, &mut inputs));
+            let both = evaluate_both(&module, FuncId(i as u32), &inputs);
+            prop_assert!(both.is_ok(), "{:?}\nf{} of {:?}\n{}", both, i, inputs, print::canonical(&module));
+        }
+    }
+}
+
+fn one(params: &[Type], body: impl FnOnce(&mut Builder, &[Value]) -> Result<Value, IrError>) -> Result<Module, IrError> {
+    let mut b = Builder::new("f", params);
+    let values = b.params().to_vec();
+    let result = body(&mut b, &values)?;
+    Ok(Module { functions: vec![b.finish(result)?] })
+}
+
+#[test]
+fn every_scalar_operation_agrees_on_hard_operands() {
+    let reals = [0.0, -0.0, 0.5, -0.5, 2.5, -1.5, 1e-310, 709.9, -745.2, 1e300, 1e19, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    let ints = [0, 1, -1, 2, -7, 10, i64::MAX, i64::MIN, i64::MIN + 1];
+    let slots = |ty: &Type| -> Vec<u64> {
+        match ty {
+            Type::Real => reals.iter().map(|x| x.to_bits()).collect(),
+            Type::Int => ints.iter().map(|x| *x as u64).collect(),
+            _ => vec![0, 1],
+        }
+    };
+    let mut tried = 0;
+    for ty in [Type::Real, Type::Int, Type::Bool] {
+        for op in Unary::ALL {
+            let mut b = Builder::new("f", std::slice::from_ref(&ty));
+            let x = b.params()[0];
+            let Ok(y) = b.unary(op, x) else { continue };
+            let module = Module { functions: vec![b.finish(y).unwrap()] };
+            for x in slots(&ty) {
+                assert!(evaluate_both(&module, FuncId(0), &[x]).is_ok(), "{op:?} {x}");
+                tried += 1;
+            }
+        }
+        for op in Binary::ALL {
+            let mut b = Builder::new("f", &[ty.clone(), ty.clone()]);
+            let (x, y) = (b.params()[0], b.params()[1]);
+            let Ok(z) = b.binary(op, x, y) else { continue };
+            let module = Module { functions: vec![b.finish(z).unwrap()] };
+            let code = compile(&module).unwrap();
+            for (x, y) in slots(&ty).iter().flat_map(|x| slots(&ty).into_iter().map(move |y| (*x, y))) {
+                let mut out = [0];
+                let made = code.call(FuncId(0), &[x, y], &mut out).map(|()| out.to_vec());
+                let told = evo_lang::ir::interp::run(&module, FuncId(0), &[x, y]);
+                let nan = |r: &Result<Vec<u64>, _>| matches!(r, Ok(v) if f64::from_bits(v[0]).is_nan());
+                assert!(made == told || (ty == Type::Real && nan(&made) && nan(&told)), "{op:?} {x:x} {y:x}: {made:?} {told:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 3500, "{tried}");
+}
+
+#[test]
+fn an_array_accumulator_may_swap_its_parts() {
+    // (a, b) -> (b, a + 1) elementwise, over arrays too long for SSA values.
+    let array = Type::array(Type::Real, 20);
+    let module = one(&[array.clone(), array], |b, p| {
+        let pair = b.push(Op::Struct(vec![p[0], p[1]]))?;
+        b.fold(3, pair, |b, _, state| {
+            let (x, y) = (b.push(Op::Field(state, 0))?, b.push(Op::Field(state, 1))?);
+            let one = b.real(1.0)?;
+            let next = b.build(20, |b, i| {
+                let item = b.push(Op::Index(x, i))?;
+                b.binary(Binary::Add, item, one)
+            })?;
+            b.push(Op::Struct(vec![y, next]))
+        })
+    })
+    .unwrap();
+    let inputs: Vec<u64> = (0..40).map(|i| f64::from(i).to_bits()).collect();
+    let out = evaluate_both(&module, FuncId(0), &inputs).unwrap().unwrap();
+    // After three rounds: (a + 1's partner …): (b + 1, a + 2) with a = 0.., b = 20...
+    assert_eq!((f64::from_bits(out[0]), f64::from_bits(out[20])), (21.0, 2.0));
+}
+
+#[test]
+fn wrong_slots_are_refused_and_threads_may_share_code() {
+    let module = one(&[Type::Int], |b, p| b.binary(Binary::Mul, p[0], p[0])).unwrap();
+    let code = compile(&module).unwrap();
+    let fault = |inputs: &[u64], out: &mut [u64]| code.call(FuncId(0), inputs, out).unwrap_err().fault;
+    assert_eq!(fault(&[], &mut [0]), Fault::Slots { expected: 1, given: 0 });
+    assert_eq!(fault(&[1], &mut []), Fault::Slots { expected: 1, given: 0 });
+    assert!(code.call(FuncId(9), &[], &mut []).is_err());
+    std::thread::scope(|scope| {
+        for i in 0..4u64 {
+            let code = &code;
+            scope.spawn(move || {
+                for x in i..i + 1000 {
+                    let mut out = [0];
+                    assert_eq!(code.call(FuncId(0), &[x], &mut out), Ok(()));
+                    assert_eq!(out, [x * x]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn long_temporaries_live_outside_the_stack() {
+    let len = 1 << 20;
+    let module = one(&[Type::Real], |b, p| {
+        let xs = b.build(len, |b, i| {
+            let i = b.unary(Unary::ToReal, i)?;
+            b.binary(Binary::Mul, i, p[0])
+        })?;
+        let zero = b.real(0.0)?;
+        b.fold(len, zero, |b, i, sum| {
+            let x = b.push(Op::Index(xs, i))?;
+            b.binary(Binary::Add, sum, x)
+        })
+    })
+    .unwrap();
+    let code = compile(&module).unwrap();
+    let run = || {
+        let mut out = [0];
+        code.call(FuncId(0), &[0.5f64.to_bits()], &mut out).unwrap();
+        f64::from_bits(out[0])
+    };
+    let small_stack = std::thread::scope(|s| {
+        std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(s, run).unwrap().join().unwrap()
+    });
+    assert_eq!(small_stack, (len * (len - 1) / 4) as f64);
+}
