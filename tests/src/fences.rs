@@ -2,7 +2,7 @@
 //!
 //! | after `evo` | what the fence holds |
 //! |---|---|
-//! | `check` | a whole program that checks without a complaint |
+//! | `check` | a whole program that checks, the files that it names included |
 //! | `run` | a whole program that runs; a ` ```text prints ` fence after it is what it prints |
 //! | `tiny` | a whole program that runs with its effort lowered |
 //! | `fails=E0201` | a whole program that is refused with that code (`plan`, `run` after it: by which command) |
@@ -10,6 +10,7 @@
 //! | `signature` | a declaration of the library: it parses |
 //! | `example` | expressions that parse, one a line |
 
+use crate::house::Stage;
 use std::fmt;
 
 /// A piece of `.evo` code in a page.
@@ -30,12 +31,8 @@ pub struct Fence {
 /// What a fence's info string promises of its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Promise {
-    /// It checks.
-    Check,
-    /// It runs.
-    Run,
-    /// It runs in tiny mode.
-    Tiny,
+    /// It can be taken as far as this without a complaint.
+    Works(Stage),
     /// It is refused with this code at this stage.
     Fails(String, Stage),
     /// It stands in this program.
@@ -44,17 +41,6 @@ pub enum Promise {
     Signature,
     /// Each line parses as an expression.
     Example,
-}
-
-/// Where a refusal shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// From the text alone.
-    Check,
-    /// From the files that the program names.
-    Plan,
-    /// Only when it runs.
-    Run,
 }
 
 impl fmt::Display for Fence {
@@ -120,9 +106,9 @@ pub fn fences(page: &str, markdown: &str) -> Result<Vec<Fence>, String> {
 
 fn promise(words: &[&str]) -> Option<Promise> {
     Some(match words {
-        ["check"] => Promise::Check,
-        ["run"] => Promise::Run,
-        ["tiny"] => Promise::Tiny,
+        ["check"] => Promise::Works(Stage::Plan),
+        ["run"] => Promise::Works(Stage::Run),
+        ["tiny"] => Promise::Works(Stage::Tiny),
         ["signature"] => Promise::Signature,
         ["example"] => Promise::Example,
         [word] if word.starts_with("from=") => {

@@ -2,6 +2,7 @@
 
 pub mod book;
 pub mod fences;
+pub mod house;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,13 +1,17 @@
 //! The book and the README: their pages are current and complete, and their code keeps what its info string promises.
 
+use evo::engine::Settings;
 use evo_tests::book::{PAGES, generated};
 use evo_tests::fences::{Fence, Promise, fences};
+use evo_tests::house::House;
 use evo_tests::{files, root, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 fn main() {
     let arguments = Arguments::from_args();
+    let house = Arc::new(House::new());
     let mut trials: Vec<Trial> = generated().into_iter().map(current).collect();
     trials.push(Trial::test("summary lists every page", || {
         summary_is_complete().map_err(Failed::from)
@@ -15,7 +19,7 @@ fn main() {
     for page in files().into_iter().filter(|path| is_page(path)) {
         let markdown = text(&page).unwrap_or_default();
         match fences(&page, &markdown) {
-            Ok(found) => trials.extend(found.into_iter().map(kept)),
+            Ok(found) => trials.extend(found.into_iter().map(|fence| kept(house.clone(), fence))),
             Err(problem) => trials.push(Trial::test(page, move || Err(problem.into()))),
         }
     }
@@ -82,14 +86,25 @@ fn summary_is_complete() -> Result<(), String> {
 }
 
 /// The trial that holds a fence to its promise.
-fn kept(fence: Fence) -> Trial {
+fn kept(house: Arc<House>, fence: Fence) -> Trial {
     Trial::test(format!("{fence}"), move || {
-        keep(&fence).map_err(|problem| format!("{fence}: {problem}").into())
+        keep(&house, &fence).map_err(|problem| format!("{fence}: {problem}").into())
     })
 }
 
-fn keep(fence: &Fence) -> Result<(), String> {
+fn keep(house: &House, fence: &Fence) -> Result<(), String> {
+    // Programs in pages name the models that lie beside the programs of the repository.
+    let take = |stage| house.take("programs/page.evo", &fence.code, stage, Settings::new());
     match &fence.promise {
+        Promise::Works(stage) => same(&take(*stage).fine()?, fence.prints.as_deref()),
+        Promise::Fails(code, stage) => {
+            let codes = take(*stage).codes;
+            if codes.contains(code) {
+                Ok(())
+            } else {
+                Err(format!("raises {codes:?}, not {code}"))
+            }
+        }
         Promise::From(program) => {
             let source = text(&format!("programs/{program}"))
                 .ok_or(format!("programs/{program} does not exist"))?;
@@ -104,8 +119,16 @@ fn keep(fence: &Fence) -> Result<(), String> {
             .code
             .lines()
             .try_for_each(|line| parses(&format!("print {line}"))),
-        Promise::Check | Promise::Run | Promise::Tiny => parses(&fence.code),
-        Promise::Fails(..) => Ok(()),
+    }
+}
+
+/// Compares what a program printed with what its page says.
+fn same(printed: &str, promised: Option<&str>) -> Result<(), String> {
+    match promised {
+        Some(promised) if promised.trim_end() != printed.trim_end() => {
+            Err(format!("prints\n{printed}"))
+        }
+        _ => Ok(()),
     }
 }
 
