@@ -1,0 +1,120 @@
+//! What can be wrong with data, said so that the caller can place it.
+
+/// A fault in a table, a file of rows, a generator's arguments or a template.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DataError {
+    /// A column was asked for that the table does not have.
+    #[error("there is no column `{name}`")]
+    UnknownColumn {
+        /// The name asked for.
+        name: String,
+        /// The columns there are, in order.
+        columns: Vec<String>,
+        /// The nearest of them, if one is near enough to be a slip.
+        suggestion: Option<String>,
+    },
+    /// Two columns of one name.
+    #[error("column `{name}` is named twice")]
+    RepeatedColumn {
+        /// The name.
+        name: String,
+    },
+    /// A row has more or fewer cells than the table has columns.
+    #[error("row {row} has {found} values, the table has {expected} columns")]
+    RowLength {
+        /// The row, counted from 0.
+        row: usize,
+        /// Its number of cells.
+        found: usize,
+        /// The number of columns.
+        expected: usize,
+    },
+    /// The file holds no row.
+    #[error("`{file}` holds no rows")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+    /// The file could not be read.
+    #[error("cannot read `{file}`: {reason}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The operating system's reason.
+        reason: String,
+    },
+    /// A line is not a JSON object.
+    #[error("line {line} of `{file}` is not a JSON object: {reason}")]
+    BadJson {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What the parser found.
+        reason: String,
+    },
+    /// A line lacks a column.
+    #[error("line {line} of `{file}` has no `{column}`")]
+    MissingColumn {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The column.
+        column: String,
+        /// What the line has instead.
+        found: Vec<String>,
+        /// The nearest of those.
+        suggestion: Option<String>,
+    },
+    /// A value is a list, an object or null.
+    #[error("`{column}` in line {line} of `{file}` is {found}, not a text, a number or a bool")]
+    NotScalar {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The column.
+        column: String,
+        /// What it is: "a list", "an object", "null".
+        found: &'static str,
+    },
+    /// More rows were asked for than there are.
+    #[error("{asked} rows were asked for{of}, there are {have}", of = part_of(part))]
+    TooFewRows {
+        /// The part of a split, or nothing.
+        part: Option<String>,
+        /// Rows asked for.
+        asked: usize,
+        /// Rows that were left for it.
+        have: usize,
+    },
+    /// Tables with unlike columns cannot be joined.
+    #[error("tables with unlike columns cannot be joined: {left:?} and {right:?}")]
+    UnlikeColumns {
+        /// The first table's columns.
+        left: Vec<String>,
+        /// The columns that differ from them.
+        right: Vec<String>,
+    },
+    /// A template's text does not parse.
+    #[error("template has {problem} at byte {offset}")]
+    BadTemplate {
+        /// What is wrong.
+        problem: &'static str,
+        /// Where, in bytes from the template's start.
+        offset: usize,
+    },
+    /// A generator's argument is out of its domain.
+    #[error("`{argument}` {problem}")]
+    BadArgument {
+        /// The argument's name.
+        argument: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+fn part_of(part: &Option<String>) -> String {
+    part.as_ref().map(|name| format!(" for `{name}`")).unwrap_or_default()
+}

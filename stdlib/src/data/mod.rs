@@ -1,0 +1,22 @@
+//! Data: immutable tables, where they come from (files, generators) and how they are cut.
+//!
+//! [`Data`] is the table every task and training reads. [`jsonl`] loads one from a file, [`word_problems`] and
+//! [`sentences`] make one from a seed, [`Data::first`], [`Data::last`], [`Data::concat`], [`Data::shuffle`] and
+//! [`Data::split`] cut and join them, and [`Template`] turns a row into text.
+
+mod error;
+mod jsonl;
+mod near;
+mod sentences;
+mod table;
+mod template;
+mod word_problems;
+mod wordings;
+
+pub use error::DataError;
+pub use jsonl::{jsonl, jsonl_head};
+pub use sentences::{Sentences, sentences};
+pub use table::{Cell, Data, Row};
+pub use template::Template;
+pub use word_problems::{Operation, WordProblems, word_problems};
+pub use wordings::{Language, template_count};
