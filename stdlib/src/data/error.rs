@@ -116,5 +116,7 @@ pub enum DataError {
 }
 
 fn part_of(part: &Option<String>) -> String {
-    part.as_ref().map(|name| format!(" for `{name}`")).unwrap_or_default()
+    part.as_ref()
+        .map(|name| format!(" for `{name}`"))
+        .unwrap_or_default()
 }

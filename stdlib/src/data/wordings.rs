@@ -82,5 +82,9 @@ pub(super) fn wordings(language: Language, operation: Operation) -> &'static [&'
 /// How many wordings there are of every operation in `language`: the bound of `templates`.
 #[must_use]
 pub fn template_count(language: Language) -> usize {
-    Operation::ALL.iter().map(|&operation| wordings(language, operation).len()).min().unwrap_or(0)
+    Operation::ALL
+        .iter()
+        .map(|&operation| wordings(language, operation).len())
+        .min()
+        .unwrap_or(0)
 }

@@ -1,0 +1,471 @@
+//! The passes over the whole decoder.
+
+use super::attention::{Attended, Queries, attend, attend_backward};
+use super::ops::{Linear, Rotation, gated, gated_backward, norm, norm_backward, rotate, softmax};
+use super::{Batch, Block, Weights};
+use crate::decode::{Activation, Config, NormKind};
+
+/// What of `config` the passes do not know, if anything: biases.
+pub fn unsupported(config: &Config) -> Option<&'static str> {
+    let NormKind::Rms = config.norm.kind;
+    let Activation::Silu = config.activation;
+    (config.qkv_bias || config.output_bias || config.mlp_bias).then_some("projections with a bias")
+}
+
+/// What the reverse pass needs of the forward pass, and the result.
+pub struct Tape {
+    /// The log-probability of each target, in the batch's order.
+    pub log_probabilities: Vec<f32>,
+    blocks: Vec<BlockTape>,
+    rotation: Rotation,
+    positions: Vec<usize>,
+    last: Asking,
+    stream: Vec<f32>,
+    normed: (Vec<f32>, Vec<f32>),
+    probabilities: Vec<f32>,
+}
+
+struct BlockTape {
+    stream: Vec<f32>,
+    attn_in: Vec<f32>,
+    attn_factors: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    probabilities: Vec<f32>,
+    attended: Vec<f32>,
+    middle: Vec<f32>,
+    mlp_in: Vec<f32>,
+    mlp_factors: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    gated: Vec<f32>,
+}
+
+/// The rows that ask in a block: all but in the last block, where only targets' rows matter.
+#[derive(Clone)]
+struct Asking {
+    rows: Option<Vec<usize>>,
+    spans: Vec<(usize, usize)>,
+    positions: Vec<usize>,
+}
+
+impl Asking {
+    fn all(batch: &Batch) -> Self {
+        let positions = batch
+            .spans
+            .iter()
+            .flat_map(|&(start, end)| 0..end - start)
+            .collect();
+        Self {
+            rows: None,
+            spans: batch.spans.clone(),
+            positions,
+        }
+    }
+
+    fn targets(batch: &Batch) -> Self {
+        let first = |row: usize| batch.rows.partition_point(|&r| r < row);
+        let of = |&(start, end): &(usize, usize)| {
+            batch.rows[first(start)..first(end)]
+                .iter()
+                .map(move |r| r - start)
+        };
+        Self {
+            rows: Some(batch.rows.clone()),
+            spans: batch
+                .spans
+                .iter()
+                .map(|&(start, end)| (first(start), first(end)))
+                .collect(),
+            positions: batch.spans.iter().flat_map(of).collect(),
+        }
+    }
+
+    fn queries<'a>(&'a self, batch: &'a Batch) -> Queries<'a> {
+        Queries {
+            asking: self.spans.clone(),
+            positions: &self.positions,
+            spans: &batch.spans,
+        }
+    }
+
+    /// The asking rows of `x`.
+    fn gather(&self, x: &[f32], width: usize) -> Vec<f32> {
+        match &self.rows {
+            None => x.to_vec(),
+            Some(rows) => rows
+                .iter()
+                .flat_map(|r| &x[r * width..(r + 1) * width])
+                .copied()
+                .collect(),
+        }
+    }
+
+    /// Adds `x`, which has the asking rows only, to these rows of `all`.
+    fn scatter(&self, x: &[f32], width: usize, all: &mut [f32]) {
+        match &self.rows {
+            None => add(all, x),
+            Some(rows) => {
+                for (r, x) in rows.iter().zip(x.chunks_exact(width)) {
+                    add(&mut all[r * width..(r + 1) * width], x);
+                }
+            }
+        }
+    }
+}
+
+/// The forward pass: the log-probability of each target, and what [`backward`] needs.
+///
+/// Computed once a row: the last block, but for its keys and values, and the head only where there is a target. Weights must
+/// have the shapes of [`Weights::shapes`], tokens lie below the vocabulary's size, and [`unsupported`] be `None`.
+pub fn forward(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> Tape {
+    check(config, weights, batch);
+    let hidden = config.hidden_size;
+    let longest = batch
+        .spans
+        .iter()
+        .map(|(start, end)| end - start)
+        .max()
+        .unwrap_or(0);
+    let rotation = Rotation::new(&config.rope.frequencies(config.head_dim), longest);
+    let (all, last) = (Asking::all(batch), Asking::targets(batch));
+    let mut stream: Vec<f32> = batch
+        .tokens
+        .iter()
+        .flat_map(|&t| &weights.embed[t as usize * hidden..][..hidden])
+        .copied()
+        .collect();
+    let mut blocks = Vec::with_capacity(weights.blocks.len());
+    for (index, block) in weights.blocks.iter().enumerate() {
+        let asking = if index + 1 == weights.blocks.len() {
+            &last
+        } else {
+            &all
+        };
+        let (tape, next) = block_forward(config, block, batch, (asking, &all, &rotation), stream);
+        stream = next;
+        blocks.push(tape);
+    }
+    if blocks.is_empty() {
+        stream = last.gather(&stream, hidden);
+    }
+    let normed = norm(&stream, &weights.norm, config.norm.eps);
+    let head = weights.head.as_ref().unwrap_or(&weights.embed);
+    let mut probabilities = head_product(config, batch).forward(&normed.0, head);
+    let rows = probabilities
+        .chunks_exact_mut(config.vocab_size)
+        .zip(&batch.targets);
+    let log_probabilities = rows
+        .map(|(row, &target)| {
+            let logit = row[target as usize];
+            logit - softmax(row)
+        })
+        .collect();
+    Tape {
+        log_probabilities,
+        blocks,
+        rotation,
+        positions: all.positions,
+        last,
+        stream,
+        normed,
+        probabilities,
+    }
+}
+
+/// The reverse pass: adds to `gradients` the derivative, by each weight, of a loss whose derivative by the log-probability of
+/// each target is `slopes`.
+pub fn backward(
+    config: &Config,
+    weights: &Weights<Vec<f32>>,
+    batch: &Batch,
+    tape: Tape,
+    slopes: &[f32],
+    gradients: &mut Weights<Vec<f32>>,
+) {
+    assert_eq!(
+        slopes.len(),
+        batch.targets.len(),
+        "one slope for each target"
+    );
+    let hidden = config.hidden_size;
+    let Tape {
+        blocks,
+        rotation,
+        positions,
+        last,
+        stream,
+        normed,
+        mut probabilities,
+        ..
+    } = tape;
+    for ((row, &target), slope) in probabilities
+        .chunks_exact_mut(config.vocab_size)
+        .zip(&batch.targets)
+        .zip(slopes)
+    {
+        row.iter_mut().for_each(|p| *p *= -slope);
+        row[target as usize] += slope;
+    }
+    let product = head_product(config, batch);
+    let head = weights.head.as_ref().unwrap_or(&weights.embed);
+    let mut dnormed = vec![0.0; normed.0.len()];
+    product.backward_input(&probabilities, head, &mut dnormed);
+    let dhead = gradients.head.as_mut().unwrap_or(&mut gradients.embed);
+    product.backward_weight(&probabilities, &normed.0, dhead);
+    let mut dstream = vec![0.0; stream.len()];
+    norm_backward(
+        (&stream, &normed.1),
+        &weights.norm,
+        &dnormed,
+        &mut dstream,
+        &mut gradients.norm,
+    );
+
+    let all = Asking {
+        rows: None,
+        spans: batch.spans.clone(),
+        positions,
+    };
+    if blocks.is_empty() {
+        let mut every = vec![0.0; batch.tokens.len() * hidden];
+        last.scatter(&dstream, hidden, &mut every);
+        dstream = every;
+    }
+    let count = blocks.len();
+    let layers = blocks
+        .into_iter()
+        .zip(&weights.blocks)
+        .zip(&mut gradients.blocks)
+        .enumerate()
+        .rev();
+    for (index, ((tape, block), gradient)) in layers {
+        let asking = if index + 1 == count { &last } else { &all };
+        dstream = block_backward(
+            config,
+            block,
+            batch,
+            (asking, &all, &rotation),
+            tape,
+            (dstream, gradient),
+        );
+    }
+    for (&token, d) in batch.tokens.iter().zip(dstream.chunks_exact(hidden)) {
+        add(&mut gradients.embed[token as usize * hidden..][..hidden], d);
+    }
+}
+
+/// The rows that ask, all rows, and the angles.
+type Rows<'a> = (&'a Asking, &'a Asking, &'a Rotation);
+
+fn block_forward(
+    config: &Config,
+    block: &Block<Vec<f32>>,
+    batch: &Batch,
+    (asking, all, rotation): Rows<'_>,
+    stream: Vec<f32>,
+) -> (BlockTape, Vec<f32>) {
+    let p = Products::new(config, batch.tokens.len(), asking.positions.len());
+    let (attn_in, attn_factors) = norm(&stream, &block.attn_norm, config.norm.eps);
+    let mut q = match &asking.rows {
+        None => p.q.forward(&attn_in, &block.q),
+        Some(_) => {
+            p.q.forward(&asking.gather(&attn_in, config.hidden_size), &block.q)
+        }
+    };
+    let mut k = p.kv.forward(&attn_in, &block.k);
+    let v = p.kv.forward(&attn_in, &block.v);
+    rotate(
+        &mut q,
+        config.query_size(),
+        rotation,
+        &asking.positions,
+        false,
+    );
+    rotate(&mut k, config.kv_size(), rotation, &all.positions, false);
+    let (attended, probabilities) = attend(config, &asking.queries(batch), &q, &k, &v);
+    let mut middle = p.o.forward(&attended, &block.o);
+    match &asking.rows {
+        None => add(&mut middle, &stream),
+        Some(_) => add(&mut middle, &asking.gather(&stream, config.hidden_size)),
+    }
+    let (mlp_in, mlp_factors) = norm(&middle, &block.mlp_norm, config.norm.eps);
+    let gate = p.up.forward(&mlp_in, &block.gate);
+    let up = p.up.forward(&mlp_in, &block.up);
+    let gated = gated(&gate, &up);
+    let mut next = p.down.forward(&gated, &block.down);
+    add(&mut next, &middle);
+    let tape = BlockTape {
+        stream,
+        attn_in,
+        attn_factors,
+        q,
+        k,
+        v,
+        probabilities,
+        attended,
+        middle,
+        mlp_in,
+        mlp_factors,
+        gate,
+        up,
+        gated,
+    };
+    (tape, next)
+}
+
+fn block_backward(
+    config: &Config,
+    block: &Block<Vec<f32>>,
+    batch: &Batch,
+    (asking, all, rotation): Rows<'_>,
+    tape: BlockTape,
+    (dnext, gradient): (Vec<f32>, &mut Block<Vec<f32>>),
+) -> Vec<f32> {
+    let p = Products::new(config, batch.tokens.len(), asking.positions.len());
+    let mut dgated = vec![0.0; tape.gated.len()];
+    p.down.backward_input(&dnext, &block.down, &mut dgated);
+    p.down
+        .backward_weight(&dnext, &tape.gated, &mut gradient.down);
+    let (mut dgate, mut dup) = (tape.gate, tape.up);
+    gated_backward(&mut dgate, &mut dup, &dgated);
+    let mut dmlp_in = vec![0.0; tape.mlp_in.len()];
+    p.up.backward_input(&dgate, &block.gate, &mut dmlp_in);
+    p.up.backward_input(&dup, &block.up, &mut dmlp_in);
+    p.up.backward_weight(&dgate, &tape.mlp_in, &mut gradient.gate);
+    p.up.backward_weight(&dup, &tape.mlp_in, &mut gradient.up);
+    let mut dmiddle = dnext;
+    let before = (tape.middle.as_slice(), tape.mlp_factors.as_slice());
+    norm_backward(
+        before,
+        &block.mlp_norm,
+        &dmlp_in,
+        &mut dmiddle,
+        &mut gradient.mlp_norm,
+    );
+
+    let mut dattended = vec![0.0; tape.attended.len()];
+    p.o.backward_input(&dmiddle, &block.o, &mut dattended);
+    p.o.backward_weight(&dmiddle, &tape.attended, &mut gradient.o);
+
+    let attended = Attended {
+        q: &tape.q,
+        k: &tape.k,
+        v: &tape.v,
+        out: &tape.attended,
+        probabilities: &tape.probabilities,
+    };
+    let (mut dq, mut dk, dv) =
+        attend_backward(config, &asking.queries(batch), &attended, &dattended);
+    rotate(
+        &mut dq,
+        config.query_size(),
+        rotation,
+        &asking.positions,
+        true,
+    );
+    rotate(&mut dk, config.kv_size(), rotation, &all.positions, true);
+
+    let mut dattn_in = vec![0.0; tape.attn_in.len()];
+    match &asking.rows {
+        None => {
+            p.q.backward_input(&dq, &block.q, &mut dattn_in);
+            p.q.backward_weight(&dq, &tape.attn_in, &mut gradient.q);
+        }
+        Some(_) => {
+            let mut some = vec![0.0; asking.positions.len() * config.hidden_size];
+            p.q.backward_input(&dq, &block.q, &mut some);
+            asking.scatter(&some, config.hidden_size, &mut dattn_in);
+            p.q.backward_weight(
+                &dq,
+                &asking.gather(&tape.attn_in, config.hidden_size),
+                &mut gradient.q,
+            );
+        }
+    }
+    p.kv.backward_input(&dk, &block.k, &mut dattn_in);
+    p.kv.backward_input(&dv, &block.v, &mut dattn_in);
+    p.kv.backward_weight(&dk, &tape.attn_in, &mut gradient.k);
+    p.kv.backward_weight(&dv, &tape.attn_in, &mut gradient.v);
+    let mut dstream = match &asking.rows {
+        None => dmiddle,
+        Some(_) => {
+            let mut every = vec![0.0; tape.stream.len()];
+            asking.scatter(&dmiddle, config.hidden_size, &mut every);
+            every
+        }
+    };
+    let before = (tape.stream.as_slice(), tape.attn_factors.as_slice());
+    norm_backward(
+        before,
+        &block.attn_norm,
+        &dattn_in,
+        &mut dstream,
+        &mut gradient.attn_norm,
+    );
+    dstream
+}
+
+/// The projections of a block over all rows and over the asking rows.
+struct Products {
+    q: Linear,
+    kv: Linear,
+    o: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl Products {
+    fn new(config: &Config, rows: usize, asking: usize) -> Self {
+        let linear = |rows, inputs, outputs| Linear {
+            rows,
+            inputs,
+            outputs,
+        };
+        let (hidden, wide) = (config.hidden_size, config.intermediate_size);
+        Self {
+            q: linear(asking, hidden, config.query_size()),
+            kv: linear(rows, hidden, config.kv_size()),
+            o: linear(asking, config.query_size(), hidden),
+            up: linear(asking, hidden, wide),
+            down: linear(asking, wide, hidden),
+        }
+    }
+}
+
+fn head_product(config: &Config, batch: &Batch) -> Linear {
+    Linear {
+        rows: batch.targets.len(),
+        inputs: config.hidden_size,
+        outputs: config.vocab_size,
+    }
+}
+
+fn add(to: &mut [f32], x: &[f32]) {
+    to.iter_mut().zip(x).for_each(|(to, x)| *to += x);
+}
+
+fn check(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) {
+    assert_eq!(unsupported(config), None, "the configuration is supported");
+    let shapes = Weights::shapes(config);
+    assert_eq!(
+        weights.blocks.len(),
+        shapes.blocks.len(),
+        "one block for each layer"
+    );
+    assert_eq!(
+        weights.head.is_some(),
+        shapes.head.is_some(),
+        "a head unless it is tied"
+    );
+    for (values, [rows, columns]) in weights.iter().zip(shapes.iter()) {
+        assert_eq!(values.len(), rows * columns, "a weight has its shape");
+    }
+    assert!(
+        batch
+            .largest_id()
+            .is_none_or(|id| (id as usize) < config.vocab_size),
+        "tokens are in the vocabulary"
+    );
+}
