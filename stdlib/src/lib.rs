@@ -6,3 +6,4 @@
 pub mod data;
 pub mod model;
 pub mod plot;
+pub mod train;

@@ -205,11 +205,6 @@ fn part_mut<'a>(
 ) -> MatMut<'a, f32> {
     let from = &mut x[rows.0 * width + head..];
     // Not `from_row_major_slice_with_stride_mut`: in faer 0.24.4 it swaps the two strides and writes beyond the slice.
-    MatMut::from_column_major_slice_with_stride_mut(
-        from,
-        config.head_dim,
-        rows.1 - rows.0,
-        width,
-    )
-    .transpose_mut()
+    MatMut::from_column_major_slice_with_stride_mut(from, config.head_dim, rows.1 - rows.0, width)
+        .transpose_mut()
 }

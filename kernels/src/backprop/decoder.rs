@@ -25,6 +25,18 @@ pub struct Tape {
     probabilities: Vec<f32>,
 }
 
+impl Tape {
+    /// The most probable token at each target (the smallest of equals), in the batch's order.
+    pub fn predicted(&self, vocabulary: usize) -> Vec<u32> {
+        let rows = self.probabilities.chunks_exact(vocabulary);
+        rows.map(|row| {
+            let best = (0..row.len()).reduce(|best, i| if row[i] > row[best] { i } else { best });
+            best.unwrap_or(0) as u32
+        })
+        .collect()
+    }
+}
+
 struct BlockTape {
     stream: Vec<f32>,
     attn_in: Vec<f32>,

@@ -1,0 +1,82 @@
+//! What can go wrong with a training.
+
+use crate::data::DataError;
+use crate::model::ModelError;
+
+/// A fault in a training's arguments, or its failure.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The data or a template does not fit.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model has no tokenizer, or it failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A setting is out of its domain.
+    #[error("`{setting}` {problem}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The decoder has something that training does not know.
+    #[error("`{model}` cannot be trained: training does not know {part}")]
+    Unsupported {
+        /// The model.
+        model: String,
+        /// What it has.
+        part: &'static str,
+    },
+    /// A weight is missing, has another shape, or is not a floating-point number.
+    #[error("`{tensor}` of `{model}` {problem}")]
+    Tensor {
+        /// The model.
+        model: String,
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No example has a token to learn.
+    #[error("the data has no token to learn")]
+    NothingToLearn,
+    /// An example is longer than the model's positions.
+    #[error("row {row} has {tokens} tokens, `{model}` has {positions} positions")]
+    TooLong {
+        /// The row, counted from 0.
+        row: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// The model.
+        model: String,
+        /// The model's positions.
+        positions: usize,
+    },
+    /// A token id beyond the model's vocabulary.
+    #[error("the tokenizer gives token {id}, `{model}` has {vocabulary} tokens")]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// The model.
+        model: String,
+        /// The size of its vocabulary.
+        vocabulary: usize,
+    },
+    /// The loss or the gradient's norm is no longer finite.
+    #[error("training diverged at step {step}: the {what} is {value}")]
+    Diverged {
+        /// The step, counted from 1.
+        step: usize,
+        /// `loss` or `gradient`.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// The observer asked to stop.
+    #[error("training was stopped after step {step}")]
+    Stopped {
+        /// The last finished step, counted from 1.
+        step: usize,
+    },
+}

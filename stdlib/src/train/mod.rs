@@ -1,0 +1,14 @@
+//! Training: a model tuned on examples.
+//!
+//! In reading order: [`examples`] (rows to tokens), [`Settings`] (how to train; [`Settings::rate_at`] is the schedule), [`train`]
+//! (the loop), [`TrainError`]. The gradients are those of [`evo_kernels::backprop`].
+
+mod error;
+mod examples;
+mod run;
+mod settings;
+
+pub use error::TrainError;
+pub use examples::{Example, examples};
+pub use run::{Event, train};
+pub use settings::Settings;
