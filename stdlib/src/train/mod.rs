@@ -8,6 +8,9 @@ mod examples;
 mod run;
 mod settings;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::TrainError;
 pub use examples::{Example, examples};
 pub use run::{Event, train};
