@@ -241,6 +241,22 @@ pub enum Shown {
     Value(Datum),
 }
 
+impl Shown {
+    /// How a printed value is shown: records and lists of records as a table, the rest on a line.
+    pub fn of(value: Datum) -> Shown {
+        match value {
+            Datum::Text(text) => Shown::Text(text),
+            Datum::Record(_) => Shown::Table(Table::of(&value)),
+            Datum::List(ref items)
+                if !items.is_empty() && items.iter().all(|i| matches!(i, Datum::Record(_))) =>
+            {
+                Shown::Table(Table::of(&value))
+            }
+            other => Shown::Value(other),
+        }
+    }
+}
+
 /// The state of a run, as `run.json` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,6 @@
 //! Runs checked `.evo` programs: schedules, journals, resumes and shows; ships the command line.
 
+pub mod cli;
 pub mod datum;
 pub mod engine;
 pub mod events;
@@ -10,5 +11,6 @@ pub mod store;
 mod clock;
 mod db;
 mod files;
+mod panics;
 
 pub use db::DiskError;

@@ -1,3 +1,7 @@
 //! The `evo` binary: the command line of the library `evo`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    evo::cli::main()
+}

@@ -13,6 +13,7 @@ use crate::datum::Table;
 use crate::db::DiskError;
 use crate::events::{Cancel, EventKind, Shown, Status};
 use crate::files;
+use crate::panics;
 use crate::run::dir::RunDir;
 use crate::run::execute::{self, Scope};
 use crate::run::journal::Journal;
@@ -234,21 +235,13 @@ fn probe(out: &Path) -> Result<(), DiskError> {
 
 /// A panic as a failure that says where the checkpoint is.
 fn internal(panic: &(dyn Any + Send), run: &Path) -> Failure {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".into());
     let name = run
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    Failure::placeless(
-        3,
-        Code::R0546,
-        format!("internal error: {text}"),
-        format!(
-            "please report it; what is finished is safe in `{}`: `evo run FILE --resume {name}` goes on from there",
-            run.display()
-        ),
-    )
+    let help = format!(
+        "please report it; what is finished is safe in `{}`, and `evo run FILE --resume {name}` goes on from there",
+        run.display()
+    );
+    Failure::placeless(3, Code::R0546, panics::describe(panic), help)
 }

@@ -10,9 +10,10 @@ use indexmap::IndexMap;
 use super::dir::{Identity, RunDir};
 use super::journal::Journal;
 use super::log::EventLog;
+use super::rows::{Output, OutputKind};
 use crate::datum::Datum;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
-use crate::events::Cancel;
+use crate::events::{Cancel, EventKind, Shown};
 use crate::store::{Key, Store};
 
 /// A program after parsing and type checking.
@@ -39,6 +40,44 @@ pub(crate) struct Scope<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) jobs: usize,
     pub(crate) out: &'a Path,
+}
+
+impl Scope<'_> {
+    /// Notes down what a request gave, and shows it. A table of a tiny run says that it is one.
+    pub(crate) fn answer(&self, request: u32, kind: OutputKind) -> Result<(), Failure> {
+        let kind = match kind {
+            OutputKind::Printed(Shown::Table(table)) if self.identity.tiny => {
+                let title = table
+                    .title
+                    .as_ref()
+                    .map_or("tiny run".to_owned(), |title| format!("{title} (tiny run)"));
+                OutputKind::Printed(Shown::Table(table.titled(title)))
+            }
+            other => other,
+        };
+        let output = Output { request, kind };
+        self.journal.commit(vec![output.row()])?;
+        self.log.emit(match output.kind {
+            OutputKind::Printed(shown) => EventKind::Printed { request, shown },
+            OutputKind::Saved { path, what } => EventKind::Saved {
+                request,
+                path,
+                what,
+            },
+            OutputKind::Plotted { path, text } => EventKind::Plotted {
+                request,
+                path,
+                text,
+            },
+            OutputKind::Expected { message, holds } => EventKind::Expected {
+                request,
+                message,
+                holds,
+                enforced: !self.identity.tiny,
+            },
+        });
+        Ok(())
+    }
 }
 
 /// Parses and type-checks the entry file and all that it uses; used files are added to `sources`.

@@ -316,7 +316,10 @@ mod tests {
         assert_eq!(journal.call(&Key::of(b"other")).unwrap(), None);
         let kinds = [
             OutputKind::Printed(Shown::Value(Datum::Real(third))),
-            OutputKind::Saved("evolved".into()),
+            OutputKind::Saved {
+                path: "evolved".into(),
+                what: "model".into(),
+            },
             OutputKind::Plotted {
                 path: None,
                 text: "plot".into(),

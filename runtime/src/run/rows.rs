@@ -410,8 +410,13 @@ pub struct Output {
 pub enum OutputKind {
     /// `print`.
     Printed(Shown),
-    /// `save`: the path.
-    Saved(String),
+    /// `save`.
+    Saved {
+        /// The file or directory.
+        path: String,
+        /// What lies there, such as `model`.
+        what: String,
+    },
     /// `plot`: the path, if the request names one, and the plot drawn with text.
     Plotted {
         /// The file.
@@ -433,7 +438,7 @@ impl Output {
     pub fn row(&self) -> Row {
         let (kind, path, content) = match &self.kind {
             OutputKind::Printed(shown) => ("printed", Value::Null, json(shown)),
-            OutputKind::Saved(path) => ("saved", text(path), Value::Null),
+            OutputKind::Saved { path, what } => ("saved", text(path), json(what)),
             OutputKind::Plotted { path, text: drawn } => (
                 "plotted",
                 path.as_deref().map_or(Value::Null, text),
@@ -455,7 +460,10 @@ impl Output {
     pub(crate) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Output> {
         let kind = match row.get::<_, String>("kind")?.as_str() {
             "printed" => OutputKind::Printed(read_json(row, "content")?),
-            "saved" => OutputKind::Saved(row.get("path")?),
+            "saved" => OutputKind::Saved {
+                path: row.get("path")?,
+                what: read_json(row, "content")?,
+            },
             "plotted" => OutputKind::Plotted {
                 path: row.get("path")?,
                 text: read_json(row, "content")?,

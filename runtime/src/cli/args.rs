@@ -1,0 +1,319 @@
+//! The command line's grammar and its help texts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// evo: declare models, data, tasks and searches; get evolved models.
+#[derive(Debug, Parser)]
+#[command(
+    name = "evo",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  evo check quickstart.evo            what is wrong with a program, in milliseconds
+  evo plan quickstart.evo             what it would compute, and how much
+  evo run quickstart.evo              run it; results go to the working directory
+  evo run quickstart.evo --resume     go on where a run was interrupted
+
+Exit codes: 0 done, 1 the answer is no, 2 the program or the command line is wrong, 3 it failed,
+4 cut short by a budget or a lost service, 130 interrupted; after 3, 4 and 130 `--resume` goes on.")]
+pub(super) struct Cli {
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(super) color: Color,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Even into a file or pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a program: compute what its requests ask for
+    Run(RunArgs),
+    /// Check programs without running them: names, types, model headers, first rows of data
+    Check(CheckArgs),
+    /// Show what a program would compute, with estimates, without computing it
+    Plan(PlanArgs),
+    /// Score a model on the tasks that a program declares
+    Eval(EvalArgs),
+    /// Show how much the store and the runs take, and remove what is not needed
+    Clean(CleanArgs),
+    /// Explain an error code
+    Explain(ExplainArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// What a plan depends on besides the program.
+#[derive(Args, Debug)]
+pub(super) struct SettingArgs {
+    /// Set a param (may be repeated)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(super) set: Vec<(String, String)>,
+    /// Set the program's seed
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) seed: Option<i64>,
+    /// Lower all effort, to see in seconds that a program works; tables say so
+    #[arg(long)]
+    pub(super) tiny: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  evo run quickstart.evo --set evaluations=60 --seed 3
+  evo run quickstart.evo --tiny              seconds instead of minutes
+  evo run quickstart.evo --resume            the latest unfinished run of this program
+  evo run quickstart.evo --json > events.jsonl")]
+pub(super) struct RunArgs {
+    /// The program
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs,
+    /// Evaluations at once [default: all cores]; results do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Where relative output paths start [default: the working directory]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) out: Option<PathBuf>,
+    /// Print events as JSON, one a line, instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Check and plan only: compute nothing, write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Go on with an unfinished run: the latest of this program, or the named one
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
+    pub(super) resume: Option<String>,
+    /// Say for each node why it has to be computed
+    #[arg(long)]
+    pub(super) explain: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  evo check *.evo
+  evo check quickstart.evo --emit types
+  evo check quickstart.evo --json            one diagnostic a line, for editors
+
+Exit code: 0 (warnings too), or 2 if a program has errors.")]
+pub(super) struct CheckArgs {
+    /// The programs
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs,
+    /// Print a form that the program takes on its way
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(super) emit: Option<Emit>,
+    /// Print diagnostics as JSON, one a line
+    #[arg(long, conflicts_with = "emit")]
+    pub(super) json: bool,
+}
+
+/// A form of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Emit {
+    /// The syntax tree
+    Ast,
+    /// Every declaration with its type
+    Types,
+    /// The intermediate representation of numeric code
+    Ir,
+    /// Cranelift's input for it
+    Clif,
+    /// The graph of nodes
+    Plan,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  evo plan quickstart.evo --set evaluations=1000")]
+pub(super) struct PlanArgs {
+    /// The program
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  evo eval evolved tasks.evo                 a score for each `task` of tasks.evo"
+)]
+pub(super) struct EvalArgs {
+    /// A Hugging Face directory or a GGUF file
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(super) model: String,
+    /// A program that declares tasks; its own requests are ignored
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(super) tasks: PathBuf,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs,
+    /// Evaluations at once [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Print events as JSON, one a line, instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  evo clean                                  show what there is; remove nothing
+  evo clean --max 5GB                        bound the store: what was used longest ago goes first
+  evo clean --older 30d --dry-run            what would go
+  evo clean --runs 10                        keep the last ten finished run directories
+  evo clean --all                            empty the store")]
+pub(super) struct CleanArgs {
+    /// Keep at most this much in the store, such as 5GB or 512MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) max: Option<u64>,
+    /// Remove from the store what was not used for this long, such as 30d or 12h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(super) older: Option<Duration>,
+    /// Empty the store; with `--runs`, remove unfinished runs too
+    #[arg(long, conflicts_with_all = ["max", "older"])]
+    pub(super) all: bool,
+    /// Remove run directories but the last N finished ones; unfinished runs stay
+    #[arg(long, value_name = "N")]
+    pub(super) runs: Option<usize>,
+    /// Show what would be removed; remove nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExplainArgs {
+    /// The code, such as E0201; all codes are listed without one
+    pub(super) code: Option<String>,
+    /// Print JSON instead of Markdown
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  evo completions bash > ~/.local/share/bash-completion/completions/evo"
+)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !is_name || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(format!("`{name}` is no name of a param"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// An amount of bytes as programs write it: `5GB` (powers of 1000), `64MiB` (powers of 1024), or a plain number.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit.trim() {
+        "" | "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        "TiB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        other => return Err(format!("`{other}` is no unit: write 5GB, 512MiB …")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "write a size such as 5GB or 512MiB".to_owned())?;
+    Ok((number * scale) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_a_help_text() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments().filter(|arg| arg.get_id() != "help") {
+                assert!(
+                    arg.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    arg.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_and_settings_are_read() {
+        assert_eq!(size("5GB"), Ok(5_000_000_000));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1.5kB"), Ok(1500));
+        assert!(size("5 parsecs").is_err() && size("GB").is_err() && size("").is_err());
+        assert_eq!(name_and_value("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(
+            name_and_value("a").is_err()
+                && name_and_value("=b").is_err()
+                && name_and_value("a b=c").is_err()
+        );
+    }
+
+    #[test]
+    fn resume_takes_a_name_or_none() {
+        let resume =
+            |args: &[&str]| match Cli::try_parse_from([&["evo", "run", "a.evo"], args].concat())
+                .unwrap()
+                .command
+            {
+                Command::Run(run) => run.resume,
+                _ => None,
+            };
+        assert_eq!(resume(&[]), None);
+        assert_eq!(resume(&["--resume"]), Some(String::new()));
+        assert_eq!(
+            resume(&["--resume", "20260102T030405Z-a-0123abcd"]).as_deref(),
+            Some("20260102T030405Z-a-0123abcd")
+        );
+        assert_eq!(resume(&["--resume", "--tiny"]), Some(String::new()));
+    }
+}
