@@ -100,7 +100,7 @@ impl Rope {
         (0..head_dim / 2)
             .map(|i| {
                 let exponent = 2.0 * i as f64 / head_dim as f64;
-                self.scaling.apply(1.0 / self.theta.powf(exponent)) as f32
+                self.scaling.apply(1.0 / libm::pow(self.theta, exponent)) as f32
             })
             .collect()
     }

@@ -1,7 +1,26 @@
 //! One configurable transformer decoder for evaluating language models: inference only, in f32.
 //!
-//! In reading order: [`config`] (what makes one decoder another).
+//! In reading order: [`config`] (what makes one decoder another), [`matrix`] (packed weights and the matrix product),
+//! [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a batch), [`generate`] (greedy
+//! answers and log-probabilities of many prompts).
+//!
+//! Batches hold sequences of unequal length without padding: a row for each token, attention for each sequence. Every sum
+//! is taken in an order that depends on its own row alone, so an answer has the same bits alone or in any batch, on one
+//! thread or many, with AVX-512, AVX2 or neither.
 
+mod attention;
+pub mod cache;
 pub mod config;
+pub mod decoder;
+pub mod generate;
+pub mod matrix;
+mod parallel;
+#[cfg(test)]
+mod tests;
+mod tile;
+pub mod vector;
 
+pub use cache::Cache;
 pub use config::{Activation, Config, Norm, NormKind, Rope, RopeScaling};
+pub use decoder::{DecodeError, Decoder, Entry, Layer, Linear, Weights};
+pub use matrix::Matrix;

@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evo_kernels::decode::DecodeError;
+
 use super::DType;
 
 /// What is wrong with a model, its files, or what was asked of it.
@@ -164,6 +166,12 @@ pub enum ModelError {
         /// What it is in the second.
         right: String,
     },
+    /// Weights that the decoder cannot use.
+    #[error("the weights do not fit the configuration: {what}")]
+    Weights {
+        /// Which weight.
+        what: String,
+    },
     /// Text was asked of a model that has no tokenizer.
     #[error("`{model}` has no tokenizer")]
     NoTokenizer {
@@ -207,6 +215,14 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong.
         cause: String,
+    },
+    /// A directory that a model should replace holds something that no model has.
+    #[error("`{}` holds `{file}`, which is no part of a model", path.display())]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+        /// The first such entry.
+        file: String,
     },
     /// A prompt without a token.
     #[error("the prompt is empty")]
@@ -320,6 +336,17 @@ pub enum EntryFault {
     Duplicate,
 }
 
+impl From<DecodeError> for ModelError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TokenRange { id, vocab_size } => Self::TokenRange { id, vocab_size },
+            DecodeError::EmptyPrompt => Self::EmptyPrompt,
+            DecodeError::TooLong { length, limit } => Self::TooLong { length, limit },
+            DecodeError::Weights { what } => Self::Weights { what },
+        }
+    }
+}
+
 impl ModelError {
     /// The error of reading `path`: a missing file is told apart from an unreadable one.
     pub fn read(path: &Path, source: io::Error) -> Self {
@@ -372,7 +399,7 @@ impl ModelError {
             Self::ShardIndex { .. } => {
                 "take the index and all shards from one download".into()
             }
-            Self::MissingTensor { .. } | Self::UnknownTensor { .. } | Self::Shape { .. } => {
+            Self::MissingTensor { .. } | Self::UnknownTensor { .. } | Self::Weights { .. } | Self::Shape { .. } => {
                 "take the configuration and the weights from one model".into()
             }
             Self::NotFloat { .. } => "convert the model to F32, BF16 or F16 first".into(),
@@ -395,6 +422,9 @@ impl ModelError {
             }
             Self::Template { .. } => {
                 "check the roles of the messages, or write the prompt as plain text".into()
+            }
+            Self::Occupied { .. } => {
+                "choose another path: saving replaces a directory only if it holds a saved model".into()
             }
             Self::EmptyPrompt => "give at least one token".into(),
             Self::TokenRange { vocab_size, .. } => {

@@ -1,16 +1,23 @@
 //! Models: configuration, weights, tokenizer and chat template; reading and writing them.
 //!
 //! In reading order: [`tensor`] (shared read-only tensors), [`config`], [`tokenizer`], [`template`] (chats as text),
-//! [`error`] (everything that can be wrong), [`safetensors`], [`hf`] (model directories), [`check`] (do the parts fit?). A [`Model`] is a handle: cloning it copies no weight, and a child shares every tensor that it does not change.
+//! [`error`] (everything that can be wrong), [`safetensors`], [`hf`] (model directories), [`gguf`], [`check`] (do the parts fit?), [`save`],
+//! [`bytes`] and [`tiny`] (small models of one's own), [`decoder`] (ready to run), [`logits`]. A [`Model`] is a handle: cloning it copies no weight, and a child shares every tensor that it does not change.
 
+pub mod bytes;
 pub mod check;
 pub mod config;
+pub mod decoder;
 pub mod error;
+pub mod gguf;
 pub mod hf;
+pub mod logits;
 mod map;
 pub mod safetensors;
+pub mod save;
 pub mod template;
 pub mod tensor;
+pub mod tiny;
 pub mod tokenizer;
 
 use std::ops::Deref;
@@ -21,10 +28,14 @@ use serde_json::{Map, Value};
 pub use check::{check_alike, check_finite, check_shapes, check_vocabulary};
 pub use config::Config;
 pub use error::{EntryFault, HeaderFault, ModelError};
+pub use gguf::{gguf, gguf_header};
 pub use hf::{ModelHeader, header, hf};
+pub use logits::{Logits, Prompt, logits};
+pub use save::save;
 pub use template::Message;
 pub use tensor::{DType, LengthError, Tensor, Tensors, View};
-pub use tokenizer::Tokenizer;
+pub use tiny::{Tiny, llama_tiny};
+pub use tokenizer::{Tokenizer, TokenizerHeader};
 
 /// A language model. Cloning shares everything.
 #[derive(Clone, Debug)]

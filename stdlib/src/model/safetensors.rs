@@ -33,13 +33,13 @@ pub struct TensorHeader {
 }
 
 impl TensorHeader {
-    /// What would be told about a tensor that lies in no file.
-    pub fn of(tensor: &Tensor) -> Self {
+    /// A tensor of this type and shape that lies in no safetensors file.
+    pub fn new(dtype: DType, shape: Vec<usize>) -> Self {
         Self {
-            dtype: tensor.dtype(),
-            shape: tensor.shape().to_vec(),
+            dtype,
+            shape,
             begin: 0,
-            end: tensor.bytes().len(),
+            end: 0,
         }
     }
 }

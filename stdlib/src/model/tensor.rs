@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use evo_kernels::decode::Matrix;
+use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use indexmap::IndexMap;
@@ -114,6 +116,8 @@ struct Inner {
     shape: Vec<usize>,
     storage: Storage,
     digest: OnceLock<blake3::Hash>,
+    packed: OnceLock<Arc<Matrix>>,
+    vector: OnceLock<Arc<[f32]>>,
 }
 
 enum Storage {
@@ -215,6 +219,8 @@ impl Tensor {
             shape,
             storage,
             digest: OnceLock::new(),
+            packed: OnceLock::new(),
+            vector: OnceLock::new(),
         })))
     }
 
@@ -278,6 +284,29 @@ impl Tensor {
         Some(Cow::Owned(values))
     }
 
+    /// The matrix packed for the decoder, in f32; `None` unless it is two-dimensional and floating-point.
+    ///
+    /// Packed once and kept as long as the tensor lives, so that models that share the tensor share the packed form too.
+    pub fn packed(&self, threads: usize) -> Option<Arc<Matrix>> {
+        let &[rows, cols] = self.shape() else {
+            return None;
+        };
+        if let Some(packed) = self.0.packed.get() {
+            return Some(packed.clone());
+        }
+        let packed = match self.view() {
+            Some(view) => Matrix::pack(rows, cols, threads, |i, row| view.row(i, row)),
+            None => Matrix::from_rows(rows, cols, &self.to_f32()?, threads),
+        };
+        Some(self.0.packed.get_or_init(|| Arc::new(packed)).clone())
+    }
+
+    /// The values as shared f32, for the decoder's norms and biases; kept as [`Tensor::packed`] is.
+    pub fn vector(&self) -> Option<Arc<[f32]>> {
+        let values = self.to_f32()?;
+        Some(self.0.vector.get_or_init(|| values.into()).clone())
+    }
+
     /// Whether both are one and the same tensor in memory. Equal tensors that were made apart are not.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -290,6 +319,30 @@ impl Tensor {
             hasher.update(self.bytes());
             hasher.finalize()
         })
+    }
+}
+
+impl View<'_> {
+    /// Writes row `i`, as wide as `out`, into `out`; nothing if there is no such row.
+    fn row(self, i: usize, out: &mut [f32]) {
+        let range = i * out.len()..(i + 1) * out.len();
+        match self {
+            Self::F32(data) => {
+                if let Some(row) = data.get(range) {
+                    out.copy_from_slice(row);
+                }
+            }
+            Self::BF16(data) => {
+                if let Some(row) = data.get(range) {
+                    row.convert_to_f32_slice(out);
+                }
+            }
+            Self::F16(data) => {
+                if let Some(row) = data.get(range) {
+                    row.convert_to_f32_slice(out);
+                }
+            }
+        }
     }
 }
 
@@ -343,15 +396,25 @@ mod tests {
     }
 
     #[test]
-    fn unaligned_bytes_read_the_same() {
-        let values = [1.5f32, -2.25, 1e-3];
-        let mut bytes = vec![0u8];
-        bytes.extend(values.iter().flat_map(|x| x.to_le_bytes()));
-        for skip in [0usize, 1] {
-            let owned = bytes.get(skip..skip + 12).unwrap().to_vec();
-            let tensor = Tensor::from_bytes(DType::F32, vec![3], owned).unwrap();
-            let expected: Vec<f32> = each(tensor.bytes(), f32::from_le_bytes);
-            assert_eq!(tensor.to_f32().unwrap().as_ref(), expected.as_slice());
+    fn a_file_that_does_not_align_its_data_reads_the_same() {
+        use std::io::Write;
+
+        let values = [1.5f32, -2.25, 1e-3, 7.0];
+        for dtype in [DType::F32, DType::BF16, DType::F16] {
+            let aligned = Tensor::from_f32_as(dtype, values.to_vec(), vec![2, 2]).unwrap();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&[0]).unwrap();
+            file.write_all(aligned.bytes()).unwrap();
+            let map = Arc::new(super::super::map::map(&file).unwrap());
+            let len = aligned.bytes().len();
+            let odd = Tensor::from_map(dtype, vec![2, 2], map.clone(), 1, len).unwrap();
+            assert!(odd.view().is_none());
+            assert_eq!(odd.to_f32(), aligned.to_f32());
+            let (mut a, mut b) = ([0.0; 2], [0.0; 2]);
+            odd.packed(1).unwrap().row(1, &mut a);
+            aligned.packed(1).unwrap().row(1, &mut b);
+            assert_eq!(a, b);
+            assert!(Tensor::from_map(dtype, vec![2, 2], map, 2, len).is_err());
         }
     }
 

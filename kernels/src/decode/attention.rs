@@ -1,0 +1,115 @@
+//! Causal attention of a batch of sequences over their caches, grouped queries included.
+
+use super::matrix::PANEL;
+use super::tile::{Panels, Target, product};
+use super::{Cache, Config, parallel, vector};
+
+/// Query rows (tokens × heads of a group) that one task takes.
+const TASK_ROWS: usize = 64;
+
+/// One sequence's share of a batch: its tokens are rows `first..first + count`, at positions from `start` on.
+pub(super) struct Span<'a> {
+    /// The sequence's cache, which holds its keys and values up to the last of these tokens.
+    pub cache: &'a Cache,
+    /// The first row.
+    pub first: usize,
+    /// How many rows.
+    pub count: usize,
+    /// The position of the first row's token.
+    pub start: usize,
+}
+
+/// A task: some tokens of one sequence, and one key head.
+struct Task {
+    span: usize,
+    head: usize,
+    from: usize,
+    to: usize,
+}
+
+/// `out = softmax(q · kᵀ / √d) · v`, for each query head and token over the positions that it sees.
+///
+/// `q` and `out` have a row of `num_heads · head_dim` for each token of the batch.
+pub(super) fn attention(
+    config: &Config,
+    layer: usize,
+    spans: &[Span<'_>],
+    q: &[f32],
+    out: &mut [f32],
+    threads: usize,
+) {
+    let group = config.num_heads / config.num_kv_heads;
+    let step = (TASK_ROWS / group).max(1);
+    let mut tasks = Vec::new();
+    let mut work = 0;
+    for (span, s) in spans.iter().enumerate() {
+        work += s.count * (s.start + s.count) * config.query_size() * 2;
+        for from in (0..s.count).step_by(step) {
+            let to = (from + step).min(s.count);
+            tasks.extend((0..config.num_kv_heads).map(|head| Task {
+                span,
+                head,
+                from,
+                to,
+            }));
+        }
+    }
+    let results = parallel::map(threads, work, tasks.len(), |i| {
+        run(config, layer, &spans[tasks[i].span], &tasks[i], q)
+    });
+    let width = config.query_size();
+    let padded = config.head_dim.next_multiple_of(PANEL);
+    for (task, result) in tasks.iter().zip(results) {
+        for (i, line) in result.chunks_exact(padded).enumerate() {
+            let row = spans[task.span].first + task.from + i / group;
+            let head = task.head * group + i % group;
+            let at = row * width + head * config.head_dim;
+            out[at..at + config.head_dim].copy_from_slice(&line[..config.head_dim]);
+        }
+    }
+}
+
+/// The rows of one task: token by token, the heads of the group; each padded to whole panels.
+fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -> Vec<f32> {
+    let group = config.num_heads / config.num_kv_heads;
+    let d = config.head_dim;
+    let width = config.query_size();
+    let rows = (task.to - task.from) * group;
+    let seen = span.start + task.to;
+    let scale = 1.0 / (d as f32).sqrt();
+
+    let mut queries = Vec::with_capacity(rows * d);
+    for token in task.from..task.to {
+        let at = (span.first + token) * width + task.head * group * d;
+        queries.extend(q[at..at + group * d].iter().map(|x| x * scale));
+    }
+    let mut scores = vec![0.0; rows * seen];
+    let keys = Panels {
+        data: span.cache.keys(layer, task.head),
+        depth: d,
+        stride: d * PANEL,
+    };
+    let target = Target::new(&mut scores, seen);
+    product(&queries, d, &keys, 0..seen.div_ceil(PANEL), &target);
+
+    for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
+        let position = span.start + task.from + i / group;
+        let first = config
+            .window
+            .map_or(0, |w| (position + 1).saturating_sub(w));
+        row[..first].fill(0.0);
+        row[position + 1..].fill(0.0);
+        vector::softmax(&mut row[first..=position]);
+    }
+
+    let padded = d.next_multiple_of(PANEL);
+    let mut out = vec![0.0; rows * padded];
+    let values = Panels {
+        data: span.cache.values(layer, task.head),
+        depth: seen,
+        stride: span.cache.capacity() * PANEL,
+    };
+    let target = Target::new(&mut out, padded);
+    product(&scores, seen, &values, 0..padded / PANEL, &target);
+    out
+}
