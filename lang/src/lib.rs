@@ -7,6 +7,7 @@ pub mod diag;
 pub mod hir;
 pub mod ir;
 pub mod library;
+pub mod plan;
 pub mod span;
 pub mod syntax;
 pub mod types;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::span::Span;
 
+pub mod build;
 pub mod builder;
 pub mod interp;
 pub mod print;
@@ -405,3 +406,13 @@ impl fmt::Display for NumericError {
 }
 
 impl std::error::Error for NumericError {}
+
+/// Whether a library function of this name is numeric code that the compiler knows, such as `sin` or `clamp`.
+pub fn is_intrinsic(name: &str) -> bool {
+    matches!(
+        name,
+        "abs" | "sign" | "min" | "max" | "clamp" | "floor" | "ceil" | "round" | "sqrt" | "exp" | "log" | "pow" | "sin"
+            | "cos" | "tanh" | "sigmoid" | "log_sigmoid" | "softplus" | "relu" | "erf" | "where" | "sum" | "mean"
+            | "div" | "rem"
+    )
+}

@@ -120,3 +120,58 @@ fn part_of(part: &Option<String>) -> String {
         .map(|name| format!(" for `{name}`"))
         .unwrap_or_default()
 }
+
+impl DataError {
+    /// The stable code of its diagnostic.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DataError::Unreadable { .. } => "E0401",
+            DataError::Empty { .. } => "E0411",
+            DataError::BadJson { .. } | DataError::NotScalar { .. } | DataError::RowLength { .. } => "E0412",
+            DataError::MissingColumn { .. }
+            | DataError::UnknownColumn { .. }
+            | DataError::RepeatedColumn { .. }
+            | DataError::UnlikeColumns { .. } => "E0413",
+            DataError::TooFewRows { .. } => "E0414",
+            DataError::BadTemplate { .. } => "E0415",
+            DataError::BadArgument { .. } => "E0416",
+        }
+    }
+
+    /// What is wrong, in a few words.
+    pub fn label(&self) -> &'static str {
+        match self {
+            DataError::Unreadable { .. } => "cannot be read",
+            DataError::Empty { .. } => "holds no rows",
+            DataError::BadJson { .. } | DataError::NotScalar { .. } => "not one object of scalars a line",
+            DataError::RowLength { .. } => "rows of unequal length",
+            DataError::MissingColumn { .. } | DataError::UnknownColumn { .. } => "no such column",
+            DataError::RepeatedColumn { .. } => "named twice",
+            DataError::TooFewRows { .. } => "more rows than there are",
+            DataError::UnlikeColumns { .. } => "other columns",
+            DataError::BadTemplate { .. } => "not a template",
+            DataError::BadArgument { .. } => "outside its domain",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            DataError::UnknownColumn { suggestion: Some(name), .. } | DataError::MissingColumn { suggestion: Some(name), .. } => {
+                format!("did you mean `{name}`?")
+            }
+            DataError::UnknownColumn { columns, .. } => format!("the columns are {}", columns.join(", ")),
+            DataError::MissingColumn { found, .. } => format!("the line has {}", found.join(", ")),
+            DataError::RepeatedColumn { name } => format!("name `{name}` once"),
+            DataError::RowLength { .. } => "give every row one value a column".into(),
+            DataError::Empty { .. } => "write at least one row into it".into(),
+            DataError::Unreadable { .. } => "check the path: it is relative to the program's file".into(),
+            DataError::BadJson { .. } => "write one JSON object a line".into(),
+            DataError::NotScalar { .. } => "keep only columns of texts, numbers and bools".into(),
+            DataError::TooFewRows { have, .. } => format!("ask for at most {have}"),
+            DataError::UnlikeColumns { .. } => "join tables with the same columns in the same order".into(),
+            DataError::BadTemplate { .. } => "write columns as `{name}` and braces as `{{` and `}}`".into(),
+            DataError::BadArgument { argument, .. } => format!("change `{argument}`"),
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The elaborator: executes a checked program symbolically with its actual params, and so builds the graph.
+//!
+//! Functions over nodes are unfolded where they are called; numeric code is outlined and compiled; what is known
+//! before anything runs is folded. The host is shown each library call once and answers with facts or problems. A
+//! search's functions are unfolded once with stand-in arguments, so that what they would do is checked beforehand,
+//! and again by [`Elaborator::apply`] for every candidate.
+
+mod call;
+mod code;
+mod expr;
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::closure::{Body, Closure, Env, InstanceId};
+use super::fingerprint::Walk;
+use super::graph::{Fact, Graph, NodeId, Op};
+use super::host::Host;
+use super::key::{Hasher, Key};
+use super::konst::Const;
+use crate::diag::{Code, Diagnostic};
+use crate::hir::{Expr, ExprKind, Function, Global, GlobalKind, ModuleId, Program, RequestKind};
+use crate::span::Span;
+use crate::types::Ty;
+
+/// Elaboration cannot go on here; the reason has been reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Abort;
+
+pub(crate) type Result<T> = std::result::Result<T, Abort>;
+
+/// How a program is elaborated.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Params of the entry program that are set from outside, by name.
+    pub params: IndexMap<String, Const>,
+    /// The seed, where it is set from outside.
+    pub seed: Option<i64>,
+    /// Lower effort: caps apply, and everything has an identity of its own.
+    pub tiny: bool,
+}
+
+/// A request with its expressions as nodes. A part whose elaboration failed is absent (and reported).
+#[derive(Clone, Debug)]
+pub enum Demand {
+    /// `save value to path`.
+    Save {
+        /// What is saved.
+        value: NodeId,
+        /// Where.
+        path: Arc<str>,
+    },
+    /// `print value`.
+    Print(NodeId),
+    /// `plot value over range to path`.
+    Plot {
+        /// What is drawn.
+        value: NodeId,
+        /// The horizontal range, for functions.
+        over: Option<NodeId>,
+        /// The file; the terminal without one.
+        path: Option<Arc<str>>,
+    },
+    /// `expect condition, message`.
+    Expect {
+        /// A `bool`.
+        condition: NodeId,
+        /// A `text`.
+        message: Option<NodeId>,
+    },
+}
+
+/// A demand and where it stands.
+#[derive(Clone, Debug)]
+pub struct PlannedRequest {
+    /// What is demanded.
+    pub demand: Demand,
+    /// The request.
+    pub span: Span,
+    /// Its source text on one line.
+    pub text: Arc<str>,
+}
+
+enum Slot {
+    Todo,
+    Busy,
+    Done(NodeId),
+    Failed,
+}
+
+struct Instance {
+    module: ModuleId,
+    args: BTreeMap<usize, NodeId>,
+    seed: NodeId,
+    key: Key,
+    memo: Vec<Slot>,
+    functions: BTreeMap<usize, Key>,
+}
+
+/// Builds and grows the graph of one program.
+pub struct Elaborator {
+    program: Arc<Program>,
+    host: Arc<dyn Host>,
+    graph: Graph,
+    options: Options,
+    instances: Vec<Instance>,
+    by_key: BTreeMap<Key, InstanceId>,
+    /// Calls that the host answered with a value.
+    known: BTreeMap<NodeId, NodeId>,
+    /// The body of each closure with stand-in arguments.
+    probes: BTreeMap<NodeId, Option<NodeId>>,
+    codes: super::numeric::Codes,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Elaborator {
+    /// An elaborator for `program`; nothing is elaborated yet.
+    pub fn new(program: Arc<Program>, host: Arc<dyn Host>, options: Options) -> Elaborator {
+        let mut elaborator = Elaborator {
+            program,
+            host,
+            graph: Graph::default(),
+            options,
+            instances: Vec::new(),
+            by_key: BTreeMap::new(),
+            known: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            codes: Default::default(),
+            diagnostics: Vec::new(),
+        };
+        elaborator.start();
+        elaborator
+    }
+
+    /// Makes the entry instance: instance 0.
+    fn start(&mut self) {
+        let entry = self.program.entry;
+        let zero = self.graph.add_const(Const::Int(self.options.seed.unwrap_or(0)), Ty::Int, Span::default());
+        let id = self.add_instance(entry, BTreeMap::new(), zero);
+        let mut args = BTreeMap::new();
+        let params = std::mem::take(&mut self.options.params);
+        for (name, value) in params {
+            let found = self.module(entry).globals.iter().position(|g| *g.name == *name);
+            if let Some(index) = found {
+                let (ty, span) = (self.declaration(id, index).ty.clone(), self.declaration(id, index).name_span);
+                args.insert(index, self.graph.add_const(value, ty, span));
+            }
+        }
+        self.instance_mut(id).args = args;
+        if self.options.seed.is_none() {
+            let declared = self.module(entry).globals.iter().position(|g| &*g.name == "seed" && &*g.word == "param");
+            if let Some(Ok(seed)) = declared.map(|index| self.global(id, index)) {
+                self.instance_mut(id).seed = seed;
+            }
+        }
+    }
+
+    /// The graph as it stands.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The entry program's instance.
+    pub fn entry(&self) -> InstanceId {
+        InstanceId(0)
+    }
+
+    /// The diagnostics since the last call.
+    pub fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.diagnostics)
+    }
+
+    /// Elaborates every declaration of the entry program (so that all of it is checked, asked for or not), then its
+    /// requests, in source order.
+    pub fn requests(&mut self) -> Vec<PlannedRequest> {
+        let program = self.program.clone();
+        let entry = self.entry();
+        let module = &program.modules[program.entry.0 as usize];
+        for (index, global) in module.globals.iter().enumerate() {
+            if !matches!(global.kind, GlobalKind::Type | GlobalKind::Extern(_) | GlobalKind::Error | GlobalKind::Use(_)) {
+                let _ = self.global(entry, index);
+            }
+        }
+        let mut planned = Vec::new();
+        for request in &module.requests {
+            if let Ok(demand) = self.demand(&request.kind) {
+                planned.push(PlannedRequest { demand, span: request.span, text: request.text.clone() });
+            }
+        }
+        planned
+    }
+
+    fn demand(&mut self, kind: &RequestKind) -> Result<Demand> {
+        let env = Env::new(self.entry());
+        Ok(match kind {
+            RequestKind::Save { value, path } => {
+                let value = self.expr(value, &env);
+                let path = self.text(path, &env);
+                Demand::Save { value: value?, path: path? }
+            }
+            RequestKind::Print(value) => Demand::Print(self.expr(value, &env)?),
+            RequestKind::Plot { value, over, path } => Demand::Plot {
+                value: self.expr(value, &env)?,
+                over: over.as_ref().map(|e| self.expr(e, &env)).transpose()?,
+                path: path.as_ref().map(|e| self.text(e, &env)).transpose()?,
+            },
+            RequestKind::Expect { condition, message } => Demand::Expect {
+                condition: self.expr(condition, &env)?,
+                message: message.as_ref().map(|e| self.expr(e, &env)).transpose()?,
+            },
+        })
+    }
+
+    /// A path: text that is known before anything runs.
+    fn text(&mut self, e: &Expr, env: &Env) -> Result<Arc<str>> {
+        let id = self.expr(e, env)?;
+        match self.graph.constant(id) {
+            Some(Const::Text(text)) => Ok(text.clone()),
+            _ => Err(self.fail(
+                Diagnostic::error(Code::E0330, e.span, "a path must be known before the run", "depends on a result")
+                    .help("write the path as a literal or from params"),
+            )),
+        }
+    }
+
+    /// A declaration of the entry program by name.
+    pub fn named(&mut self, name: &str) -> Option<std::result::Result<NodeId, Abort>> {
+        let index = self.module(self.program.entry).globals.iter().position(|g| &*g.name == name)?;
+        Some(self.global(self.entry(), index))
+    }
+
+    /// Applies a closure to arguments.
+    pub fn apply(&mut self, closure: NodeId, args: &[NodeId], span: Span) -> Result<NodeId> {
+        let node = self.graph.node(closure).clone();
+        match &node.op {
+            Op::Closure(c) => {
+                let mut env = c.env.clone();
+                for (param, arg) in c.body.params().iter().zip(args) {
+                    env.bind(param.local, *arg);
+                }
+                self.expr(c.body.expr(), &env)
+            }
+            Op::NumericClosure(code) => {
+                let inputs = node.inputs.iter().chain(args).copied().collect();
+                let ty = code.result.clone();
+                self.numeric_node(code.clone(), inputs, ty, span)
+            }
+            _ => Err(self.fail(
+                Diagnostic::error(Code::E0331, span, "which function is called must be known before the run", "depends on a result")
+                    .help("choose between values instead of functions"),
+            )),
+        }
+    }
+
+    /// The body of a closure applied to stand-ins: what each call of it will do.
+    pub fn probe(&self, closure: NodeId) -> Option<NodeId> {
+        self.probes.get(&closure).copied().flatten()
+    }
+
+    /// Adds a plain value.
+    pub fn add_const(&mut self, value: Const, ty: Ty) -> NodeId {
+        self.graph.add_const(value, ty, Span::default())
+    }
+
+    /// Adds a value that the runtime holds, under its key.
+    pub fn add_given(&mut self, key: Key, ty: Ty, fact: Option<Fact>) -> NodeId {
+        self.graph.add_given(key, ty, fact)
+    }
+
+    /// Records a diagnostic.
+    pub(crate) fn fail(&mut self, diagnostic: Diagnostic) -> Abort {
+        if !self.diagnostics.contains(&diagnostic) {
+            self.diagnostics.push(diagnostic);
+        }
+        Abort
+    }
+
+    fn module(&self, id: ModuleId) -> &crate::hir::Module {
+        &self.program.modules[id.0 as usize]
+    }
+
+    fn instance_mut(&mut self, id: InstanceId) -> &mut Instance {
+        &mut self.instances[id.0 as usize]
+    }
+
+    pub(crate) fn declaration(&self, instance: InstanceId, index: usize) -> &Global {
+        &self.module(self.instances[instance.0 as usize].module).globals[index]
+    }
+
+    pub(crate) fn seed(&self, instance: InstanceId) -> NodeId {
+        self.instances[instance.0 as usize].seed
+    }
+
+    pub(crate) fn instance_key(&self, instance: InstanceId) -> Key {
+        self.instances[instance.0 as usize].key
+    }
+
+    fn add_instance(&mut self, module: ModuleId, args: BTreeMap<usize, NodeId>, seed: NodeId) -> InstanceId {
+        let mut h = Hasher::new("instance");
+        h.number(u64::from(module.0)).key(&self.graph.node(seed).key);
+        for (index, id) in &args {
+            h.number(*index as u64).key(&self.graph.node(*id).key);
+        }
+        let key = h.finish();
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        let memo = self.module(module).globals.iter().map(|_| Slot::Todo).collect();
+        let id = InstanceId(self.instances.len() as u32);
+        self.instances.push(Instance { module, args, seed, key, memo, functions: BTreeMap::new() });
+        self.by_key.insert(key, id);
+        id
+    }
+
+    /// The instance that a global reference of `module` means, seen from `current`: itself, or the library's module.
+    pub(crate) fn instance_for(&mut self, current: InstanceId, module: ModuleId) -> Result<InstanceId> {
+        if self.instances[current.0 as usize].module == module {
+            return Ok(current);
+        }
+        let seed = self.seed(current);
+        Ok(self.add_instance(module, BTreeMap::new(), seed))
+    }
+
+    /// The instance that an expression of instance type names.
+    pub(crate) fn instance(&mut self, e: &Expr, env: &Env) -> Result<InstanceId> {
+        match &e.kind {
+            ExprKind::Instance { module, args } => {
+                let mut nodes = BTreeMap::new();
+                for (index, value) in args {
+                    nodes.insert(*index, self.expr(value, env)?);
+                }
+                let seed_param = self.module(*module).globals.iter().position(|g| &*g.name == "seed");
+                let given = seed_param.and_then(|index| nodes.get(&index)).copied();
+                let seed = given.unwrap_or_else(|| self.seed(env.instance));
+                Ok(self.add_instance(*module, nodes, seed))
+            }
+            ExprKind::Global(global) => {
+                let owner = self.instance_for(env.instance, global.module)?;
+                match self.declaration(owner, global.index).kind.clone() {
+                    GlobalKind::Use(module) => {
+                        let seed = self.seed(owner);
+                        Ok(self.add_instance(module, BTreeMap::new(), seed))
+                    }
+                    GlobalKind::Value(value) => self.instance(&value, &Env::new(owner)),
+                    _ => Err(Abort),
+                }
+            }
+            ExprKind::Member { instance, global } => {
+                let owner = self.instance(instance, env)?;
+                match self.declaration(owner, *global).kind.clone() {
+                    GlobalKind::Use(module) => {
+                        let seed = self.seed(owner);
+                        Ok(self.add_instance(module, BTreeMap::new(), seed))
+                    }
+                    GlobalKind::Value(value) => self.instance(&value, &Env::new(owner)),
+                    _ => Err(Abort),
+                }
+            }
+            _ => Err(self.fail(
+                Diagnostic::error(Code::E0332, e.span, "which program is meant must be known before the run", "depends on a result")
+                    .help("name a used program here"),
+            )),
+        }
+    }
+
+    /// A declaration's value, elaborated once.
+    pub(crate) fn global(&mut self, instance: InstanceId, index: usize) -> Result<NodeId> {
+        match self.instances[instance.0 as usize].memo[index] {
+            Slot::Done(id) => return Ok(id),
+            Slot::Failed | Slot::Busy => return Err(Abort),
+            Slot::Todo => {}
+        }
+        self.instance_mut(instance).memo[index] = Slot::Busy;
+        let result = self.evaluate(instance, index);
+        self.instance_mut(instance).memo[index] = match result {
+            Ok(id) => Slot::Done(id),
+            Err(Abort) => Slot::Failed,
+        };
+        result
+    }
+
+    fn evaluate(&mut self, instance: InstanceId, index: usize) -> Result<NodeId> {
+        let global = self.declaration(instance, index).clone();
+        let env = Env::new(instance);
+        let id = match &global.kind {
+            GlobalKind::Param { default, domain } => self.param(instance, index, &global, default.as_ref(), domain.as_ref())?,
+            GlobalKind::Value(value) => self.expr(value, &env)?,
+            GlobalKind::Function(function) => {
+                self.closure(Body::Function(function.clone()), env, Some(global.name.clone()), global.ty.clone(), global.name_span)?
+            }
+            GlobalKind::Genome(genome) => {
+                let space = self.space(&global.name, genome, &env)?;
+                self.graph.add_const(Const::Space(space.into()), global.ty.clone(), global.name_span)
+            }
+            _ => return Err(Abort),
+        };
+        if self.graph.constant(id).is_none() {
+            self.graph.set_label(id, &global.name);
+        }
+        Ok(id)
+    }
+
+    fn param(
+        &mut self,
+        instance: InstanceId,
+        index: usize,
+        global: &Global,
+        default: Option<&Expr>,
+        domain: Option<&crate::hir::Domain>,
+    ) -> Result<NodeId> {
+        let given = self.instances[instance.0 as usize].args.get(&index).copied();
+        let is_seed = &*global.name == "seed";
+        let id = match (given, default) {
+            (Some(id), _) => id,
+            (None, _) if is_seed && (instance != self.entry() || self.options.seed.is_some()) => self.seed(instance),
+            (None, Some(default)) => self.expr(default, &Env::new(instance))?,
+            (None, None) => {
+                return Err(self.fail(
+                    Diagnostic::error(
+                        Code::E0333,
+                        global.name_span,
+                        format!("param `{}` is not set", global.name),
+                        "has no default",
+                    )
+                    .note(format!("its type is `{}`", global.ty))
+                    .help(format!("set it: `--set {}=…`", global.name)),
+                ));
+            }
+        };
+        if let Some(domain) = domain {
+            self.check_domain(id, domain, global, &Env::new(instance))?;
+        }
+        Ok(id)
+    }
+
+    /// The identity of a declared function: one walk an instance.
+    pub(crate) fn function_key(&mut self, instance: InstanceId, index: usize, function: &Arc<Function>) -> Result<Key> {
+        if let Some(key) = self.instances[instance.0 as usize].functions.get(&index) {
+            return Ok(*key);
+        }
+        let key = Walk::body(self, &Body::Function(function.clone()), &Env::new(instance))?;
+        self.instance_mut(instance).functions.insert(index, key);
+        Ok(key)
+    }
+
+    /// A closure's node. Numeric bodies are compiled; others are unfolded once with stand-ins, to be checked.
+    pub(crate) fn closure(&mut self, body: Body, env: Env, name: Option<Arc<str>>, ty: Ty, span: Span) -> Result<NodeId> {
+        if let Some(id) = self.numeric_closure(&body, &env, &ty, span)? {
+            return Ok(id);
+        }
+        let fingerprint = Walk::body(self, &body, &env)?;
+        let op = Op::Closure(Arc::new(Closure { body: body.clone(), env: env.clone(), fingerprint, name }));
+        let (id, fresh) = self.graph.add(op, Vec::new(), ty, span, None);
+        if fresh {
+            self.probes.insert(id, None);
+            let mut inner = env;
+            for (i, param) in body.params().iter().enumerate() {
+                let salt = Key::of("hypothesis", &[param.ty.to_string().as_bytes(), &i.to_le_bytes()]);
+                let (arg, _) = self.graph.add(Op::Hypothesis, Vec::new(), param.ty.clone(), span, Some(&salt));
+                inner.bind(param.local, arg);
+            }
+            let probe = self.expr(body.expr(), &inner).ok();
+            self.probes.insert(id, probe);
+        }
+        Ok(id)
+    }
+}

@@ -1,0 +1,215 @@
+//! The identity of a function: its code without spans and names, and the identities of all it reads.
+
+use std::sync::Arc;
+
+use super::closure::{Body, Env};
+use super::elaborate::{Abort, Elaborator};
+use super::key::{Hasher, Key};
+use crate::hir::{Expr, ExprKind, GlobalKind, LocalId};
+
+/// Walks a body; locals bound inside are numbered in order of binding, all others are read from `env`.
+pub(super) struct Walk<'e> {
+    elaborator: &'e mut Elaborator,
+    env: Env,
+    bound: Vec<LocalId>,
+    hasher: Hasher,
+}
+
+impl<'e> Walk<'e> {
+    /// The key of `body` as seen from `env`.
+    pub(super) fn body(elaborator: &'e mut Elaborator, body: &Body, env: &Env) -> Result<Key, Abort> {
+        let mut walk = Walk { elaborator, env: env.clone(), bound: Vec::new(), hasher: Hasher::new("code") };
+        for param in body.params() {
+            walk.bind(param.local);
+            walk.hasher.text(&param.ty.to_string());
+        }
+        walk.expr(body.expr())?;
+        Ok(walk.hasher.finish())
+    }
+
+    fn bind(&mut self, local: LocalId) {
+        self.bound.push(local);
+    }
+
+    fn node(&mut self, id: super::NodeId) {
+        let key = self.elaborator.graph().node(id).key;
+        self.hasher.tag(1).key(&key);
+    }
+
+    fn local(&mut self, local: LocalId) -> Result<(), Abort> {
+        if let Some(i) = self.bound.iter().rposition(|l| *l == local) {
+            self.hasher.tag(2).number(i as u64);
+            return Ok(());
+        }
+        match self.env.get(local) {
+            Some(id) => self.node(id),
+            None => return Err(Abort),
+        }
+        Ok(())
+    }
+
+    fn all<'x>(&mut self, items: impl IntoIterator<Item = &'x Expr>) -> Result<(), Abort> {
+        items.into_iter().try_for_each(|item| self.expr(item))
+    }
+
+    fn optional(&mut self, items: &[Option<Expr>]) -> Result<(), Abort> {
+        self.hasher.number(items.len() as u64);
+        for item in items {
+            match item {
+                Some(item) => self.expr(item)?,
+                None => {
+                    self.hasher.tag(0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One flat match over the sorts of expression, each under its own tag.
+    fn expr(&mut self, e: &Expr) -> Result<(), Abort> {
+        match &e.kind {
+            ExprKind::Int(i) => {
+                self.hasher.tag(10).number(*i as u64);
+            }
+            ExprKind::Real(r) | ExprKind::Quantity(r) => {
+                self.hasher.tag(11).number(r.to_bits());
+            }
+            ExprKind::Bool(b) => {
+                self.hasher.tag(12).number(u64::from(*b));
+            }
+            ExprKind::Text(text) => {
+                self.hasher.tag(13).text(text);
+            }
+            ExprKind::Case(i) => {
+                self.hasher.tag(14).number(u64::from(*i)).text(&e.ty.to_string());
+            }
+            ExprKind::Seed => {
+                let seed = self.elaborator.seed(self.env.instance);
+                self.node(seed);
+            }
+            ExprKind::Local(local) => self.local(*local)?,
+            ExprKind::Global(global) => {
+                let instance = self.elaborator.instance_for(self.env.instance, global.module)?;
+                self.global(instance, global.index)?;
+            }
+            ExprKind::ExternRef(ext) => {
+                self.hasher.tag(15).text(&ext.family).text(&ext.name).number(u64::from(ext.overload));
+            }
+            ExprKind::Instance { .. } => {
+                let instance = self.elaborator.instance(e, &self.env.clone())?;
+                let key = self.elaborator.instance_key(instance);
+                self.hasher.tag(16).key(&key);
+            }
+            ExprKind::Member { instance, global } => {
+                let instance = self.elaborator.instance(instance, &self.env.clone())?;
+                self.global(instance, *global)?;
+            }
+            ExprKind::CallExtern { ext, args, rest, type_args } => {
+                self.hasher.tag(17).text(&ext.family).text(&ext.name).number(u64::from(ext.overload));
+                self.optional(args)?;
+                for (name, value) in rest {
+                    self.hasher.text(name);
+                    self.expr(value)?;
+                }
+                for (name, ty) in type_args {
+                    self.hasher.text(name).text(&ty.to_string());
+                }
+            }
+            ExprKind::CallFunction { instance, function, args } => {
+                self.hasher.tag(18);
+                let owner = match instance {
+                    Some(instance) => self.elaborator.instance(instance, &self.env.clone())?,
+                    None => self.elaborator.instance_for(self.env.instance, function.module)?,
+                };
+                self.global(owner, function.index)?;
+                self.optional(args)?;
+            }
+            ExprKind::CallValue { function, args } => {
+                self.hasher.tag(19);
+                self.expr(function)?;
+                self.all(args)?;
+            }
+            ExprKind::Field { base, name, .. } => {
+                self.hasher.tag(20).text(name);
+                self.expr(base)?;
+            }
+            ExprKind::Index { base, index } => {
+                self.hasher.tag(21);
+                self.all([&**base, &**index])?;
+            }
+            ExprKind::Array(items) | ExprKind::Tuple(items) => {
+                self.hasher.tag(22).number(items.len() as u64);
+                self.all(items)?;
+            }
+            ExprKind::Record(fields) => {
+                self.hasher.tag(23).number(fields.len() as u64);
+                for (name, value) in fields {
+                    self.hasher.text(name);
+                    self.expr(value)?;
+                }
+            }
+            ExprKind::Comprehension(c) => {
+                self.hasher.tag(24).number(c.pattern.len() as u64);
+                self.expr(&c.source)?;
+                for (local, _, _) in &c.pattern {
+                    self.bind(*local);
+                }
+                self.all(c.condition.iter().chain([&c.element]))?;
+            }
+            ExprKind::If { condition, then, otherwise } => {
+                self.hasher.tag(25);
+                self.all([&**condition, &**then, &**otherwise])?;
+            }
+            ExprKind::Let { local, value, body, .. } => {
+                self.hasher.tag(26);
+                self.expr(value)?;
+                self.bind(*local);
+                self.expr(body)?;
+            }
+            ExprKind::Lambda(lambda) => {
+                self.hasher.tag(27).number(lambda.params.len() as u64);
+                for param in &lambda.params {
+                    self.bind(param.local);
+                }
+                self.expr(&lambda.body)?;
+            }
+            ExprKind::Range { lo, hi, inclusive } => {
+                self.hasher.tag(28).number(u64::from(*inclusive));
+                self.all([&**lo, &**hi])?;
+            }
+            ExprKind::Unary(op, a) => {
+                self.hasher.tag(29).number(*op as u64);
+                self.expr(a)?;
+            }
+            ExprKind::Binary(op, a, b) => {
+                self.hasher.tag(30).number(*op as u64);
+                self.all([&**a, &**b])?;
+            }
+            ExprKind::Convert(conversion, a) => {
+                self.hasher.tag(31).number(*conversion as u64).text(&e.ty.to_string());
+                self.expr(a)?;
+            }
+            ExprKind::Error => return Err(Abort),
+        }
+        Ok(())
+    }
+
+    /// A value enters by its node's key, a function by its own fingerprint.
+    fn global(&mut self, instance: super::InstanceId, index: usize) -> Result<(), Abort> {
+        let function = match &self.elaborator.declaration(instance, index).kind {
+            GlobalKind::Function(function) => Some(Arc::clone(function)),
+            _ => None,
+        };
+        match function {
+            Some(function) => {
+                let key = self.elaborator.function_key(instance, index, &function)?;
+                self.hasher.tag(3).key(&key);
+            }
+            None => {
+                let id = self.elaborator.global(instance, index)?;
+                self.node(id);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! Compiled numeric code as the graph sees it: inputs and result as plain values.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use super::key::Key;
+use super::konst::Const;
+use crate::codegen::{self, Compiled};
+use crate::ir::{self, NumericError};
+use crate::types::Ty;
+
+/// A numeric function of its inputs, compiled when it is first called.
+pub struct Code {
+    /// The identity: the hash of the canonical IR.
+    pub key: Key,
+    /// The type of the result.
+    pub result: Ty,
+    shape: Shape,
+    module: ir::Module,
+    compiled: OnceLock<std::result::Result<Compiled, String>>,
+}
+
+/// Code that exists already, by identity and result shape.
+pub(crate) type Codes = BTreeMap<Key, Arc<Code>>;
+
+/// The layout of a plain numeric value, with its lengths.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Shape {
+    Int,
+    Real,
+    Bool,
+    Case(Vec<Arc<str>>),
+    List(usize, Box<Shape>),
+    Tuple(Vec<Shape>),
+    Record(Vec<(Arc<str>, Shape)>),
+}
+
+impl Shape {
+    fn read(&self, slots: &mut std::slice::Iter<'_, u64>) -> Option<Const> {
+        Some(match self {
+            Shape::Int => Const::Int(*slots.next()? as i64),
+            Shape::Real => Const::Real(f64::from_bits(*slots.next()?)),
+            Shape::Bool => Const::Bool(*slots.next()? != 0),
+            Shape::Case(words) => {
+                let i = *slots.next()? as u32;
+                Const::Case(i, words.get(i as usize)?.clone())
+            }
+            Shape::List(n, item) => Const::List((0..*n).map(|_| item.read(slots)).collect::<Option<_>>()?),
+            Shape::Tuple(items) => Const::Tuple(items.iter().map(|item| item.read(slots)).collect::<Option<_>>()?),
+            Shape::Record(fields) => Const::Record(
+                fields.iter().map(|(name, item)| Some((name.clone(), item.read(slots)?))).collect::<Option<_>>()?,
+            ),
+        })
+    }
+}
+
+impl Code {
+    /// Code that has not been compiled yet.
+    pub(crate) fn new(key: Key, result: Ty, shape: Shape, module: ir::Module) -> Code {
+        Code { key, result, shape, module, compiled: OnceLock::new() }
+    }
+
+    /// Applies the code to plain inputs laid out one after another.
+    pub fn call_slots(&self, inputs: &[u64], output: &mut Vec<u64>) -> std::result::Result<(), NumericError> {
+        let compiled = self.compiled.get_or_init(|| codegen::compile(&self.module).map_err(|e| e.to_string()));
+        let Some(entry) = self.module.entry() else { return Ok(()) };
+        output.clear();
+        output.resize(self.module.function(entry).map_or(0, |f| f.output_slots() as usize), 0);
+        match compiled {
+            Ok(compiled) => compiled.call(entry, inputs, output),
+            // A machine that Cranelift does not know still runs programs, slower.
+            Err(_) => ir::interp::run(&self.module, entry, inputs).map(|slots| *output = slots),
+        }
+    }
+
+    /// Applies the code to slots and reads its result.
+    pub fn call(&self, inputs: &[u64]) -> std::result::Result<Const, NumericError> {
+        let mut output = Vec::new();
+        self.call_slots(inputs, &mut output)?;
+        Ok(self.shape.read(&mut output.iter()).unwrap_or(Const::Nothing))
+    }
+
+    /// The code as text, for `--emit ir`.
+    pub fn ir(&self) -> String {
+        ir::print::canonical(&self.module)
+    }
+
+    /// The module itself.
+    pub fn module(&self) -> &ir::Module {
+        &self.module
+    }
+}

@@ -1,0 +1,196 @@
+//! Answers a program's requests, in source order, as their values come in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evo_lang::diag::{Code, Diagnostic};
+use evo_lang::plan::{Const, Demand, NodeId, PlannedRequest};
+use evo_lang::span::Span;
+use evo_stdlib::cx::{Card, Failure};
+use evo_stdlib::value::Value;
+
+use super::rows::{Output, OutputKind};
+use super::scheduler::Scheduler;
+use super::world::datum;
+use crate::datum::{Datum, Table};
+use crate::events::{EventKind, Shown};
+use crate::files;
+
+/// What came of a run's requests.
+#[derive(Debug, Default)]
+pub(crate) struct Executed {
+    /// What was printed, by request.
+    pub(crate) printed: Vec<(u32, Shown)>,
+    /// What was written.
+    pub(crate) written: Vec<PathBuf>,
+    /// An `expect` that counts does not hold.
+    pub(crate) refuted: bool,
+    /// The run was asked to stop before all requests were answered.
+    pub(crate) cancelled: bool,
+    /// Requests that failed.
+    pub(crate) failures: Vec<Diagnostic>,
+}
+
+/// Where and under which name results go.
+pub(crate) struct Outputs<'a> {
+    /// Output paths are relative to it.
+    pub(crate) out: &'a Path,
+    /// What saved artifacts tell of their origin; the recipe is filled in.
+    pub(crate) card: Card,
+    /// The width of terminal plots.
+    pub(crate) columns: usize,
+}
+
+/// Demands everything, then answers each request when it is ready.
+pub(crate) fn execute(scheduler: &Arc<Scheduler>, requests: &[PlannedRequest], outputs: &Outputs<'_>) -> Executed {
+    let roots: Vec<NodeId> = requests.iter().flat_map(|r| roots(&r.demand)).collect();
+    scheduler.demand(&roots, false);
+    let mut done = Executed::default();
+    for (i, request) in requests.iter().enumerate() {
+        let mut answer = Answer { scheduler, request, index: i as u32, outputs, done: &mut done };
+        if let Err(failure) = answer.give() {
+            if failure.is_cancelled {
+                done.cancelled = true;
+                continue;
+            }
+            let diagnostic = diagnostic(scheduler, &failure, request.span);
+            if !done.failures.contains(&diagnostic) {
+                done.failures.push(diagnostic);
+            }
+        }
+    }
+    done
+}
+
+fn roots(demand: &Demand) -> Vec<NodeId> {
+    match demand {
+        Demand::Save { value, .. } | Demand::Print(value) => vec![*value],
+        Demand::Plot { value, over, .. } => std::iter::once(*value).chain(*over).collect(),
+        Demand::Expect { condition, message } => std::iter::once(*condition).chain(*message).collect(),
+    }
+}
+
+struct Answer<'r, 'd> {
+    scheduler: &'r Arc<Scheduler>,
+    request: &'r PlannedRequest,
+    index: u32,
+    outputs: &'r Outputs<'r>,
+    done: &'d mut Executed,
+}
+
+impl Answer<'_, '_> {
+    fn give(&mut self) -> Result<(), Arc<Failure>> {
+        match &self.request.demand {
+            Demand::Print(value) => {
+                let shown = self.shown(&self.value(*value)?.show());
+                self.journal(OutputKind::Print, None, shown.clone())?;
+                self.emit(EventKind::Printed { request: self.index, shown: shown.clone() });
+                self.done.printed.push((self.index, shown));
+            }
+            Demand::Plot { value, path, .. } => {
+                let value = self.value(*value)?;
+                self.plot(&value, path.as_deref())?;
+            }
+            Demand::Save { value, path } => {
+                let value = self.value(*value)?;
+                self.save(&value, path)?;
+            }
+            Demand::Expect { condition, message } => {
+                let holds = self.value(*condition)?.plain() == Some(Const::Bool(true));
+                let message = match message {
+                    Some(id) => self.value(*id)?.plain().and_then(|m| m.as_text().cloned()).unwrap_or_default(),
+                    None => self.request.text.clone(),
+                };
+                let enforced = !self.scheduler.world().tiny;
+                self.done.refuted |= enforced && !holds;
+                self.journal(OutputKind::Expect, None, Shown::Value(Datum::Bool(holds)))?;
+                self.emit(EventKind::Expected { request: self.index, message: message.to_string(), holds, enforced });
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, id: NodeId) -> Result<Value, Arc<Failure>> {
+        self.scheduler.wait(id).outcome
+    }
+
+    fn emit(&self, kind: EventKind) {
+        self.scheduler.world().log.emit(kind);
+    }
+
+    fn shown(&self, value: &Const) -> Shown {
+        let datum = datum(value);
+        match datum {
+            Datum::Text(text) => Shown::Text(text),
+            Datum::Record(_) | Datum::List(_) => {
+                let table = Table::of(&datum);
+                Shown::Table(if self.scheduler.world().tiny { table.titled("tiny run: effort lowered, figures mean nothing") } else { table })
+            }
+            plain => Shown::Value(plain),
+        }
+    }
+
+    fn plot(&mut self, value: &Value, path: Option<&str>) -> Result<(), Arc<Failure>> {
+        let cannot = || Failure::new("R0511", format!("{} cannot be drawn", value.describe())).help("plot a search's history, a chart or a table");
+        let Value::Object(object) = value else { return Err(Arc::new(cannot())) };
+        let drawing = object.draw().ok_or_else(cannot)?;
+        let written = match path {
+            Some(path) => {
+                let full = self.outputs.out.join(path);
+                prepare(&full)?;
+                files::write_whole(&full, drawing.svg().as_bytes()).map_err(|e| Arc::new(not_written(&full, &e)))?;
+                self.done.written.push(full.clone());
+                Some(path.to_owned())
+            }
+            None => None,
+        };
+        let text = drawing.terminal(self.outputs.columns);
+        self.journal(OutputKind::Plot, written.clone(), Shown::Text(text.clone()))?;
+        self.emit(EventKind::Plotted { request: self.index, path: written, text });
+        Ok(())
+    }
+
+    fn save(&mut self, value: &Value, path: &str) -> Result<(), Arc<Failure>> {
+        let cannot = || Failure::new("R0511", format!("{} cannot be saved", value.describe())).help("save a model, a part of one, a loss, a study or a figure");
+        let Value::Object(object) = value else { return Err(Arc::new(cannot())) };
+        let saver = object.save().ok_or_else(cannot)?;
+        let full = self.outputs.out.join(path);
+        prepare(&full)?;
+        let card = Card { recipe: self.request.text.to_string(), ..self.outputs.card.clone() };
+        saver.save(&full, &card)?;
+        self.done.written.push(full);
+        self.journal(OutputKind::Save, Some(path.to_owned()), Shown::Text(object.kind().to_owned()))?;
+        self.emit(EventKind::Saved { request: self.index, path: path.to_owned(), what: object.kind().to_lowercase() });
+        Ok(())
+    }
+
+    fn journal(&self, kind: OutputKind, path: Option<String>, content: Shown) -> Result<(), Arc<Failure>> {
+        let Some(journal) = &self.scheduler.world().journal else { return Ok(()) };
+        let output = Output { request: self.index, kind, path, content };
+        journal.commit(vec![output.row()]).map_err(|e| Arc::new(Failure::new("R0507", e.to_string()).help("free some disk space and resume the run")))
+    }
+}
+
+fn prepare(path: &Path) -> Result<(), Arc<Failure>> {
+    let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(parent).map_err(|e| Arc::new(not_written(parent, &e)))
+}
+
+fn not_written(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new("R0512", format!("`{}` cannot be written: {error}", path.display())).help("choose another place with `--out`")
+}
+
+/// A failure as a diagnostic at the node that failed, else at the request.
+fn diagnostic(scheduler: &Scheduler, failure: &Failure, request: Span) -> Diagnostic {
+    let node = failure.node.map(|id| scheduler.world().node(id));
+    let span = node.as_ref().map(|n| n.span).filter(|s| s.end > s.start).unwrap_or(request);
+    let code = Code::find(failure.code).unwrap_or(Code::R0501);
+    let mut diagnostic = Diagnostic::error(code, span, failure.title.clone(), "failed here");
+    if span != request {
+        diagnostic = diagnostic.label(request, "asked for here");
+    }
+    for note in &failure.notes {
+        diagnostic = diagnostic.note(note.clone());
+    }
+    if failure.help.is_empty() { diagnostic } else { diagnostic.help(failure.help.clone()) }
+}

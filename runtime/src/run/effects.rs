@@ -1,0 +1,203 @@
+//! The effects of a running node: progress, cancellation, files, and applying functions to candidates.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use evo_lang::plan::{Key, Node, NodeId};
+use evo_stdlib::cx::{Batch, Effects, Evaluated, Failure, Generation, Progress};
+use evo_stdlib::value::{Callable, NumericFn, Value};
+
+use super::rows::{Candidate, Evaluation};
+use super::scheduler::{Finished, Scheduler, flat};
+use super::world::{datum, key};
+use crate::clock::Stopwatch;
+use crate::datum::Datum;
+use crate::events::{EventKind, Metric, Outcome};
+
+/// The effects of one node.
+pub(crate) struct NodeEffects {
+    scheduler: Arc<Scheduler>,
+    node: Arc<Node>,
+    name: Arc<str>,
+    clock: Stopwatch,
+}
+
+/// A candidate on its way: known already, or a node that is being computed.
+enum Pending {
+    Known(Box<Evaluated>),
+    Node(NodeId, Key),
+}
+
+impl NodeEffects {
+    pub(crate) fn new(scheduler: Arc<Scheduler>, node: Arc<Node>, name: Arc<str>) -> NodeEffects {
+        NodeEffects { scheduler, node, name, clock: Stopwatch::start() }
+    }
+
+    /// What an earlier segment of the run found out about this generation, by candidate.
+    fn journaled(&self, at: Batch) -> Vec<Evaluation> {
+        let Some(journal) = &self.scheduler.world().journal else { return Vec::new() };
+        let known = journal.evaluations(&key(&self.node)).unwrap_or_default();
+        known.into_iter().filter(|e| e.generation == at.generation).collect()
+    }
+
+    fn start(&self, function: &Callable, args: Vec<Value>, known: Option<&Evaluation>) -> Pending {
+        let replay = |node: &Key| known.filter(|e| e.node.0 == node.0).map(|e| replayed(&e.outcome));
+        match function {
+            Callable::Code(code) => {
+                let slots = flat(&args);
+                let node = match &slots {
+                    Ok(slots) => Key::of("numeric", &[&code.code.key.0, bytes(&code.captured).as_slice(), bytes(slots).as_slice()]),
+                    Err(_) => self.node.key,
+                };
+                let known = replay(&node);
+                let outcome = known.clone().unwrap_or_else(|| slots.and_then(|slots| call(code, &slots)).map_err(Arc::new));
+                Pending::Known(Box::new(Evaluated { outcome, cached: known.is_some(), node }))
+            }
+            Callable::Function(function) => match self.scheduler.world().apply(function.node, args) {
+                Err(failure) => Pending::Known(Box::new(Evaluated { outcome: Err(Arc::new(failure)), cached: false, node: function.key })),
+                Ok(id) => {
+                    let node = self.scheduler.world().node(id).key;
+                    match replay(&node) {
+                        Some(outcome) => Pending::Known(Box::new(Evaluated { outcome, cached: true, node })),
+                        None => Pending::Node(id, node),
+                    }
+                }
+            },
+        }
+    }
+
+    fn journal(&self, at: Batch, i: u64, genome: Datum, evaluated: &Evaluated, seconds: f64) {
+        let world = self.scheduler.world();
+        let outcome = outcome(evaluated);
+        let cancelled = matches!(&evaluated.outcome, Err(failure) if failure.is_cancelled);
+        if cancelled {
+            return;
+        }
+        let candidate = at.first + i;
+        if let Some(journal) = &world.journal {
+            let made = Candidate {
+                search: key(&self.node),
+                generation: at.generation,
+                candidate,
+                genome,
+                operator: "sample".into(),
+                parents: Vec::new(),
+            };
+            let found = Evaluation {
+                search: key(&self.node),
+                generation: at.generation,
+                candidate,
+                node: crate::store::Key(evaluated.node.0),
+                outcome: outcome.clone(),
+                seconds,
+            };
+            let mut rows = made.rows();
+            rows.push(found.row());
+            if let Err(error) = journal.commit(rows) {
+                world.log.warn("R0507", format!("an evaluation could not be journaled: {error}"), "a resumed run does it again");
+            }
+        }
+        world.log.emit(EventKind::Evaluation {
+            search: key(&self.node),
+            generation: at.generation,
+            candidate,
+            outcome,
+            cached: evaluated.cached,
+            seconds,
+        });
+    }
+}
+
+impl Effects for NodeEffects {
+    fn progress(&self, p: Progress) {
+        let seconds = self.clock.seconds();
+        self.scheduler.world().log.emit(EventKind::NodeProgress {
+            node: key(&self.node),
+            name: self.name.to_string(),
+            done: p.done,
+            total: p.total,
+            message: p.message,
+            rate: (p.done > 0 && seconds > 0.0).then(|| p.done as f64 / seconds),
+            metric: p.metric.map(|(name, value)| Metric { name: name.to_owned(), value }),
+        });
+    }
+
+    fn cancelled(&self) -> bool {
+        self.scheduler.world().cancel.is_stopped()
+    }
+
+    fn input(&self, path: &str) -> PathBuf {
+        self.scheduler.world().input(path)
+    }
+
+    fn map(&self, function: &Callable, args: Vec<Vec<Value>>, at: Batch) -> Vec<Evaluated> {
+        let known = self.journaled(at);
+        let mut genomes = Vec::with_capacity(args.len());
+        let mut pending = Vec::with_capacity(args.len());
+        let clock = Stopwatch::start();
+        for (i, args) in args.into_iter().enumerate() {
+            genomes.push(args.first().map_or(Datum::Missing, |value| datum(&value.show())));
+            let earlier = known.iter().find(|e| e.candidate == at.first + i as u64);
+            pending.push(self.start(function, args, earlier));
+        }
+        let roots: Vec<NodeId> = pending.iter().filter_map(|p| if let Pending::Node(id, _) = p { Some(*id) } else { None }).collect();
+        self.scheduler.demand(&roots, true);
+        let mut all = Vec::with_capacity(pending.len());
+        for (i, (pending, genome)) in pending.into_iter().zip(genomes).enumerate() {
+            let evaluated = match pending {
+                Pending::Known(evaluated) => *evaluated,
+                Pending::Node(id, node) => {
+                    let Finished { outcome, cached } = self.scheduler.wait(id);
+                    Evaluated { outcome, cached, node }
+                }
+            };
+            self.journal(at, i as u64, genome, &evaluated, clock.seconds());
+            all.push(evaluated);
+        }
+        self.scheduler.forget(&roots);
+        all
+    }
+
+    fn generation(&self, g: Generation) {
+        self.scheduler.world().log.emit(EventKind::Generation {
+            search: key(&self.node),
+            name: self.name.to_string(),
+            generation: g.generation,
+            evaluations: g.evaluations,
+            limit: g.limit,
+            best: g.best,
+            mean: g.mean,
+            sigma: g.sigma,
+            more: Default::default(),
+        });
+    }
+}
+
+fn call(code: &NumericFn, slots: &[u64]) -> Result<Value, Failure> {
+    code.call(slots).map(Value::Plain)
+}
+
+fn bytes(slots: &[u64]) -> Vec<u8> {
+    slots.iter().flat_map(|slot| slot.to_le_bytes()).collect()
+}
+
+/// A score is a finite real; anything else fails the candidate.
+fn outcome(evaluated: &Evaluated) -> Outcome {
+    match &evaluated.outcome {
+        Ok(value) => match value.plain().as_ref().and_then(evo_lang::plan::Const::as_real) {
+            Some(score) if score.is_finite() => Outcome::Scored { scores: vec![score], measures: Vec::new() },
+            _ => Outcome::Failed { code: "R0502".into(), reason: "the fitness is not finite".into() },
+        },
+        Err(failure) => Outcome::Failed { code: failure.code.into(), reason: failure.title.clone() },
+    }
+}
+
+fn replayed(outcome: &Outcome) -> Result<Value, Arc<Failure>> {
+    match outcome {
+        Outcome::Scored { scores, .. } => Ok(Value::real(scores.first().copied().unwrap_or(f64::NAN))),
+        Outcome::Failed { code, reason } => {
+            let code = evo_lang::diag::Code::find(code).map_or("R0501", evo_lang::diag::Code::as_str);
+            Err(Arc::new(Failure::new(code, reason.clone())))
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What nodes are computed in: the graph, the library, the store, the journal, the events.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evo_lang::library::Extern;
+use evo_lang::plan::{Const, Elaborator, Key, Node, NodeId, Op};
+use evo_stdlib::Library;
+use evo_stdlib::bind::{Builtin, Kept, Manner, stored};
+use evo_stdlib::cx::{Cx, Failure};
+use evo_stdlib::value::{Stored, Value};
+
+use super::effects::NodeEffects;
+use super::journal::Journal;
+use super::log::EventLog;
+use super::rows;
+use super::scheduler::{Finished, Scheduler};
+use crate::clock::Stopwatch;
+use crate::events::{Cancel, EventKind, NodeOutcome};
+use crate::store::{Found, Store};
+
+/// The parts of a run that its nodes share.
+pub(crate) struct World {
+    /// Grows when a search applies its functions.
+    elaborator: Mutex<Elaborator>,
+    /// What is called.
+    pub(crate) library: Arc<Library>,
+    /// Results across runs.
+    pub(crate) store: Store,
+    /// Results of this run.
+    pub(crate) journal: Option<Journal>,
+    /// Who watches.
+    pub(crate) log: EventLog,
+    /// Whether to stop.
+    pub(crate) cancel: Cancel,
+    /// Whether effort is lowered.
+    pub(crate) tiny: bool,
+    /// The program file's directory, for input paths.
+    base: PathBuf,
+    given: Mutex<BTreeMap<Key, Value>>,
+    /// Nodes from this number on were made for candidates.
+    first_candidate: AtomicU32,
+}
+
+impl World {
+    /// A world whose graph is what the program's requests need.
+    pub(crate) fn new(
+        elaborator: Elaborator,
+        library: Arc<Library>,
+        store: Store,
+        journal: Option<Journal>,
+        log: EventLog,
+        cancel: Cancel,
+        place: (PathBuf, bool),
+    ) -> World {
+        let first = elaborator.graph().len() as u32;
+        World {
+            elaborator: Mutex::new(elaborator),
+            library,
+            store,
+            journal,
+            log,
+            cancel,
+            base: place.0,
+            tiny: place.1,
+            given: Mutex::default(),
+            first_candidate: AtomicU32::new(first),
+        }
+    }
+
+    /// The elaborator, for one caller at a time.
+    pub(crate) fn elaborator(&self) -> MutexGuard<'_, Elaborator> {
+        self.elaborator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Arc<Node> {
+        self.elaborator().graph().node(id).clone()
+    }
+
+    pub(crate) fn is_candidate(&self, id: NodeId) -> bool {
+        id.0 >= self.first_candidate.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn given(&self, key: &Key) -> Option<Value> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Holds a value that candidates are made from, under its key.
+    pub(crate) fn give(&self, key: Key, value: Value) {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+    }
+
+    /// Where an input path is: beside the program, then in the working directory.
+    pub(crate) fn input(&self, path: &str) -> PathBuf {
+        let beside = self.base.join(path);
+        if beside.exists() || Path::new(path).is_absolute() { beside } else { PathBuf::from(path) }
+    }
+
+    pub(crate) fn manner(&self, ext: &Extern) -> Manner {
+        self.library.builtin(ext).map_or(Manner::Work, |builtin| builtin.manner)
+    }
+
+    /// Computes a call, or finds its result in the store.
+    pub(crate) fn call(
+        &self,
+        scheduler: &Arc<Scheduler>,
+        id: NodeId,
+        node: &Arc<Node>,
+        inputs: Vec<Finished>,
+        threads: usize,
+    ) -> Finished {
+        let mut values = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            match input.outcome {
+                Ok(value) => values.push(value),
+                Err(failure) => return Finished { outcome: Err(failure), cached: false },
+            }
+        }
+        let Op::Extern(ext) = &node.op else { return failed(Failure::new("R0504", "only calls are computed here")) };
+        let Some(builtin) = self.library.builtin(ext) else {
+            return failed(Failure::new("R0504", format!("`{}` has no implementation", ext.name)));
+        };
+        if self.cancel.is_stopped() {
+            return failed(Failure::cancelled());
+        }
+        let name = node.label.clone().unwrap_or_else(|| ext.name.clone());
+        let shown = !self.is_candidate(id) && (builtin.keep || builtin.manner == Manner::Direct);
+        let clock = Stopwatch::start();
+        if builtin.keep
+            && let Some(value) = self.kept(node, &name)
+        {
+            if shown {
+                self.log.emit(EventKind::NodeStarted { node: key(node), name: name.to_string(), kind: ext.name.to_string() });
+                self.finished(node, ext, &name, NodeOutcome::Cached, clock.seconds());
+            }
+            return Finished { outcome: Ok(value), cached: true };
+        }
+        if shown {
+            self.log.emit(EventKind::NodeStarted { node: key(node), name: name.to_string(), kind: ext.name.to_string() });
+        }
+        let outcome = self.compute(scheduler, node, builtin, &name, values, threads);
+        if let (Ok(value), true) = (&outcome, builtin.keep) {
+            self.keep(node, value, &name);
+        }
+        if shown {
+            let how = if outcome.is_ok() { NodeOutcome::Computed } else { NodeOutcome::Failed };
+            self.finished(node, ext, &name, how, clock.seconds());
+        }
+        let at = |failure: Failure| Arc::new(Failure { node: failure.node.or(Some(id)), ..failure });
+        Finished { outcome: outcome.map_err(at), cached: false }
+    }
+
+    fn compute(
+        &self,
+        scheduler: &Arc<Scheduler>,
+        node: &Arc<Node>,
+        builtin: &Builtin,
+        name: &Arc<str>,
+        values: Vec<Value>,
+        threads: usize,
+    ) -> Result<Value, Failure> {
+        let effects = NodeEffects::new(scheduler.clone(), node.clone(), name.clone());
+        let cx = Cx { effects: &effects, key: node.key, draw_key: node.draw_key, name: name.clone(), threads, tiny: self.tiny };
+        match catch_unwind(AssertUnwindSafe(|| (builtin.run)(&cx, values))) {
+            Ok(result) => result,
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                Err(Failure::new("R0504", format!("`{name}` stopped unexpectedly: {text}"))
+                    .help("this is a fault of evo: please report it with the program"))
+            }
+        }
+    }
+
+    /// The row and the event of a finished node.
+    fn finished(&self, node: &Node, ext: &Extern, name: &str, outcome: NodeOutcome, seconds: f64) {
+        if outcome != NodeOutcome::Failed
+            && let Some(journal) = &self.journal
+            && let Err(error) = journal.commit(vec![rows::node_row(&key(node), name, &ext.name, seconds)])
+        {
+            self.log.warn("R0507", format!("`{name}` could not be journaled: {error}"), "free some disk space; a resumed run computes it again");
+        }
+        self.log.emit(EventKind::NodeFinished { node: key(node), name: name.to_owned(), outcome, seconds });
+    }
+
+    /// A kept result; one that is damaged is dropped with a warning.
+    fn kept(&self, node: &Node, name: &str) -> Option<Value> {
+        let found = match self.store.get(&key(node)) {
+            Ok(found) => found,
+            Err(error) => {
+                self.log.warn("R0507", format!("the store could not be read for `{name}`: {error}"), "it is computed again");
+                return None;
+            }
+        };
+        let loaded = match &found {
+            Found::Absent => return None,
+            Found::Damaged(why) => {
+                self.log.warn("R0507", format!("the stored result of `{name}` is damaged: {why}"), "it is computed again");
+                return None;
+            }
+            Found::Value(bytes) => self.library.load(&node.ty, Kept::Bytes(bytes)),
+            Found::Artifact(path) => self.library.load(&node.ty, Kept::Files(path)),
+        };
+        loaded.map_err(|failure| {
+            self.log.warn("R0507", format!("the stored result of `{name}` cannot be read: {failure}"), "it is computed again");
+        }).ok()
+    }
+
+    fn keep(&self, node: &Node, value: &Value, name: &str) {
+        let kept = match stored(value) {
+            Stored::No => return,
+            Stored::Bytes(bytes) => self.store.put(&key(node), &bytes).map_err(|e| e.to_string()),
+            Stored::Files(write) => self
+                .store
+                .put_artifact(&key(node), |dir| write(dir).map_err(std::io::Error::other))
+                .map_err(|e| e.to_string()),
+        };
+        if let Err(error) = kept {
+            self.log.warn("R0507", format!("the result of `{name}` could not be stored: {error}"), "free some disk space, or see `evo clean`");
+        }
+    }
+
+    /// Elaborates a closure's application.
+    pub(crate) fn apply(&self, function: NodeId, args: Vec<Value>) -> Result<NodeId, Failure> {
+        let mut elaborator = self.elaborator();
+        let node = elaborator.graph().node(function).clone();
+        let types = match &node.op {
+            Op::Closure(closure) => closure.params(),
+            _ => Vec::new(),
+        };
+        let mut ids = Vec::with_capacity(args.len());
+        for (value, ty) in args.into_iter().zip(types) {
+            ids.push(match value.plain() {
+                Some(plain) => elaborator.add_const(plain, ty),
+                None => {
+                    let (key, fact) = self.library.identity(&value).ok_or_else(|| Failure::new("R0504", "a candidate has no identity"))?;
+                    self.give(key, value);
+                    elaborator.add_given(key, ty, fact)
+                }
+            });
+        }
+        let applied = elaborator.apply(function, &ids, node.span);
+        let diagnostics = elaborator.take_diagnostics();
+        applied.map_err(|_| match diagnostics.into_iter().find(evo_lang::diag::Diagnostic::is_error) {
+            Some(d) => Failure::new("R0508", d.title).help(d.help.join("; ")),
+            None => Failure::new("R0508", "the candidate cannot be evaluated"),
+        })
+    }
+}
+
+fn failed(failure: Failure) -> Finished {
+    Finished { outcome: Err(Arc::new(failure)), cached: false }
+}
+
+/// The node's identity as the store and the journal write it.
+pub(crate) fn key(node: &Node) -> crate::store::Key {
+    crate::store::Key(node.key.0)
+}
+
+/// Plain data as a datum.
+pub(crate) fn datum(value: &Const) -> crate::datum::Datum {
+    use crate::datum::Datum;
+    match value {
+        Const::Nothing | Const::Space(_) => Datum::Missing,
+        Const::Int(i) => Datum::Int(*i),
+        Const::Real(r) | Const::Quantity(r) => Datum::Real(*r),
+        Const::Bool(b) => Datum::Bool(*b),
+        Const::Text(text) | Const::Case(_, text) => Datum::Text(text.to_string()),
+        Const::Range(r) => Datum::List(vec![Datum::Real(r.lo), Datum::Real(r.hi)]),
+        Const::List(items) | Const::Tuple(items) => Datum::List(items.iter().map(datum).collect()),
+        Const::Record(fields) => Datum::Record(fields.iter().map(|(name, value)| (name.to_string(), datum(value))).collect()),
+    }
+}

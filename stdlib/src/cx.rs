@@ -1,0 +1,198 @@
+//! The seam between what programs compute and the world: every effect passes through [`Effects`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evo_kernels::rng::Stream;
+use evo_lang::plan::{Const, Key, NodeId};
+
+use crate::value::{Callable, Value};
+
+/// Implemented by the runtime: progress, cancellation, files, and the application of functions to candidates.
+pub trait Effects: Sync {
+    /// Tells how far the node is.
+    fn progress(&self, progress: Progress);
+
+    /// Whether the run has been asked to stop; long work returns [`Failure::cancelled`] soon after.
+    fn cancelled(&self) -> bool;
+
+    /// Where an input path of the program is.
+    fn input(&self, path: &str) -> PathBuf;
+
+    /// Applies a function to each list of arguments, in parallel: one result for each, in order. Every one is
+    /// journaled as it is done.
+    fn map(&self, function: &Callable, args: Vec<Vec<Value>>, at: Batch) -> Vec<Evaluated>;
+
+    /// A search has told its optimizer a generation's scores.
+    fn generation(&self, report: Generation);
+}
+
+/// Which generation of a search a batch of candidates is.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// Counts from 0.
+    pub generation: u64,
+    /// The number of the first candidate within the generation.
+    pub first: u64,
+}
+
+/// What came of one evaluation.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// The value, or why there is none.
+    pub outcome: Result<Value, Arc<Failure>>,
+    /// Whether it was known from an earlier evaluation.
+    pub cached: bool,
+    /// The identity of what was evaluated.
+    pub node: Key,
+}
+
+/// How far a node is.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Units done.
+    pub done: u64,
+    /// Units in all, where known.
+    pub total: Option<u64>,
+    /// What it is at, in a few words.
+    pub message: String,
+    /// The figure to watch and its name, such as the loss.
+    pub metric: Option<(&'static str, f64)>,
+}
+
+/// A generation's account.
+#[derive(Clone, Debug, Default)]
+pub struct Generation {
+    /// Counts from 0.
+    pub generation: u64,
+    /// Evaluations so far.
+    pub evaluations: u64,
+    /// The most that its `stop` allows, where known.
+    pub limit: Option<u64>,
+    /// The best score so far.
+    pub best: Option<f64>,
+    /// The mean score of the generation's candidates that did not fail.
+    pub mean: Option<f64>,
+    /// The optimizer's step size.
+    pub sigma: Option<f64>,
+}
+
+/// What a running builtin is given besides its arguments.
+pub struct Cx<'e> {
+    /// The world.
+    pub effects: &'e dyn Effects,
+    /// The node's identity.
+    pub key: Key,
+    /// The identity that random draws are keyed by: raising a `stop` leaves it as it is.
+    pub draw_key: Key,
+    /// The declared name, or the builtin's.
+    pub name: Arc<str>,
+    /// How many threads it may use; never changes a result.
+    pub threads: usize,
+    /// Whether the run is a tiny one.
+    pub tiny: bool,
+}
+
+impl Cx<'_> {
+    /// The node's own random stream.
+    pub fn stream(&self) -> Stream {
+        Stream::from_digest(&self.draw_key.0)
+    }
+
+    /// Returns the failure that a cancelled run ends with, if it has been cancelled.
+    pub fn check_cancelled(&self) -> Result<(), Failure> {
+        if self.effects.cancelled() { Err(Failure::cancelled()) } else { Ok(()) }
+    }
+
+    /// Tells how far the node is.
+    pub fn progress(&self, done: u64, total: u64, message: impl Into<String>, metric: Option<(&'static str, f64)>) {
+        self.effects.progress(Progress { done, total: Some(total), message: message.into(), metric });
+    }
+}
+
+/// Why a node has no value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The stable code, such as `R0501`.
+    pub code: &'static str,
+    /// One complete sentence without capital or full stop.
+    pub title: String,
+    /// Facts with numbers.
+    pub notes: Vec<String>,
+    /// What to do.
+    pub help: String,
+    /// The parameter whose argument is at fault, if one is.
+    pub param: Option<&'static str>,
+    /// Whether the run was asked to stop.
+    pub is_cancelled: bool,
+    /// The node that failed; filled in by the runtime.
+    pub node: Option<NodeId>,
+}
+
+impl Failure {
+    /// A failure with a code and a sentence.
+    pub fn new(code: &'static str, title: impl Into<String>) -> Failure {
+        Failure { code, title: title.into(), notes: Vec::new(), help: String::new(), param: None, is_cancelled: false, node: None }
+    }
+
+    /// The failure of a node that was asked to stop.
+    pub fn cancelled() -> Failure {
+        Failure { is_cancelled: true, ..Failure::new("R0500", "the run was asked to stop") }
+    }
+
+    /// Adds what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Failure {
+        self.help = help.into();
+        self
+    }
+
+    /// Adds a fact.
+    pub fn note(mut self, note: impl Into<String>) -> Failure {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Names the argument at fault.
+    pub fn param(mut self, param: &'static str) -> Failure {
+        self.param = Some(param);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.title)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Writes text for `print` and `plot`: a thing that can be drawn.
+pub trait Draw {
+    /// As SVG.
+    fn svg(&self) -> String;
+    /// As text, `width` columns wide.
+    fn terminal(&self, width: usize) -> String;
+}
+
+/// What `save` can write.
+pub trait Save {
+    /// Writes the whole thing to `path`, or nothing. `card` says where it comes from.
+    fn save(&self, path: &Path, card: &Card) -> Result<(), Failure>;
+}
+
+/// Where a saved artifact comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Card {
+    /// The program's name.
+    pub program: String,
+    /// The program's hash.
+    pub program_hash: String,
+    /// The source text of the request's value.
+    pub recipe: String,
+    /// Resolved params, by name.
+    pub params: Vec<(String, Const)>,
+    /// Whether it comes from a tiny run.
+    pub tiny: bool,
+}

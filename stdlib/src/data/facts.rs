@@ -1,0 +1,145 @@
+//! What is known of data before they are made: columns, and numbers of rows.
+
+use std::sync::Arc;
+
+use evo_lang::plan::{Answer, Call, Const, Fact, Look, Problem};
+
+use super::bind::open;
+use super::{DataError, Language, Operation, WordProblems};
+use crate::bind::Place;
+
+/// What is known of data.
+#[derive(Clone, Debug)]
+pub struct DataFacts {
+    /// The columns.
+    pub columns: Vec<String>,
+    /// How many rows, where known.
+    pub rows: Option<usize>,
+}
+
+/// Rows that a check reads of a file.
+const HEAD: usize = 8;
+
+fn facts(columns: &[&str], rows: Option<usize>) -> Answer {
+    Answer::Fact(Arc::new(DataFacts { columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows }))
+}
+
+fn known(call: &Call<'_>, param: &str) -> Option<Const> {
+    call.arg(param)?.constant().cloned()
+}
+
+pub(super) fn jsonl(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let (Some(file), Some(columns)) = (known(call, "file"), known(call, "columns")) else { return Answer::Unknown };
+    let (Some(file), Some(columns)) = (file.as_text(), columns.items()) else { return Answer::Unknown };
+    let columns: Vec<&str> = columns.iter().filter_map(|c| c.as_text().map(|t| &**t)).collect();
+    let path = place.input(file);
+    let head = open(&path).and_then(|(reader, name)| super::jsonl_head(reader, &name, &columns, HEAD));
+    if let Err(error) = head {
+        let param = if matches!(error, DataError::MissingColumn { .. }) { "columns" } else { "file" };
+        problems.push(problem(&error, param));
+        return Answer::Unknown;
+    }
+    let fact: Fact = Arc::new(DataFacts { columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows: None });
+    if !place.whole {
+        return Answer::Fact(fact);
+    }
+    match crate::files::content_key(&path) {
+        Ok(key) => Answer::Content(fact, key),
+        Err(_) => Answer::Fact(fact),
+    }
+}
+
+pub(super) fn word_problems(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let count = known(call, "count").and_then(|c| c.as_int()).map(|n| n as usize);
+    if let Err(error) = check_word_problems(call) {
+        let param = if let DataError::BadArgument { argument, .. } = &error { argument } else { "language" };
+        problems.push(problem(&error, param));
+    }
+    facts(&["question", "answer", "left", "right", "operation"], count)
+}
+
+/// A single problem drawn with the same arguments finds what is wrong with them.
+fn check_word_problems(call: &Call<'_>) -> Result<(), DataError> {
+    let range = |name: &str| match known(call, name) {
+        Some(Const::Range(r)) => Some(r.whole_bounds()),
+        _ => None,
+    };
+    let language = known(call, "language").and_then(|c| c.as_text().cloned());
+    let operations = known(call, "operations").and_then(|c| Some(c.items()?.to_vec()));
+    let (Some(language), Some(operations)) = (language, operations) else { return Ok(()) };
+    let (Some(left), Some(right), Some(templates)) = (range("left"), range("right"), range("templates")) else { return Ok(()) };
+    let operations = operations.iter().filter_map(|o| o.as_text()).map(|o| Operation::parse(o)).collect::<Result<Vec<_>, _>>()?;
+    super::word_problems(&WordProblems {
+        language: Language::parse(&language)?,
+        operations,
+        left: left.0..=left.1 - 1,
+        right: right.0..=right.1 - 1,
+        templates: templates.0.max(0) as usize..templates.1.max(0) as usize,
+        count: 1,
+        seed: 0,
+    })?;
+    Ok(())
+}
+
+pub(super) fn sentences(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    if let Some(Err(error)) = known(call, "language").and_then(|c| c.as_text().map(|l| Language::parse(l))) {
+        problems.push(problem(&error, "language"));
+    }
+    facts(&["text"], known(call, "count").and_then(|c| c.as_int()).map(|n| n as usize))
+}
+
+/// Facts of the parts of a split, by name.
+struct SplitFacts(Vec<(String, DataFacts)>);
+
+pub(super) fn split(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let Some(data) = fact_of(call.arg("d")) else { return Answer::Unknown };
+    let sizes = call.args().nth(1).and_then(|sizes| sizes.fields()).unwrap_or_default();
+    let sizes: Vec<(String, usize)> = sizes
+        .into_iter()
+        .filter_map(|(name, size)| Some((name.to_string(), size.constant()?.as_int()?.max(0) as usize)))
+        .collect();
+    let asked: usize = sizes.iter().map(|(_, n)| n).sum();
+    if let Some(rows) = data.rows.filter(|rows| asked > *rows && !call.tiny) {
+        problems.push(problem(&DataError::TooFewRows { part: None, asked, have: rows }, "sizes"));
+    }
+    let part = |(name, rows)| (name, DataFacts { columns: data.columns.clone(), rows: Some(rows) });
+    Answer::Fact(Arc::new(SplitFacts(sizes.into_iter().map(part).collect())))
+}
+
+pub(super) fn part(fact: &Fact, name: &str) -> Option<Answer> {
+    let parts = fact.downcast_ref::<SplitFacts>()?;
+    let (_, part) = parts.0.iter().find(|(n, _)| n == name)?;
+    Some(Answer::Fact(Arc::new(part.clone())))
+}
+
+pub(super) fn cut(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
+    let Some(data) = fact_of(call.arg("d")) else { return Answer::Unknown };
+    let n = known(call, "n").and_then(|c| c.as_int()).map(|n| n.max(0) as usize);
+    let rows = n.map(|n| data.rows.map_or(n, |rows| rows.min(n)));
+    Answer::Fact(Arc::new(DataFacts { columns: data.columns.clone(), rows }))
+}
+
+pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let (Some(a), Some(b)) = (fact_of(call.arg("a")), fact_of(call.arg("b"))) else { return Answer::Unknown };
+    if a.columns != b.columns {
+        let error = DataError::UnlikeColumns { left: a.columns.clone(), right: b.columns.clone() };
+        problems.push(problem(&error, "b"));
+    }
+    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows: a.rows.zip(b.rows).map(|(x, y)| x + y) }))
+}
+
+fn fact_of<'g>(look: Option<Look<'g>>) -> Option<&'g DataFacts> {
+    look?.fact()
+}
+
+/// A fault of data as a finding at the argument that names it.
+pub(crate) fn problem(error: &DataError, param: &str) -> Problem {
+    Problem {
+        code: error.code(),
+        title: error.to_string(),
+        label: error.label().into(),
+        param: Some(param.to_owned()),
+        help: error.help(),
+        ..Problem::default()
+    }
+}

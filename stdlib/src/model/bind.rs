@@ -1,0 +1,249 @@
+//! The family `model` as the language sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
+use evo_lang::types::Ty;
+
+use super::{LlamaTiny, Model, ModelError, ModelHeader, gguf, gguf_header, header, hf, llama_tiny, save_hf};
+use crate::args;
+use crate::bind::{FromValue, IntoValue, Kept, Module, Place};
+use crate::cx::{Card, Cx, Failure, Save};
+use crate::value::{Object, Stored, Value};
+
+/// The family `model`.
+pub fn module() -> Module {
+    Module::new("model", include_str!("model.evo"))
+        .bind("hf", run_hf)
+        .facts("hf", hf_facts)
+        .bind("gguf", run_gguf)
+        .facts("gguf", gguf_facts)
+        .bind("llama_tiny", run_llama_tiny)
+        .facts("llama_tiny", llama_tiny_facts)
+        .bind("layers", run_layers)
+        .facts("layers", layers_facts)
+        .bind("parameters", run_parameters)
+        .facts("parameters", parameters_facts)
+        .loads("Model", load)
+}
+
+args! { struct HfArgs { dir: Arc<str> } }
+args! { struct GgufArgs { file: Arc<str> } }
+args! { struct ModelArgs { m: Model } }
+args! {
+    struct LlamaTinyArgs { layers: i64, width: i64, heads: i64, feed_forward: i64, context: i64, seed: i64 }
+}
+
+fn run_hf(cx: &Cx<'_>, args: HfArgs) -> Result<Model, Failure> {
+    loaded(hf(&cx.effects.input(&args.dir)))
+}
+
+fn run_gguf(cx: &Cx<'_>, args: GgufArgs) -> Result<Model, Failure> {
+    loaded(gguf(&cx.effects.input(&args.file)))
+}
+
+/// A model from outside is believed only when all its weights are numbers.
+fn loaded(model: Result<Model, ModelError>) -> Result<Model, Failure> {
+    let model = model?;
+    super::check_finite(&model.tensors)?;
+    Ok(model)
+}
+
+fn run_llama_tiny(_: &Cx<'_>, args: LlamaTinyArgs) -> Result<Model, Failure> {
+    Ok(llama_tiny(&args.shape()?))
+}
+
+impl LlamaTinyArgs {
+    fn shape(&self) -> Result<LlamaTiny, Failure> {
+        let size = |n: i64| usize::try_from(n).unwrap_or(0);
+        if self.heads < 1 || self.width % self.heads != 0 || (self.width / self.heads) % 2 != 0 {
+            return Err(Failure::new("E0406", format!("a width of {} cannot be shared by {} heads", self.width, self.heads))
+                .param("heads")
+                .help("the width must be an even multiple of the number of heads"));
+        }
+        Ok(LlamaTiny {
+            layers: size(self.layers),
+            width: size(self.width),
+            heads: size(self.heads),
+            feed_forward: size(self.feed_forward),
+            context: size(self.context),
+            seed: self.seed as u64,
+        })
+    }
+}
+
+fn run_layers(_: &Cx<'_>, args: ModelArgs) -> Result<i64, Failure> {
+    Ok(args.m.config.layers as i64)
+}
+
+fn run_parameters(_: &Cx<'_>, args: ModelArgs) -> Result<i64, Failure> {
+    Ok(args.m.tensors.values().map(|t| t.len() as i64).sum())
+}
+
+fn hf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let Some(path) = call.arg("dir").and_then(|d| d.constant()?.as_text().cloned()) else { return Answer::Unknown };
+    let dir = place.input(&path);
+    match header(&dir) {
+        Ok(header) => content(place, Arc::new(header), &dir, problems, "dir"),
+        Err(error) => {
+            problems.push(problem(&error, "dir"));
+            Answer::Unknown
+        }
+    }
+}
+
+fn gguf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let Some(path) = call.arg("file").and_then(|d| d.constant()?.as_text().cloned()) else { return Answer::Unknown };
+    let file = place.input(&path);
+    match gguf_header(&file) {
+        Ok(header) => content(place, Arc::new(header), &file, problems, "file"),
+        Err(error) => {
+            problems.push(problem(&error, "file"));
+            Answer::Unknown
+        }
+    }
+}
+
+/// The header as a fact; before a run, with the identity of what the files hold.
+fn content(place: &Place, header: Arc<ModelHeader>, path: &Path, problems: &mut Vec<Problem>, param: &str) -> Answer {
+    let fact: Fact = Arc::new(header);
+    if !place.whole {
+        return Answer::Fact(fact);
+    }
+    match crate::files::content_key(path) {
+        Ok(key) => Answer::Content(fact, key),
+        Err(error) => {
+            problems.push(problem(&ModelError::read(path, error), param));
+            Answer::Unknown
+        }
+    }
+}
+
+/// A model's fault as a finding at the argument that names it.
+pub(crate) fn problem(error: &ModelError, param: &str) -> Problem {
+    Problem {
+        code: error.code(),
+        title: error.to_string(),
+        label: error.label().into(),
+        param: Some(param.to_owned()),
+        help: error.help(),
+        ..Problem::default()
+    }
+}
+
+fn llama_tiny_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let get = |name: &str| call.arg(name).and_then(|a| a.constant()?.as_int());
+    let all = (get("layers"), get("width"), get("heads"), get("feed_forward"), get("context"));
+    let (Some(layers), Some(width), Some(heads), Some(feed_forward), Some(context)) = all else { return Answer::Unknown };
+    let args = LlamaTinyArgs { layers, width, heads, feed_forward, context, seed: 0 };
+    match args.shape() {
+        Ok(shape) => Answer::Fact(Arc::new(Arc::new(shape.header()))),
+        Err(failure) => {
+            problems.push(Problem {
+                code: failure.code,
+                title: failure.title,
+                label: "does not divide the width".into(),
+                param: failure.param.map(str::to_owned),
+                help: failure.help,
+                ..Problem::default()
+            });
+            Answer::Unknown
+        }
+    }
+}
+
+fn layers_facts(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
+    match model_header(call) {
+        Some(header) => Answer::Known(Const::Int(header.config.layers as i64)),
+        None => Answer::Unknown,
+    }
+}
+
+fn parameters_facts(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
+    match model_header(call) {
+        Some(header) => {
+            let count = |t: &super::safetensors::TensorHeader| t.shape.iter().product::<usize>() as i64;
+            Answer::Known(Const::Int(header.tensors.values().map(count).sum()))
+        }
+        None => Answer::Unknown,
+    }
+}
+
+fn model_header<'g>(call: &Call<'g>) -> Option<&'g Arc<ModelHeader>> {
+    call.arg("m")?.fact()
+}
+
+fn load(kept: Kept<'_>) -> Result<Value, Failure> {
+    match kept {
+        Kept::Files(dir) => Ok(Value::object(hf(dir)?)),
+        Kept::Bytes(_) => Err(Failure::new("R0507", "a model is kept as files")),
+    }
+}
+
+impl Object for Model {
+    fn kind(&self) -> &'static str {
+        "Model"
+    }
+
+    fn show(&self) -> Const {
+        let parameters: usize = self.tensors.values().map(super::Tensor::len).sum();
+        let (config, name) = (&self.config, &self.name);
+        let text = format!("{name}: {}, {} × {}, {parameters} parameters", config.model_type, config.layers, config.hidden_size);
+        Const::Text(text.into())
+    }
+
+    fn identity(&self) -> Option<(Key, Option<Fact>)> {
+        let fact: Fact = Arc::new(Arc::new(ModelHeader::of(self)));
+        Some((Key(*Model::identity(self).as_bytes()), Some(fact)))
+    }
+
+    fn stored(&self) -> Stored<'_> {
+        Stored::Files(Box::new(|dir| Ok(super::write_hf(self, dir)?)))
+    }
+
+    fn save(&self) -> Option<&dyn Save> {
+        Some(self)
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+impl Save for Model {
+    fn save(&self, path: &Path, card: &Card) -> Result<(), Failure> {
+        let own = super::Card {
+            recipe: Some(card.recipe.clone()),
+            program: Some(card.program_hash.clone()),
+            ..(*self.card).clone()
+        };
+        Ok(save_hf(&self.with_card(own), path)?)
+    }
+}
+
+impl FromValue for Model {
+    fn fits(ty: &Ty) -> bool {
+        ty.is_node("Model")
+    }
+
+    fn rust() -> String {
+        "Model".to_owned()
+    }
+
+    fn from_value(value: Value) -> Option<Model> {
+        value.downcast::<Model>().cloned()
+    }
+}
+
+impl IntoValue for Model {
+    fn into_value(self) -> Value {
+        Value::object(self)
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Failure {
+        Failure::new(error.code(), error.to_string()).help(error.help())
+    }
+}
