@@ -1,8 +1,8 @@
 //! Numeric work on slices and tensors, with no notion of the language, of files or of a run.
 //!
 //! In reading order: [`rng`] (counter-based random streams) · [`stats`] (sums and summaries) · [`linalg`] (decompositions)
-//! · [`merge`] (merging the weights of models) · [`decode`] (one configurable transformer decoder) · [`backprop`] (its
-//! gradients, for training).
+//! · [`merge`] (merging the weights of models) · [`optim`] (searches) · [`decode`] (one configurable transformer decoder)
+//! · [`backprop`] (its gradients, for training).
 //!
 //! Every function here is a pure function of its arguments: its result depends on neither the number of threads nor the
 //! order in which work happens to run. Sums are taken in a fixed order, and randomness comes only from [`rng`].
@@ -11,5 +11,6 @@ pub mod backprop;
 pub mod decode;
 pub mod linalg;
 pub mod merge;
+pub mod optim;
 pub mod rng;
 pub mod stats;
