@@ -2,10 +2,11 @@
 
 mod common;
 
-use evo_lang::codegen::{compile, evaluate_both};
+use evo_lang::codegen::{compile, evaluate_both, same_slots};
 use evo_lang::ir::builder::Builder;
 use evo_lang::ir::verify::{IrError, verify};
-use evo_lang::ir::{Binary, FuncId, Fault, Module, Op, Type, Unary, Value, print};
+use evo_lang::ir::simplify::simplify;
+use evo_lang::ir::{Binary, Fault, FuncId, Module, Op, Type, Unary, Value, interp, print};
 use proptest::prelude::*;
 
 proptest! {
@@ -21,6 +22,18 @@ proptest! {
             function.params().for_each(|ty| tape.slots(ty, &mut inputs));
             let both = evaluate_both(&module, FuncId(i as u32), &inputs);
             prop_assert!(both.is_ok(), "{:?}\nf{} of {:?}\n{}", both, i, inputs, print::canonical(&module));
+            let upto = Module { functions: module.functions[..=i].to_vec() };
+            let small = simplify(upto.clone());
+            prop_assert_eq!(verify(&small), Ok(()));
+            let (before, after) = (
+                interp::run(&upto, upto.entry().unwrap(), &inputs),
+                interp::run(&small, small.entry().unwrap(), &inputs),
+            );
+            let same = match (&before, &after) {
+                (Ok(a), Ok(b)) => same_slots(function.result().unwrap(), a, b),
+                (a, b) => a == b,
+            };
+            prop_assert!(same, "{:?} {:?}\n{}\n{}", before, after, print::canonical(&upto), print::canonical(&small));
         }
     }
 }

@@ -124,7 +124,8 @@ pub fn evaluate_both(
     if same { Ok(compiled) } else { Err(Ok(Box::new(Disagreement { interpreted, compiled }))) }
 }
 
-fn same_slots(ty: &crate::ir::Type, a: &[u64], b: &[u64]) -> bool {
+/// Whether two results of a type are the same: bit for bit, but that one NaN is as good as another.
+pub fn same_slots(ty: &crate::ir::Type, a: &[u64], b: &[u64]) -> bool {
     let mut real = Vec::new();
     mark_reals(ty, &mut real);
     let equal = |((a, b), real): ((&u64, &u64), &bool)| {

@@ -29,6 +29,14 @@ pub struct Builder {
     pub span: Span,
 }
 
+/// A state of a [`Builder`].
+pub(crate) struct Mark {
+    values: usize,
+    params: usize,
+    open: usize,
+    steps: usize,
+}
+
 impl Builder {
     /// Begins a function.
     pub fn new(name: impl Into<Arc<str>>, params: &[Type]) -> Builder {
@@ -54,6 +62,28 @@ impl Builder {
         let value = self.fresh(ty);
         self.params.push(value);
         value
+    }
+
+    /// Puts the parameters in another order.
+    pub(crate) fn set_params(&mut self, params: Vec<Value>) {
+        self.params = params;
+    }
+
+    /// The state to which [`Builder::rollback`] returns.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { values: self.values.len(), params: self.params.len(), open: self.open.len(), steps: self.steps.len() }
+    }
+
+    /// Undoes everything since `mark`: steps, blocks opened and left open, parameters.
+    pub(crate) fn rollback(&mut self, mark: &Mark) {
+        while self.open.len() > mark.open {
+            if let Some((_, outer)) = self.open.pop() {
+                self.steps = outer;
+            }
+        }
+        self.steps.truncate(mark.steps);
+        self.params.truncate(mark.params);
+        self.values.truncate(mark.values);
     }
 
     /// The type of a value of this function.

@@ -22,6 +22,7 @@ pub mod builder;
 pub mod interp;
 pub mod print;
 pub mod scalar;
+pub mod simplify;
 pub mod verify;
 
 /// The most slots that one value may have: 128 MiB.
@@ -409,10 +410,5 @@ impl std::error::Error for NumericError {}
 
 /// Whether a library function of this name is numeric code that the compiler knows, such as `sin` or `clamp`.
 pub fn is_intrinsic(name: &str) -> bool {
-    matches!(
-        name,
-        "abs" | "sign" | "min" | "max" | "clamp" | "floor" | "ceil" | "round" | "sqrt" | "exp" | "log" | "pow" | "sin"
-            | "cos" | "tanh" | "sigmoid" | "log_sigmoid" | "softplus" | "relu" | "erf" | "where" | "sum" | "mean"
-            | "div" | "rem"
-    )
+    build::is_intrinsic(name)
 }

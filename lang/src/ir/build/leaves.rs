@@ -1,0 +1,141 @@
+//! What code reads from outside: which expressions may be read there, when two of them are one, and which are read
+//! whatever happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use crate::hir::{BinaryOp, Expr, ExprKind, GlobalKind, GlobalRef, LocalId, Program};
+
+/// A set of keys.
+type Keys = BTreeSet<String>;
+
+/// Whether an expression reads none of the locals for which `bound` holds.
+pub(super) fn closed(e: &Expr, bound: &dyn Fn(LocalId) -> bool) -> bool {
+    match &e.kind {
+        ExprKind::Local(local) => !bound(*local),
+        ExprKind::Comprehension(c) => {
+            closed(&c.source, bound) && c.condition.iter().all(|x| closed(x, bound)) && closed(&c.element, bound)
+        }
+        ExprKind::Let { value, body, .. } => closed(value, bound) && closed(body, bound),
+        ExprKind::Lambda(lambda) => closed(&lambda.body, bound),
+        _ => children(e).into_iter().all(|child| closed(child, bound)),
+    }
+}
+
+/// What tells leaves apart: equal keys are equal expressions.
+pub(super) fn key(e: &Expr) -> String {
+    let mut out = String::new();
+    if !write_key(e, &mut out) {
+        out.clear();
+        // An expression of another form is itself only; the tree does not move while it is read.
+        let _ = write!(out, "@{:p}", std::ptr::from_ref(e));
+    }
+    out
+}
+
+fn write_key(e: &Expr, out: &mut String) -> bool {
+    match &e.kind {
+        ExprKind::Local(local) => {
+            out.push_str(&local_key(*local));
+            true
+        },
+        ExprKind::Global(global) => write!(out, "g{}.{}", global.module.0, global.index).is_ok(),
+        ExprKind::Seed => write!(out, "seed").is_ok(),
+        ExprKind::Int(value) => write!(out, "{value}").is_ok(),
+        ExprKind::Field { base, name, .. } => write_key(base, out) && write!(out, ".{name}").is_ok(),
+        ExprKind::CallExtern { ext, args, rest, .. } if rest.is_empty() => {
+            let _ = write!(out, "{}/{}/{}(", ext.family, ext.name, ext.overload);
+            args.iter().all(|arg| match arg {
+                Some(arg) => write_key(arg, out) && write!(out, ",").is_ok(),
+                None => write!(out, "_,").is_ok(),
+            }) && write!(out, ")").is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// Finds what is read whenever an expression is evaluated, whichever way its conditions turn out.
+pub(super) struct Strict<'a> {
+    program: &'a Program,
+    functions: BTreeMap<GlobalRef, Keys>,
+}
+
+impl<'a> Strict<'a> {
+    pub(super) fn new(program: &'a Program) -> Self {
+        Strict { program, functions: BTreeMap::new() }
+    }
+
+    /// The keys of what is read. Locals that the expression binds are among them; they are the key of no leaf.
+    pub(super) fn keys(&mut self, e: &'a Expr) -> Keys {
+        let mut keys = match &e.kind {
+            ExprKind::If { condition, then, otherwise } => {
+                let (then, otherwise) = (self.keys(then), self.keys(otherwise));
+                let mut keys = self.keys(condition);
+                keys.extend(then.intersection(&otherwise).cloned());
+                keys
+            }
+            ExprKind::Binary(BinaryOp::And | BinaryOp::Or, a, _) => self.keys(a),
+            ExprKind::Let { local, value, body, .. } => {
+                let mut keys = self.keys(body);
+                if keys.contains(&local_key(*local)) {
+                    keys.extend(self.keys(value));
+                }
+                keys
+            }
+            ExprKind::Comprehension(c) => {
+                let mut keys = self.keys(&c.source);
+                keys.extend(self.keys(&c.element));
+                keys
+            }
+            ExprKind::CallFunction { instance: None, function, args } => {
+                let mut keys = self.function(*function);
+                keys.extend(args.iter().flatten().flat_map(|arg| self.keys(arg)));
+                keys
+            }
+            _ => children(e).into_iter().flat_map(|child| self.keys(child)).collect(),
+        };
+        keys.insert(key(e));
+        keys
+    }
+
+    /// What a declared function reads besides its parameters.
+    fn function(&mut self, at: GlobalRef) -> Keys {
+        if let Some(keys) = self.functions.get(&at) {
+            return keys.clone();
+        }
+        // Entered first, so that a call of itself ends.
+        self.functions.insert(at, Keys::new());
+        let program = self.program;
+        let global = program.modules.get(at.module.0 as usize).and_then(|m| m.globals.get(at.index));
+        let Some(GlobalKind::Function(function)) = global.map(|g| &g.kind) else { return Keys::new() };
+        let mut keys = self.keys(&function.body);
+        keys.retain(|key| !key.starts_with(LOCAL));
+        self.functions.insert(at, keys.clone());
+        keys
+    }
+}
+
+const LOCAL: char = '%';
+
+fn local_key(local: LocalId) -> String {
+    format!("{LOCAL}{}", local.0)
+}
+
+/// The expressions directly inside one that binds nothing.
+fn children(e: &Expr) -> Vec<&Expr> {
+    match &e.kind {
+        ExprKind::Instance { args, .. } => args.iter().map(|(_, a)| a).collect(),
+        ExprKind::Member { instance: a, .. }
+        | ExprKind::Field { base: a, .. }
+        | ExprKind::Unary(_, a)
+        | ExprKind::Convert(_, a) => vec![a],
+        ExprKind::CallExtern { args, rest, .. } => args.iter().flatten().chain(rest.iter().map(|(_, a)| a)).collect(),
+        ExprKind::CallFunction { instance, args, .. } => instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect(),
+        ExprKind::CallValue { function, args } => std::iter::once(&**function).chain(args).collect(),
+        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => vec![a, b],
+        ExprKind::Array(items) | ExprKind::Tuple(items) => items.iter().collect(),
+        ExprKind::Record(fields) => fields.iter().map(|(_, value)| value).collect(),
+        ExprKind::If { condition, then, otherwise } => vec![condition, then, otherwise],
+        _ => Vec::new(),
+    }
+}
