@@ -12,7 +12,7 @@ use crate::plan::host::{Answer, Call, Problem};
 use crate::plan::key::Key;
 use crate::plan::konst::Const;
 use crate::span::Span;
-use crate::types::Ty;
+use crate::types::{Len, Ty};
 
 use super::expr::OPERAND;
 
@@ -66,9 +66,19 @@ impl Elaborator {
 
     /// A numeric function over operands that are not numeric code themselves.
     fn intrinsic(&mut self, e: &Expr, ext: &Arc<Extern>, args: &[Option<Expr>], inputs: &[NodeId], env: &Env) -> Result<NodeId> {
-        let locals = args.iter().enumerate().map(|(i, arg)| {
-            arg.as_ref().map(|arg| Expr { kind: ExprKind::Local(LocalId(OPERAND + i as u32)), ..arg.clone() })
-        });
+        let operand = |i: usize, arg: &Expr| {
+            let items = inputs.get(i).and_then(|id| match self.graph.constant(*id) {
+                Some(value) => value.items().map(<[Const]>::len),
+                None => self.graph.items(*id).map(<[NodeId]>::len),
+            });
+            // A list whose items are known is an array to compiled code.
+            let ty = match (&arg.ty, items) {
+                (Ty::List(item), Some(len)) => Ty::Array(item.clone(), Len::Const(len as u64)),
+                (ty, _) => ty.clone(),
+            };
+            Expr { kind: ExprKind::Local(LocalId(OPERAND + i as u32)), ty, span: arg.span }
+        };
+        let locals = args.iter().enumerate().map(|(i, arg)| arg.as_ref().map(|arg| operand(i, arg)));
         let kind = ExprKind::CallExtern { ext: ext.clone(), args: locals.collect(), rest: Vec::new(), type_args: Vec::new() };
         self.over(&Expr { kind, ..e.clone() }, inputs, env)
     }

@@ -17,9 +17,18 @@ impl Elaborator {
     /// The expression as compiled code over its leaves; `None` if it is not numeric code.
     pub(crate) fn numeric(&mut self, e: &Expr, env: &Env) -> Result<Option<NodeId>> {
         let Some(outlined) = self.outlined(|program, lens| build::outline(program, e, lens), env)? else { return Ok(None) };
+        // A call under a condition is left to an `if` node, which computes the chosen side only.
+        let under_condition = || outlined.leaves.iter().zip(&outlined.conditional).filter(|(_, conditional)| **conditional);
+        if under_condition().any(|(leaf, _)| !is_name(leaf)) {
+            return Ok(None);
+        }
         let mut inputs = Vec::with_capacity(outlined.leaves.len());
-        for leaf in &outlined.leaves {
-            inputs.push(self.leaf(leaf, e, env)?);
+        for (leaf, conditional) in outlined.leaves.iter().zip(&outlined.conditional) {
+            let id = self.leaf(leaf, e, env)?;
+            if *conditional && self.graph.constant(id).is_none() {
+                return Ok(None);
+            }
+            inputs.push(id);
         }
         let code = self.code(outlined.module, &e.ty, env, e.span)?;
         self.numeric_node(code, inputs, e.ty.clone(), e.span).map(Some)
@@ -119,5 +128,14 @@ impl Elaborator {
                 ))
             }
         }
+    }
+}
+
+/// A local or a declaration, or a field of one.
+fn is_name(e: &Expr) -> bool {
+    match &e.kind {
+        ExprKind::Local(_) | ExprKind::Global(_) | ExprKind::Member { .. } | ExprKind::Seed => true,
+        ExprKind::Field { base, .. } => is_name(base),
+        _ => false,
     }
 }

@@ -125,6 +125,13 @@ impl Elaborator {
     }
 
     fn binary(&mut self, op: BinaryOp, a: &Expr, b: &Expr, e: &Expr, env: &Env) -> Result<NodeId> {
+        // The right side of `and` and `or` is computed only where the left does not decide.
+        let decided = |truth| Expr { kind: ExprKind::Bool(truth), ..e.clone() };
+        match op {
+            BinaryOp::And => return self.choice(a, b, &decided(false), e, env),
+            BinaryOp::Or => return self.choice(a, &decided(true), b, e, env),
+            _ => {}
+        }
         let (left, right) = (self.expr(a, env)?, self.expr(b, env)?);
         if let (Some(x), Some(y)) = (self.graph.constant(left), self.graph.constant(right))
             && let Some(value) = plain_binary(op, x, y)
