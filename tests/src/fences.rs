@@ -8,7 +8,7 @@
 //! | `fails=E0201` | a whole program that is refused with that code (`plan`, `run` after it: by which command) |
 //! | `from=quickstart.evo` | lines that stand in that program of `programs/` |
 //! | `signature` | a declaration of the library: it parses |
-//! | `example` | expressions that parse, one a line |
+//! | `example` | expressions, one a line, each with its value after `//` (a rounded one after `// ~`) |
 
 use crate::house::Stage;
 use std::fmt;
@@ -39,7 +39,7 @@ pub enum Promise {
     From(String),
     /// It parses as items.
     Signature,
-    /// Each line parses as an expression.
+    /// Each line's expression has the value that its comment says.
     Example,
 }
 

@@ -34,8 +34,8 @@ pub struct Came {
     pub codes: Vec<String>,
     /// The errors as a user reads them; empty if there are none.
     pub complaint: String,
-    /// What it printed.
-    pub printed: String,
+    /// What it printed, one text for each `print`.
+    pub printed: Vec<String>,
 }
 
 impl House {
@@ -100,8 +100,7 @@ impl House {
         for output in &outcome.outputs {
             match &output.kind {
                 OutputKind::Printed(shown) => {
-                    came.printed.push_str(evo::render::shown(shown).trim_end());
-                    came.printed.push('\n');
+                    came.printed.push(evo::render::shown(shown));
                 }
                 OutputKind::Expected {
                     message,
@@ -133,15 +132,15 @@ impl Came {
         Came {
             codes,
             complaint: failure.to_string(),
-            printed: String::new(),
+            printed: Vec::new(),
         }
     }
 
-    /// Nothing, or the complaint.
+    /// What it printed, or the complaint.
     ///
     /// # Errors
     /// If the program was refused, failed, or an `expect` of it does not hold.
-    pub fn fine(self) -> Result<String, String> {
+    pub fn fine(self) -> Result<Vec<String>, String> {
         if self.complaint.is_empty() {
             Ok(self.printed)
         } else {

@@ -3,7 +3,7 @@
 use evo::engine::Settings;
 use evo_tests::book::{PAGES, generated};
 use evo_tests::fences::{Fence, Promise, fences};
-use evo_tests::house::House;
+use evo_tests::house::{House, Stage};
 use evo_tests::{files, root, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
@@ -96,7 +96,13 @@ fn keep(house: &House, fence: &Fence) -> Result<(), String> {
     // Programs in pages name the models that lie beside the programs of the repository.
     let take = |stage| house.take("programs/page.evo", &fence.code, stage, Settings::new());
     match &fence.promise {
-        Promise::Works(stage) => same(&take(*stage).fine()?, fence.prints.as_deref()),
+        Promise::Works(stage) => same(
+            &take(*stage).fine()?.join(
+                "
+",
+            ),
+            fence.prints.as_deref(),
+        ),
         Promise::Fails(code, stage) => {
             let codes = take(*stage).codes;
             if codes.contains(code) {
@@ -115,10 +121,32 @@ fn keep(house: &House, fence: &Fence) -> Result<(), String> {
             }
         }
         Promise::Signature => parses(&fence.code),
-        Promise::Example => fence
-            .code
-            .lines()
-            .try_for_each(|line| parses(&format!("print {line}"))),
+        Promise::Example => fence.code.lines().try_for_each(|line| example(house, line)),
+    }
+}
+
+/// Holds `expression   // value` (or `// ~ value`, for a rounded one) to its value: both print alike, with four digits that count.
+fn example(house: &House, line: &str) -> Result<(), String> {
+    let (expression, value) = line
+        .rsplit_once("//")
+        .ok_or(format!("`{line}` does not say what it gives"))?;
+    let value = value.trim().trim_start_matches('~').trim();
+    let program = format!("print {expression}\nprint {value}\n");
+    let printed = house
+        .take(
+            "programs/example.evo",
+            &program,
+            Stage::Run,
+            Settings::new(),
+        )
+        .fine()?;
+    match &printed[..] {
+        [given, promised] if given == promised => Ok(()),
+        [given, _] => Err(format!(
+            "`{}` gives {given}, not {value}",
+            expression.trim()
+        )),
+        _ => Err(format!("`{line}` prints {} times", printed.len())),
     }
 }
 
