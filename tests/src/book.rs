@@ -2,11 +2,11 @@
 //! the pages of the codes. They are committed; a test compares them with what this module writes.
 
 use crate::{files, text};
-use evo_lang::diag::Code;
-use evo_lang::span::FileId;
+use evo_lang::diag::{Code, render_all};
+use evo_lang::span::SourceMap;
 use evo_lang::syntax::ast::{Item, ItemKind, Param};
 use evo_lang::syntax::parse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Where the pages of the book lie, from the root of the repository.
@@ -16,19 +16,19 @@ const NOTICE: &str = "<!-- Written from the code; `just bless` writes it anew. -
 
 /// Every generated page, as (path below [`PAGES`], text), the summary among them.
 ///
-/// # Panics
+/// # Errors
 /// If a declaration of the library does not parse.
-pub fn generated() -> Vec<(String, String)> {
-    let families = families();
+pub fn generated() -> Result<Vec<(String, String)>, String> {
+    let families = families()?;
     let mut pages = vec![("errors.md".to_owned(), error_index())];
     pages.push(("reference/index.md".to_owned(), reference_index(&families)));
+    pages.push(("SUMMARY.md".to_owned(), summary(&families)));
     pages.extend(
         families
-            .iter()
-            .map(|family| (format!("reference/{}.md", family.name), family.page.clone())),
+            .into_iter()
+            .map(|family| (format!("reference/{}.md", family.name), family.page)),
     );
-    pages.push(("SUMMARY.md".to_owned(), summary(&families)));
-    pages
+    Ok(pages)
 }
 
 struct Family {
@@ -41,14 +41,14 @@ struct Family {
 }
 
 /// The families of the library, one a folder of `stdlib/src` that holds `.evo` files, by name.
-fn families() -> Vec<Family> {
+fn families() -> Result<Vec<Family>, String> {
     let mut sources: BTreeMap<String, String> = BTreeMap::new();
     for path in files() {
         let parts: Vec<&str> = path.split('/').collect();
         if let ["stdlib", "src", family, .., file] = parts[..]
             && file.ends_with(".evo")
         {
-            let source = text(&path).unwrap_or_else(|| panic!("{path} is not text"));
+            let source = text(&path).ok_or_else(|| format!("{path} is not text"))?;
             sources
                 .entry(family.to_owned())
                 .or_default()
@@ -61,43 +61,48 @@ fn families() -> Vec<Family> {
         .collect()
 }
 
-fn family(name: String, source: &str) -> Family {
-    let (module, diagnostics) = parse(source, FileId(0));
-    assert!(
-        diagnostics.is_empty(),
-        "the declarations of `{name}` do not parse: {diagnostics:#?}"
-    );
+fn family(name: String, source: &str) -> Result<Family, String> {
+    let mut sources = SourceMap::new();
+    let file = sources.add(&name, source);
+    let (module, diagnostics) = parse(source, file);
+    if !diagnostics.is_empty() {
+        return Err(render_all(&diagnostics, &sources, false));
+    }
     let mut page = format!("{NOTICE}# {name}\n\n{}\n", module.docs.join("\n").trim());
-    let mut names = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for item in &module.items {
         let Some(declared) = declared_name(item) else {
             continue;
         };
-        let heading = if names.contains(&declared) {
-            format!("{declared} (another form)")
-        } else {
-            declared.clone()
-        };
-        let _ = write!(page, "\n## {heading}\n\n");
-        write_item(&mut page, item, source);
-        if !names.contains(&declared) {
-            names.push(declared);
+        // The forms of one name stand together under it.
+        if names.last() != Some(&declared) {
+            let _ = write!(page, "\n## {declared}\n");
         }
+        write_item(&mut page, item, source);
+        names.push(declared);
     }
-    let purpose = module.docs.iter().find(|line| !line.trim().is_empty());
-    Family {
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    let purpose = module
+        .docs
+        .iter()
+        .map(|line| line.trim())
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    Ok(Family {
         name,
-        purpose: purpose
-            .map(|line| line.trim().to_owned())
-            .unwrap_or_default(),
+        purpose: purpose.to_owned(),
         page,
         names,
-    }
+    })
 }
 
 fn declared_name(item: &Item) -> Option<String> {
     match &item.kind {
         ItemKind::Type(declared) => Some(declared.name.text.clone()),
+        ItemKind::Decl(declared) if declared.kind.text == "kind" => {
+            Some(format!("kind {}", declared.name.text))
+        }
         ItemKind::Decl(declared) => Some(declared.name.text.clone()),
         _ => None,
     }
@@ -111,25 +116,42 @@ fn write_item(page: &mut String, item: &Item, source: &str) {
         .unwrap_or_default();
     let _ = write!(
         page,
-        "```evo signature\n{}\n```\n",
+        "\n```evo signature\n{}\n```\n",
         without_docs(written).trim_end()
     );
-    let (examples, prose): (Vec<&str>, Vec<&str>) = item
+    let (marks, prose): (Vec<&str>, Vec<&str>) = item
         .docs
         .iter()
         .map(|line| line.trim())
-        .partition(|line| line.starts_with(">>>"));
+        .partition(|line| line.starts_with(">>>") || line.starts_with('@'));
     let prose = prose.join("\n");
     if !prose.trim().is_empty() {
         let _ = write!(page, "\n{}\n", prose.trim());
     }
     write_params(page, item);
+    for mark in marks.iter().filter(|mark| mark.starts_with('@')) {
+        let _ = write!(page, "\n{}\n", mark_in_words(mark));
+    }
+    let examples: Vec<&str> = marks
+        .iter()
+        .filter_map(|line| line.strip_prefix(">>>"))
+        .map(str::trim)
+        .collect();
     if !examples.is_empty() {
-        let examples: Vec<&str> = examples
-            .iter()
-            .map(|line| line.trim_start_matches(">>>").trim())
-            .collect();
         let _ = write!(page, "\n```evo example\n{}\n```\n", examples.join("\n"));
+    }
+}
+
+/// What a mark of a declaration means, as a sentence.
+fn mark_in_words(mark: &str) -> String {
+    let words: Vec<&str> = mark.split_whitespace().collect();
+    match words[..] {
+        ["@tiny", name, cap] => format!("In a tiny run `{name}` is at most {cap}."),
+        ["@elementwise"] => "Over arrays it works element by element.".to_owned(),
+        ["@static"] => {
+            "Known before anything runs, so that the lengths of arrays may use it.".to_owned()
+        }
+        _ => format!("Marked `{mark}`."),
     }
 }
 

@@ -262,7 +262,7 @@ fn nothing_tells_of_the_machine_it_was_made_on() {
                         before.is_some_and(|c| c.is_alphanumeric() || "._-/}$*".contains(c));
                     let longer_word =
                         after.is_some_and(|c| c.is_alphanumeric() || "_-".contains(c));
-                    !(word.starts_with('/') && inside_a_path) && !longer_word
+                    !longer_word && !(inside_a_path && word.starts_with('/'))
                 })
             };
             for word in words.iter().filter(|word| starts_a_path(word)) {
