@@ -88,26 +88,32 @@ fn every_scalar_operation_agrees_on_hard_operands() {
 }
 
 #[test]
-fn an_array_accumulator_may_swap_its_parts() {
-    // (a, b) -> (b, a + 1) elementwise, over arrays too long for SSA values.
+fn an_accumulator_may_be_made_of_its_own_parts() {
+    // Three rounds of (a, b) -> (b, a), and of reversing, over arrays too long for SSA values.
     let array = Type::array(Type::Real, 20);
-    let module = one(&[array.clone(), array], |b, p| {
+    let swap = one(&[array.clone(), array.clone()], |b, p| {
         let pair = b.push(Op::Struct(vec![p[0], p[1]]))?;
         b.fold(3, pair, |b, _, state| {
             let (x, y) = (b.push(Op::Field(state, 0))?, b.push(Op::Field(state, 1))?);
-            let one = b.real(1.0)?;
-            let next = b.build(20, |b, i| {
-                let item = b.push(Op::Index(x, i))?;
-                b.binary(Binary::Add, item, one)
-            })?;
-            b.push(Op::Struct(vec![y, next]))
+            b.push(Op::Struct(vec![y, x]))
+        })
+    })
+    .unwrap();
+    let reverse = one(&[array], |b, p| {
+        b.fold(3, p[0], |b, _, state| {
+            let last = b.int(19)?;
+            b.build(20, |b, i| {
+                let i = b.binary(Binary::Sub, last, i)?;
+                b.push(Op::Index(state, i))
+            })
         })
     })
     .unwrap();
     let inputs: Vec<u64> = (0..40).map(|i| f64::from(i).to_bits()).collect();
-    let out = evaluate_both(&module, FuncId(0), &inputs).unwrap().unwrap();
-    // After three rounds: (a + 1's partner …): (b + 1, a + 2) with a = 0.., b = 20...
-    assert_eq!((f64::from_bits(out[0]), f64::from_bits(out[20])), (21.0, 2.0));
+    let out = evaluate_both(&swap, FuncId(0), &inputs).unwrap().unwrap();
+    assert_eq!((&out[..20], &out[20..]), (&inputs[20..], &inputs[..20]));
+    let out = evaluate_both(&reverse, FuncId(0), &inputs[..20]).unwrap().unwrap();
+    assert!(out.iter().eq(inputs[..20].iter().rev()));
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Tape<'_> {
 
     /// One input slot after another; the values are those that break things.
     pub(crate) fn slots(&mut self, ty: &Type, out: &mut Vec<u64>) {
-        let ints = [0, 1, -1, 2, 3, 7, i64::MAX, i64::MIN, 4, -12];
+        let ints = [0, 1, -1, 2, 3, 1, 0, 2, 1, 7, i64::MAX, i64::MIN, 4, -12];
         let reals = [0.0, -0.0, 1.0, -1.5, 0.5, 2.5, 1e300, -1e-300, f64::INFINITY, f64::NAN, 3.0, 40.0, -9.3e18];
         match ty {
             Type::Int => out.push(self.of(&ints) as u64),
@@ -76,7 +76,7 @@ struct Maker<'m, 't, 'a> {
 impl Maker<'_, '_, '_> {
     fn value(&mut self, ty: &Type, depth: u32) -> Made {
         let known: Vec<Value> = self.scope.iter().copied().filter(|v| self.b.ty(*v) == *ty).collect();
-        if !known.is_empty() && self.tape.pick(4) == 0 {
+        if !known.is_empty() && self.tape.pick(5) < 2 {
             return Ok(self.tape.of(&known));
         }
         let value = if depth == 0 { self.leaf(ty)? } else { self.made(ty, depth - 1)? };
@@ -87,7 +87,7 @@ impl Maker<'_, '_, '_> {
     fn leaf(&mut self, ty: &Type) -> Made {
         match ty {
             Type::Int => {
-                let value = self.tape.of(&[0, 1, 2, 3, -1, 5, i64::MAX, i64::MIN]);
+                let value = self.tape.of(&[0, 1, 2, 3, -1, 5, 0, 1, 1, 2, 0, i64::MAX, i64::MIN]);
                 self.b.int(value)
             }
             Type::Real => {
@@ -191,7 +191,7 @@ impl Maker<'_, '_, '_> {
                 self.b.unary(Unary::ToInt, x)
             }
             _ => {
-                let op = self.tape.of(&[Add, Sub, Mul, IntDiv, Rem, Min, Max]);
+                let op = self.tape.of(&[Add, Sub, Mul, IntDiv, Rem, Min, Max, Min, Max]);
                 let (a, b) = (self.value(&Type::Int, depth)?, self.value(&Type::Int, depth)?);
                 self.b.binary(op, a, b)
             }
