@@ -310,3 +310,56 @@ impl<'a> Fields<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(extra: &str) -> Result<Config, ModelError> {
+        let json = format!(
+            r#"{{"model_type": "llama", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 16,
+                "num_hidden_layers": 1, "num_attention_heads": 2 {extra}}}"#
+        );
+        Config::from_json(&json, Path::new("config.json"))
+    }
+
+    #[test]
+    fn both_generations_of_transformers_are_read_alike() {
+        let old = r#", "head_dim": null, "rope_theta": 500.0, "rope_scaling": {"type": "linear", "factor": 2.0},
+            "torch_dtype": "bfloat16", "eos_token_id": 2"#;
+        let new = r#", "head_dim": 4, "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0},
+            "dtype": "bfloat16", "eos_token_id": [2]"#;
+        let (old, new) = (config(old).unwrap(), config(new).unwrap());
+        assert_eq!(old.decoder, new.decoder);
+        assert_eq!((old.dtype, old.eos), (new.dtype, new.eos));
+        assert_eq!(new.rope.scaling, RopeScaling::Linear { factor: 2.0 });
+    }
+
+    #[test]
+    fn what_is_absent_has_the_defaults_of_transformers() {
+        let config = config("").unwrap();
+        assert_eq!(config.num_kv_heads, 2);
+        assert_eq!(config.max_positions, 2048);
+        assert_eq!(config.rope.theta, 10_000.0);
+        assert_eq!(config.norm.eps, 1e-6);
+        assert!(!config.tied_head && config.eos.is_empty() && config.window.is_none());
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_field() {
+        for (extra, name) in [
+            (r#", "head_dim": 3"#, "head_dim"),
+            (r#", "rope_theta": -1"#, "rope_theta"),
+            (r#", "rope_parameters": {"rope_type": "llama3"}"#, "factor"),
+            (r#", "partial_rotary_factor": 0.5"#, "partial_rotary_factor"),
+            (r#", "eos_token_id": "x""#, "eos_token_id"),
+            (r#", "tie_word_embeddings": 1"#, "tie_word_embeddings"),
+            (r#", "torch_dtype": "int8""#, "dtype"),
+        ] {
+            match config(extra) {
+                Err(ModelError::ConfigField { field, .. }) => assert_eq!(field, name),
+                other => panic!("{extra}: {other:?}"),
+            }
+        }
+    }
+}

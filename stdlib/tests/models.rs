@@ -1,0 +1,182 @@
+//! Models against what transformers answers: small random ones always, SmolLM2 if `EVO_SMOLLM2` names its GGUF file.
+
+use std::path::{Path, PathBuf};
+
+use evo_stdlib::model::{Message, Model, Prompt, gguf, gguf_header, header, hf, logits, save};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    tokens: Vec<u32>,
+    last_logits: Vec<f32>,
+    greedy: Vec<u32>,
+    logprobs: Vec<f32>,
+}
+
+fn conformance(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/conformance")
+        .join(folder)
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+/// Logits, greedy ids and log-probabilities of one small model, loaded from `dir`.
+fn check_small(dir: &Path, cases: &[Case]) {
+    let model = hf(dir).unwrap();
+    let decoder = model.decoder(1).unwrap();
+    let mut pairs: Vec<(&[u32], &[u32])> = Vec::new();
+    for case in cases {
+        let found = logits(&model, Prompt::Tokens(&case.tokens), 12, 2).unwrap();
+        let difference = largest_difference(&found.last_logits, &case.last_logits);
+        assert!(
+            difference < 2e-5,
+            "{}: logits differ by {difference}",
+            dir.display()
+        );
+        assert_eq!(found.greedy, case.greedy, "{}", dir.display());
+        pairs.push(case.tokens.split_at(1));
+    }
+    let found = decoder.logprobs(&pairs, 2).unwrap();
+    for (found, case) in found.iter().zip(cases) {
+        assert!(
+            largest_difference(found, &case.logprobs) < 2e-5,
+            "{}",
+            dir.display()
+        );
+    }
+}
+
+#[test]
+fn small_models_answer_as_in_transformers() {
+    for name in [
+        "untied",
+        "tied_biased",
+        "llama3_rope",
+        "mistral_window",
+        "qwen2",
+    ] {
+        let dir = conformance("llama_tiny").join(name);
+        let golden = std::fs::read_to_string(dir.join("golden.json")).unwrap();
+        let cases: Vec<Case> = serde_json::from_str(&golden).unwrap();
+        check_small(&dir, &cases);
+
+        let model = hf(&dir).unwrap();
+        assert_eq!(model.stop_ids(), [3, 7]);
+        let head = header(&dir).unwrap();
+        assert_eq!(head.config, model.config);
+        assert!(head.tensors.keys().eq(model.tensors.keys()));
+
+        let copy = tempfile::tempdir().unwrap();
+        let copy = copy.path().join("deep/copy");
+        save(&model, &copy).unwrap();
+        check_small(&copy, &cases);
+        assert_eq!(hf(&copy).unwrap().identity(), model.identity());
+    }
+}
+
+/// The SmolLM2 of the vectors, or `None` and a line that says why.
+fn smollm2() -> Option<Model> {
+    if std::env::var_os("EVO_SLOW").is_none() {
+        println!(
+            "skipped: slow; set EVO_SLOW=1 and EVO_SMOLLM2=/path/of/SmolLM2-135M-Instruct.Q4_1.gguf"
+        );
+        return None;
+    }
+    let Some(path) = std::env::var_os("EVO_SMOLLM2") else {
+        println!("skipped: EVO_SMOLLM2 does not name the GGUF file");
+        return None;
+    };
+    let model = gguf(Path::new(&path)).unwrap();
+    let head = gguf_header(Path::new(&path)).unwrap();
+    assert_eq!(head.config, model.config);
+    Some(model)
+}
+
+#[derive(Deserialize)]
+struct Example {
+    name: String,
+    kind: String,
+    prompt: String,
+    text: String,
+    greedy: String,
+}
+
+#[derive(Deserialize)]
+struct Spelling {
+    text: String,
+    ids: Vec<u32>,
+}
+
+fn numbers<const N: usize, T>(
+    file: &SafeTensors<'_>,
+    name: &str,
+    convert: fn([u8; N]) -> T,
+) -> Vec<T> {
+    let data = file.tensor(name).unwrap();
+    data.data()
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|bytes| convert(*bytes))
+        .collect()
+}
+
+#[test]
+fn smollm2_answers_as_in_transformers() {
+    let Some(model) = smollm2() else { return };
+    let folder = conformance("smollm2");
+    let bytes = std::fs::read(folder.join("golden.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&bytes).unwrap();
+    let examples = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+    let examples: Vec<Example> = serde_json::from_str(&examples).unwrap();
+    let tokenizer = model.require_tokenizer().unwrap();
+    for example in &examples {
+        let name = &example.name;
+        if example.kind == "chat" {
+            let text = model.chat(&[Message::user(&example.prompt)], None).unwrap();
+            assert_eq!(text, example.text);
+        }
+        let found = logits(&model, Prompt::Text(&example.text), 32, 2).unwrap();
+        let ids = |what: &str| numbers(&golden, &format!("{name}.{what}"), i64::from_le_bytes);
+        let as_i64 = |ids: &[u32]| ids.iter().map(|&id| i64::from(id)).collect::<Vec<_>>();
+        assert_eq!(as_i64(&found.tokens), ids("input_ids"), "{name}");
+        assert_eq!(as_i64(&found.greedy), ids("greedy32"), "{name}");
+        assert_eq!(
+            tokenizer.decode(&found.greedy, false).unwrap(),
+            example.greedy,
+            "{name}"
+        );
+        let expected = numbers(&golden, &format!("{name}.last_logits"), f32::from_le_bytes);
+        let difference = largest_difference(&found.last_logits, &expected);
+        println!("{name}: logits differ by at most {difference:e}");
+        assert!(difference <= 2e-3, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn smollm2_spells_as_in_transformers() {
+    let Some(model) = smollm2() else { return };
+    let file = std::fs::read_to_string(conformance("smollm2").join("tokenizer.json")).unwrap();
+    let spellings: Vec<Spelling> = serde_json::from_str(&file).unwrap();
+    let tokenizer = model.require_tokenizer().unwrap();
+    for spelling in &spellings {
+        assert_eq!(
+            tokenizer.encode(&spelling.text, false).unwrap(),
+            spelling.ids,
+            "{:?}",
+            spelling.text
+        );
+        assert_eq!(
+            tokenizer.decode(&spelling.ids, false).unwrap(),
+            spelling.text
+        );
+    }
+}
