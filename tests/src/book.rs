@@ -23,11 +23,7 @@ pub fn generated() -> Result<Vec<(String, String)>, String> {
     let mut pages = vec![("errors.md".to_owned(), error_index())];
     pages.push(("reference/index.md".to_owned(), reference_index(&families)));
     pages.push(("SUMMARY.md".to_owned(), summary(&families)));
-    pages.extend(
-        families
-            .into_iter()
-            .map(|family| (format!("reference/{}.md", family.name), family.page)),
-    );
+    pages.extend(families.into_iter().map(|family| (format!("reference/{}.md", family.name), family.page)));
     Ok(pages)
 }
 
@@ -49,16 +45,10 @@ fn families() -> Result<Vec<Family>, String> {
             && file.ends_with(".evo")
         {
             let source = text(&path).ok_or_else(|| format!("{path} is not text"))?;
-            sources
-                .entry(family.to_owned())
-                .or_default()
-                .push_str(&source);
+            sources.entry(family.to_owned()).or_default().push_str(&source);
         }
     }
-    sources
-        .into_iter()
-        .map(|(name, source)| family(name, &source))
-        .collect()
+    sources.into_iter().map(|(name, source)| family(name, &source)).collect()
 }
 
 fn family(name: String, source: &str) -> Result<Family, String> {
@@ -83,26 +73,14 @@ fn family(name: String, source: &str) -> Result<Family, String> {
     }
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    let purpose = module
-        .docs
-        .iter()
-        .map(|line| line.trim())
-        .find(|line| !line.is_empty())
-        .unwrap_or_default();
-    Ok(Family {
-        name,
-        purpose: purpose.to_owned(),
-        page,
-        names,
-    })
+    let purpose = module.docs.iter().map(|line| line.trim()).find(|line| !line.is_empty()).unwrap_or_default();
+    Ok(Family { name, purpose: purpose.to_owned(), page, names })
 }
 
 fn declared_name(item: &Item) -> Option<String> {
     match &item.kind {
         ItemKind::Type(declared) => Some(declared.name.text.clone()),
-        ItemKind::Decl(declared) if declared.kind.text == "kind" => {
-            Some(format!("kind {}", declared.name.text))
-        }
+        ItemKind::Decl(declared) if declared.kind.text == "kind" => Some(format!("kind {}", declared.name.text)),
         ItemKind::Decl(declared) => Some(declared.name.text.clone()),
         _ => None,
     }
@@ -111,19 +89,10 @@ fn declared_name(item: &Item) -> Option<String> {
 /// One declaration: how it is written, what it does, its documented parameters, its examples.
 fn write_item(page: &mut String, item: &Item, source: &str) {
     let span = item.span;
-    let written = source
-        .get(span.start as usize..span.end as usize)
-        .unwrap_or_default();
-    let _ = write!(
-        page,
-        "\n```evo signature\n{}\n```\n",
-        without_docs(written).trim_end()
-    );
-    let (marks, prose): (Vec<&str>, Vec<&str>) = item
-        .docs
-        .iter()
-        .map(|line| line.trim())
-        .partition(|line| line.starts_with(">>>") || line.starts_with('@'));
+    let written = source.get(span.start as usize..span.end as usize).unwrap_or_default();
+    let _ = write!(page, "\n```evo signature\n{}\n```\n", without_docs(written).trim_end());
+    let (marks, prose): (Vec<&str>, Vec<&str>) =
+        item.docs.iter().map(|line| line.trim()).partition(|line| line.starts_with(">>>") || line.starts_with('@'));
     let prose = prose.join("\n");
     if !prose.trim().is_empty() {
         let _ = write!(page, "\n{}\n", prose.trim());
@@ -132,11 +101,7 @@ fn write_item(page: &mut String, item: &Item, source: &str) {
     for mark in marks.iter().filter(|mark| mark.starts_with('@')) {
         let _ = write!(page, "\n{}\n", mark_in_words(mark));
     }
-    let examples: Vec<&str> = marks
-        .iter()
-        .filter_map(|line| line.strip_prefix(">>>"))
-        .map(str::trim)
-        .collect();
+    let examples: Vec<&str> = marks.iter().filter_map(|line| line.strip_prefix(">>>")).map(str::trim).collect();
     if !examples.is_empty() {
         let _ = write!(page, "\n```evo example\n{}\n```\n", examples.join("\n"));
     }
@@ -148,19 +113,14 @@ fn mark_in_words(mark: &str) -> String {
     match words[..] {
         ["@tiny", name, cap] => format!("In a tiny run `{name}` is at most {cap}."),
         ["@elementwise"] => "Over arrays it works element by element.".to_owned(),
-        ["@static"] => {
-            "Known before anything runs, so that the lengths of arrays may use it.".to_owned()
-        }
+        ["@static"] => "Known before anything runs, so that the lengths of arrays may use it.".to_owned(),
         _ => format!("Marked `{mark}`."),
     }
 }
 
 /// A declaration as written, but for the `///` lines that document its parameters: the page shows those as a list.
 fn without_docs(written: &str) -> String {
-    let lines: Vec<&str> = written
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("///"))
-        .collect();
+    let lines: Vec<&str> = written.lines().filter(|line| !line.trim_start().starts_with("///")).collect();
     lines.join("\n")
 }
 
@@ -173,10 +133,7 @@ fn write_params(page: &mut String, item: &Item) {
         },
         _ => &[],
     };
-    let documented: Vec<&Param> = params
-        .iter()
-        .filter(|param| !param.docs.is_empty())
-        .collect();
+    let documented: Vec<&Param> = params.iter().filter(|param| !param.docs.is_empty()).collect();
     if documented.is_empty() {
         return;
     }
@@ -193,18 +150,8 @@ fn reference_index(families: &[Family]) -> String {
     );
     page.push_str("| family | what it is for | names |\n|---|---|---|\n");
     for family in families {
-        let names: Vec<String> = family
-            .names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect();
-        let _ = writeln!(
-            page,
-            "| [{0}]({0}.md) | {1} | {2} |",
-            family.name,
-            family.purpose,
-            names.join(" ")
-        );
+        let names: Vec<String> = family.names.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(page, "| [{0}]({0}.md) | {1} | {2} |", family.name, family.purpose, names.join(" "));
     }
     page
 }
@@ -235,9 +182,8 @@ fn error_index() -> String {
 /// The summary as committed, with the list of reference pages written anew.
 fn summary(families: &[Family]) -> String {
     let committed = text(&format!("{PAGES}SUMMARY.md")).unwrap_or_default();
-    let by_hand = committed
-        .lines()
-        .filter(|line| !line.contains("](reference/") || line.contains("](reference/index.md)"));
+    let by_hand =
+        committed.lines().filter(|line| !line.contains("](reference/") || line.contains("](reference/index.md)"));
     let mut out = String::new();
     for line in by_hand {
         let _ = writeln!(out, "{line}");

@@ -64,9 +64,7 @@ pub fn fences(page: &str, markdown: &str) -> Result<Vec<Fence>, String> {
         let indent = line.len() - line.trim_start().len();
         let mut code = String::new();
         loop {
-            let (_, line) = lines
-                .next()
-                .ok_or_else(|| format!("{page}:{}: a fence that is not closed", at + 1))?;
+            let (_, line) = lines.next().ok_or_else(|| format!("{page}:{}: a fence that is not closed", at + 1))?;
             if line.trim() == "```" {
                 break;
             }
@@ -81,21 +79,12 @@ pub fn fences(page: &str, markdown: &str) -> Result<Vec<Fence>, String> {
                 }
             }
             ["text", "prints"] => {
-                return Err(format!(
-                    "{page}:{}: `prints` follows a fence that runs",
-                    at + 1
-                ));
+                return Err(format!("{page}:{}: `prints` follows a fence that runs", at + 1));
             }
             ["evo", ..] => {
-                let promise = promise(&words[1..])
-                    .ok_or_else(|| format!("{page}:{}: `{info}` is not known", at + 1))?;
-                found.push(Fence {
-                    page: page.to_owned(),
-                    line: at + 2,
-                    promise,
-                    code,
-                    prints: None,
-                });
+                let promise =
+                    promise(&words[1..]).ok_or_else(|| format!("{page}:{}: `{info}` is not known", at + 1))?;
+                found.push(Fence { page: page.to_owned(), line: at + 2, promise, code, prints: None });
             }
             _ => {}
         }
@@ -111,9 +100,7 @@ fn promise(words: &[&str]) -> Option<Promise> {
         ["tiny"] => Promise::Works(Stage::Tiny),
         ["signature"] => Promise::Signature,
         ["example"] => Promise::Example,
-        [word] if word.starts_with("from=") => {
-            Promise::From(word.trim_start_matches("from=").to_owned())
-        }
+        [word] if word.starts_with("from=") => Promise::From(word.trim_start_matches("from=").to_owned()),
         [word, stage @ ..] if word.starts_with("fails=") => {
             let stage = match stage {
                 [] => Stage::Check,
@@ -138,10 +125,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].line, found[0].code.as_str()), (3, "print 1\n"));
         assert_eq!(found[0].prints.as_deref(), Some("1\n"));
-        assert_eq!(
-            found[1].promise,
-            Promise::Fails("E0401".to_owned(), Stage::Plan)
-        );
+        assert_eq!(found[1].promise, Promise::Fails("E0401".to_owned(), Stage::Plan));
         assert_eq!(found[1].code, "x\n  y\n");
     }
 

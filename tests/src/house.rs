@@ -52,23 +52,14 @@ impl House {
     /// Takes a program as far as `stage`; `name` stands for its path, from the root of the repository, and input paths start from its
     /// folder.
     pub fn take(&self, name: &str, text: &str, stage: Stage, settings: Settings) -> Came {
-        let program = self
-            .engine
-            .load_text(&root().join(name).display().to_string(), text);
-        let errors: Vec<Diagnostic> = program
-            .diagnostics()
-            .iter()
-            .filter(|found| found.is_error())
-            .cloned()
-            .collect();
+        let program = self.engine.load_text(&root().join(name).display().to_string(), text);
+        let errors: Vec<Diagnostic> = program.diagnostics().iter().filter(|found| found.is_error()).cloned().collect();
         if !errors.is_empty() {
             return Came::refused(&Failure::program(errors, program.sources().clone()));
         }
         match stage {
             Stage::Check => Came::default(),
-            Stage::Plan => program
-                .plan(&settings)
-                .map_or_else(|failure| Came::refused(&failure), |_| Came::default()),
+            Stage::Plan => program.plan(&settings).map_or_else(|failure| Came::refused(&failure), |_| Came::default()),
             Stage::Run | Stage::Tiny => self.run(&program, &settings.tiny(stage == Stage::Tiny)),
         }
     }
@@ -83,29 +74,18 @@ impl House {
     }
 
     fn outcome(&self, program: &Program, settings: &Settings, out: &Path) -> Result<Came, Failure> {
-        let options = RunOptions {
-            out: Some(out.to_owned()),
-            ..RunOptions::default()
-        };
+        let options = RunOptions { out: Some(out.to_owned()), ..RunOptions::default() };
         let outcome = program.plan(settings)?.start(options)?.wait();
-        let mut came = outcome
-            .failure
-            .as_ref()
-            .map(Came::refused)
-            .unwrap_or_default();
+        let mut came = outcome.failure.as_ref().map(Came::refused).unwrap_or_default();
         if outcome.exit_code() != 0 {
-            came.complaint
-                .push_str(&format!("\nthe run ended as {:?}", outcome.status));
+            came.complaint.push_str(&format!("\nthe run ended as {:?}", outcome.status));
         }
         for output in &outcome.outputs {
             match &output.kind {
                 OutputKind::Printed(shown) => {
                     came.printed.push(evo::render::shown(shown));
                 }
-                OutputKind::Expected {
-                    message,
-                    holds: false,
-                } if outcome.exit_code() != 0 => {
+                OutputKind::Expected { message, holds: false } if outcome.exit_code() != 0 => {
                     came.complaint.push_str(&format!("\nexpected: {message}"));
                 }
                 _ => {}
@@ -123,17 +103,9 @@ impl Default for House {
 
 impl Came {
     fn refused(failure: &Failure) -> Came {
-        let codes = failure
-            .diagnostics
-            .iter()
-            .filter(|found| found.is_error())
-            .map(|found| found.code.to_string())
-            .collect();
-        Came {
-            codes,
-            complaint: failure.to_string(),
-            printed: Vec::new(),
-        }
+        let codes =
+            failure.diagnostics.iter().filter(|found| found.is_error()).map(|found| found.code.to_string()).collect();
+        Came { codes, complaint: failure.to_string(), printed: Vec::new() }
     }
 
     /// What it printed, or the complaint.
@@ -141,10 +113,6 @@ impl Came {
     /// # Errors
     /// If the program was refused, failed, or an `expect` of it does not hold.
     pub fn fine(self) -> Result<Vec<String>, String> {
-        if self.complaint.is_empty() {
-            Ok(self.printed)
-        } else {
-            Err(self.complaint)
-        }
+        if self.complaint.is_empty() { Ok(self.printed) } else { Err(self.complaint) }
     }
 }

@@ -13,10 +13,7 @@ use std::process::Command;
 /// If the tests were built outside a repository.
 pub fn root() -> PathBuf {
     let member = Path::new(env!("CARGO_MANIFEST_DIR"));
-    member
-        .parent()
-        .expect("the tests are a member of a workspace")
-        .to_path_buf()
+    member.parent().expect("the tests are a member of a workspace").to_path_buf()
 }
 
 /// Every file that belongs to the repository, tracked or about to be, as paths relative to [`root`] with `/` between
@@ -26,21 +23,11 @@ pub fn root() -> PathBuf {
 /// If `git` cannot list them.
 pub fn files() -> Vec<String> {
     let listing = Command::new("git")
-        .args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "-z",
-        ])
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
         .current_dir(root())
         .output()
         .expect("`git ls-files` runs");
-    assert!(
-        listing.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&listing.stderr)
-    );
+    assert!(listing.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listing.stderr));
     let mut files: Vec<String> = String::from_utf8(listing.stdout)
         .expect("paths are UTF-8")
         .split_terminator('\0')

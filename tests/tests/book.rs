@@ -14,13 +14,9 @@ fn main() {
     let house = Arc::new(House::new());
     let mut trials: Vec<Trial> = match generated() {
         Ok(pages) => pages.into_iter().map(current).collect(),
-        Err(problem) => vec![Trial::test("the library's declarations", || {
-            Err(problem.into())
-        })],
+        Err(problem) => vec![Trial::test("the library's declarations", || Err(problem.into()))],
     };
-    trials.push(Trial::test("summary lists every page", || {
-        summary_is_complete().map_err(Failed::from)
-    }));
+    trials.push(Trial::test("summary lists every page", || summary_is_complete().map_err(Failed::from)));
     for page in files().into_iter().filter(|path| is_page(path)) {
         let markdown = text(&page).unwrap_or_default();
         match fences(&page, &markdown) {
@@ -48,46 +44,25 @@ fn current((page, wanted): (String, String)) -> Trial {
             std::fs::create_dir_all(target.parent().ok_or("a page lies in a folder")?)?;
             return Ok(std::fs::write(target, wanted)?);
         }
-        let line = committed
-            .lines()
-            .zip(wanted.lines())
-            .take_while(|(a, b)| a == b)
-            .count()
-            + 1;
-        Err(
-            format!("{path} differs from what the code writes, from line {line}: run `just bless`")
-                .into(),
-        )
+        let line = committed.lines().zip(wanted.lines()).take_while(|(a, b)| a == b).count() + 1;
+        Err(format!("{path} differs from what the code writes, from line {line}: run `just bless`").into())
     })
 }
 
 /// Every page is in the summary, and every page of the summary exists and says something.
 fn summary_is_complete() -> Result<(), String> {
     let summary = text(&format!("{PAGES}SUMMARY.md")).unwrap_or_default();
-    let links = summary
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
+    let links = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let listed: BTreeSet<String> = links.map(|link| format!("{PAGES}{link}")).collect();
-    let present: BTreeSet<String> = files()
-        .into_iter()
-        .filter(|path| is_page(path) && path.starts_with(PAGES))
-        .collect();
-    let unlisted = present
-        .iter()
-        .filter(|page| !listed.contains(*page) && !page.ends_with("SUMMARY.md"));
-    let missing = listed
-        .iter()
-        .filter(|page| text(page).unwrap_or_default().trim().lines().count() < 3);
+    let present: BTreeSet<String> =
+        files().into_iter().filter(|path| is_page(path) && path.starts_with(PAGES)).collect();
+    let unlisted = present.iter().filter(|page| !listed.contains(*page) && !page.ends_with("SUMMARY.md"));
+    let missing = listed.iter().filter(|page| text(page).unwrap_or_default().trim().lines().count() < 3);
     let wrong: Vec<String> = unlisted
         .map(|page| format!("{page} is not in the summary"))
         .chain(missing.map(|page| format!("{page} is in the summary and has no content")))
         .collect();
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(wrong.join("\n"))
-    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
 /// The trial that holds a fence to its promise.
@@ -110,15 +85,10 @@ fn keep(house: &House, fence: &Fence) -> Result<(), String> {
         ),
         Promise::Fails(code, stage) => {
             let codes = take(*stage).codes;
-            if codes.contains(code) {
-                Ok(())
-            } else {
-                Err(format!("raises {codes:?}, not {code}"))
-            }
+            if codes.contains(code) { Ok(()) } else { Err(format!("raises {codes:?}, not {code}")) }
         }
         Promise::From(program) => {
-            let source = text(&format!("programs/{program}"))
-                .ok_or(format!("programs/{program} does not exist"))?;
+            let source = text(&format!("programs/{program}")).ok_or(format!("programs/{program} does not exist"))?;
             if source.contains(fence.code.trim_end()) {
                 Ok(())
             } else {
@@ -132,25 +102,13 @@ fn keep(house: &House, fence: &Fence) -> Result<(), String> {
 
 /// Holds `expression   // value` (or `// ~ value`, for a rounded one) to its value: both print alike, with four digits that count.
 fn example(house: &House, line: &str) -> Result<(), String> {
-    let (expression, value) = line
-        .rsplit_once("//")
-        .ok_or(format!("`{line}` does not say what it gives"))?;
+    let (expression, value) = line.rsplit_once("//").ok_or(format!("`{line}` does not say what it gives"))?;
     let value = value.trim().trim_start_matches('~').trim();
     let program = format!("print {expression}\nprint {value}\n");
-    let printed = house
-        .take(
-            "programs/example.evo",
-            &program,
-            Stage::Run,
-            Settings::new(),
-        )
-        .fine()?;
+    let printed = house.take("programs/example.evo", &program, Stage::Run, Settings::new()).fine()?;
     match &printed[..] {
         [given, promised] if given == promised => Ok(()),
-        [given, _] => Err(format!(
-            "`{}` gives {given}, not {value}",
-            expression.trim()
-        )),
+        [given, _] => Err(format!("`{}` gives {given}, not {value}", expression.trim())),
         _ => Err(format!("`{line}` prints {} times", printed.len())),
     }
 }
@@ -158,9 +116,7 @@ fn example(house: &House, line: &str) -> Result<(), String> {
 /// Compares what a program printed with what its page says.
 fn same(printed: &str, promised: Option<&str>) -> Result<(), String> {
     match promised {
-        Some(promised) if promised.trim_end() != printed.trim_end() => {
-            Err(format!("prints\n{printed}"))
-        }
+        Some(promised) if promised.trim_end() != printed.trim_end() => Err(format!("prints\n{printed}")),
         _ => Ok(()),
     }
 }

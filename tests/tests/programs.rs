@@ -7,17 +7,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::Arc;
 
 /// Files that a program reads and that do not lie in the repository: without them it is checked only.
-const FETCHED: &[(&str, &str)] = &[(
-    "programs/smollm2_merge.evo",
-    "programs/models/SmolLM2-135M-Instruct.gguf",
-)];
+const FETCHED: &[(&str, &str)] = &[("programs/smollm2_merge.evo", "programs/models/SmolLM2-135M-Instruct.gguf")];
 
 fn main() {
     let arguments = Arguments::from_args();
     let house = Arc::new(House::new());
-    let programs = files()
-        .into_iter()
-        .filter(|path| path.starts_with("programs/") && path.ends_with(".evo"));
+    let programs = files().into_iter().filter(|path| path.starts_with("programs/") && path.ends_with(".evo"));
     let trials = programs
         .map(|path| {
             let house = house.clone();
@@ -29,9 +24,7 @@ fn main() {
 
 fn works(house: &House, path: &str) -> Result<(), Failed> {
     let source = text(path).ok_or("not text")?;
-    let missing = FETCHED
-        .iter()
-        .any(|(program, file)| *program == path && !root().join(file).exists());
+    let missing = FETCHED.iter().any(|(program, file)| *program == path && !root().join(file).exists());
     let stage = if missing { Stage::Check } else { Stage::Tiny };
     house.take(path, &source, stage, Settings::new()).fine()?;
     Ok(())

@@ -12,64 +12,39 @@ fn no_breach(rule: &str, breaches: &[String]) {
 }
 
 fn rust_files() -> impl Iterator<Item = (String, String)> {
-    files()
-        .into_iter()
-        .filter(|path| path.ends_with(".rs"))
-        .filter_map(|path| text(&path).map(|text| (path, text)))
+    files().into_iter().filter(|path| path.ends_with(".rs")).filter_map(|path| text(&path).map(|text| (path, text)))
 }
 
 /// The part of a Rust file that ships: what stands before its test module, without comments; none of a test file.
 fn shipped_lines(path: &str, text: &str) -> Vec<(usize, String)> {
-    let is_test = path
-        .split('/')
-        .any(|part| matches!(part, "tests" | "benches" | "tests.rs"));
+    let is_test = path.split('/').any(|part| matches!(part, "tests" | "benches" | "tests.rs"));
     if is_test {
         return Vec::new();
     }
     text.lines()
         .enumerate()
         .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
-        .map(|(at, line)| {
-            (
-                at + 1,
-                line.split("//").next().unwrap_or_default().to_owned(),
-            )
-        })
+        .map(|(at, line)| (at + 1, line.split("//").next().unwrap_or_default().to_owned()))
         .collect()
 }
 
 /// Does `line` contain `word` with no letter, digit or underscore beside it?
 fn has_word(line: &str, word: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(word).any(|(at, _)| {
-        !line[..at].ends_with(part_of_word) && !line[at + word.len()..].starts_with(part_of_word)
-    })
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(part_of_word) && !line[at + word.len()..].starts_with(part_of_word))
 }
 
 #[test]
 fn the_top_level_holds_what_the_architecture_page_names() {
     let page = text("ARCHITECTURE.md").expect("ARCHITECTURE.md exists");
-    let house = page
-        .split("\n## ")
-        .find(|section| section.starts_with("The house"))
-        .expect("a section `The house`");
+    let house = page.split("\n## ").find(|section| section.starts_with("The house")).expect("a section `The house`");
     let inside_backticks = house.split('`').skip(1).step_by(2);
-    let named: BTreeSet<&str> = inside_backticks
-        .map(|name| name.trim_end_matches('/'))
-        .collect();
-    let present: BTreeSet<String> = files()
-        .iter()
-        .filter_map(|path| path.split('/').next().map(str::to_owned))
-        .collect();
-    let strangers: Vec<String> = present
-        .iter()
-        .filter(|name| !named.contains(name.as_str()))
-        .cloned()
-        .collect();
-    no_breach(
-        "top-level entries that ARCHITECTURE.md does not name:",
-        &strangers,
-    );
+    let named: BTreeSet<&str> = inside_backticks.map(|name| name.trim_end_matches('/')).collect();
+    let present: BTreeSet<String> =
+        files().iter().filter_map(|path| path.split('/').next().map(str::to_owned)).collect();
+    let strangers: Vec<String> = present.iter().filter(|name| !named.contains(name.as_str())).cloned().collect();
+    no_breach("top-level entries that ARCHITECTURE.md does not name:", &strangers);
 }
 
 #[test]
@@ -77,11 +52,7 @@ fn no_file_is_longer_than_600_lines() {
     let written_by_hand = [".rs", ".evo", ".pest", ".py", ".sh", ".js", ".css"];
     let breaches: Vec<String> = files()
         .into_iter()
-        .filter(|path| {
-            written_by_hand
-                .iter()
-                .any(|extension| path.ends_with(extension))
-        })
+        .filter(|path| written_by_hand.iter().any(|extension| path.ends_with(extension)))
         .filter_map(|path| text(&path).map(|text| (path, text.lines().count())))
         .filter(|(_, lines)| *lines > 600)
         .map(|(path, lines)| format!("{path}: {lines} lines"))
@@ -97,10 +68,7 @@ fn few_functions_are_longer_than_60_lines() {
         .filter(|(_, text)| text.contains("clippy::too_many_lines"))
         .map(|(path, _)| path)
         .collect();
-    assert!(
-        exceptions.len() <= 6,
-        "more than six files hold a function of over 60 lines: {exceptions:#?}"
-    );
+    assert!(exceptions.len() <= 6, "more than six files hold a function of over 60 lines: {exceptions:#?}");
 }
 
 #[test]
@@ -113,19 +81,13 @@ fn every_module_says_what_it_is_for() {
 }
 
 /// The only modules that may hold `unsafe`; clippy asks a `// SAFETY:` line of each block.
-const UNSAFE_MODULES: &[&str] = &[
-    "kernels/src/decode/",
-    "lang/src/codegen/",
-    "stdlib/src/model/",
-];
+const UNSAFE_MODULES: &[&str] = &["kernels/src/decode/", "lang/src/codegen/", "stdlib/src/model/"];
 
 #[test]
 fn unsafe_code_stays_in_named_modules() {
     let mut breaches = Vec::new();
     for (path, text) in rust_files() {
-        if UNSAFE_MODULES.iter().any(|module| path.starts_with(module))
-            || path == "tests/tests/tidy.rs"
-        {
+        if UNSAFE_MODULES.iter().any(|module| path.starts_with(module)) || path == "tests/tests/tidy.rs" {
             continue;
         }
         for (at, line) in text.lines().enumerate() {
@@ -158,40 +120,24 @@ fn lints_are_excused_only_where_the_rule_says_so() {
     for (path, text) in rust_files() {
         for (line, code) in shipped_lines(&path, &text) {
             for (lint, allowed) in rules {
-                let excused =
-                    (code.contains("allow(") || code.contains("expect(")) && has_word(&code, lint);
+                let excused = (code.contains("allow(") || code.contains("expect(")) && has_word(&code, lint);
                 if excused && !allowed.iter().any(|start| path.starts_with(start)) {
                     breaches.push(format!("{path}:{line}: {lint}"));
                 }
             }
         }
     }
-    no_breach(
-        "lints excused where they hold without exception:",
-        &breaches,
-    );
+    no_breach("lints excused where they hold without exception:", &breaches);
 }
 
 #[test]
 fn the_language_opens_no_file_reads_no_clock_and_prints_nothing() {
-    let outside = [
-        "std::fs",
-        "std::time",
-        "std::io",
-        "std::net",
-        "std::env",
-        "std::process",
-        "std::thread",
-    ];
+    let outside = ["std::fs", "std::time", "std::io", "std::net", "std::env", "std::process", "std::thread"];
     let prints = ["println!", "print!", "eprintln!", "eprint!", "dbg!"];
     let mut breaches = Vec::new();
     for (path, text) in rust_files().filter(|(path, _)| path.starts_with("lang/src/")) {
         for (line, code) in shipped_lines(&path, &text) {
-            for word in outside
-                .iter()
-                .chain(&prints)
-                .filter(|word| has_word(&code, word))
-            {
+            for word in outside.iter().chain(&prints).filter(|word| has_word(&code, word)) {
                 breaches.push(format!("{path}:{line}: {word}"));
             }
         }
@@ -201,14 +147,7 @@ fn the_language_opens_no_file_reads_no_clock_and_prints_nothing() {
 
 #[test]
 fn only_the_runtime_writes_to_the_terminal() {
-    let terminal = [
-        "println!",
-        "print!",
-        "eprintln!",
-        "eprint!",
-        "stdout()",
-        "stderr()",
-    ];
+    let terminal = ["println!", "print!", "eprintln!", "eprint!", "stdout()", "stderr()"];
     let mut breaches = Vec::new();
     let others = rust_files().filter(|(path, _)| !path.starts_with("runtime/"));
     for (path, text) in others {
@@ -223,12 +162,7 @@ fn only_the_runtime_writes_to_the_terminal() {
 
 /// Words that tell of one machine, or of where packages come from, written in pieces so that this file passes.
 fn forbidden() -> Vec<String> {
-    let machine = [
-        concat!("/wo", "rk"),
-        concat!("/ro", "ot"),
-        concat!("../sha", "red"),
-        concat!("/fa", "rm"),
-    ];
+    let machine = [concat!("/wo", "rk"), concat!("/ro", "ot"), concat!("../sha", "red"), concat!("/fa", "rm")];
     let hosts = [
         concat!("crates", ".io"),
         concat!("pypi", ".org"),
@@ -238,11 +172,7 @@ fn forbidden() -> Vec<String> {
         concat!("deb.debian", ".org"),
         concat!("proxy.golang", ".org"),
     ];
-    machine
-        .iter()
-        .chain(&hosts)
-        .map(|word| (*word).to_owned())
-        .collect()
+    machine.iter().chain(&hosts).map(|word| (*word).to_owned()).collect()
 }
 
 #[test]
@@ -258,10 +188,8 @@ fn nothing_tells_of_the_machine_it_was_made_on() {
                 line.match_indices(word).any(|(start, _)| {
                     let before = line[..start].chars().next_back();
                     let after = line[start + word.len()..].chars().next();
-                    let inside_a_path =
-                        before.is_some_and(|c| c.is_alphanumeric() || "._-/}$*".contains(c));
-                    let longer_word =
-                        after.is_some_and(|c| c.is_alphanumeric() || "_-".contains(c));
+                    let inside_a_path = before.is_some_and(|c| c.is_alphanumeric() || "._-/}$*".contains(c));
+                    let longer_word = after.is_some_and(|c| c.is_alphanumeric() || "_-".contains(c));
                     !longer_word && !(inside_a_path && word.starts_with('/'))
                 })
             };
@@ -270,10 +198,7 @@ fn nothing_tells_of_the_machine_it_was_made_on() {
             }
         }
     }
-    no_breach(
-        "paths and hosts that do not belong in the repository:",
-        &breaches,
-    );
+    no_breach("paths and hosts that do not belong in the repository:", &breaches);
 }
 
 /// Each member and the members that it may build on.
@@ -283,32 +208,18 @@ fn allowed_dependencies() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("evo-kernels", &[]),
         ("evo-stdlib", &["evo-lang", "evo-kernels"]),
         ("evo", &["evo-stdlib", "evo-lang", "evo-kernels"]),
-        (
-            "evo-tests",
-            &["evo", "evo-stdlib", "evo-lang", "evo-kernels"],
-        ),
+        ("evo-tests", &["evo", "evo-stdlib", "evo-lang", "evo-kernels"]),
     ])
 }
 
 fn workspace_packages() -> Vec<Value> {
     let cargo = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--offline",
-        ])
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
         .current_dir(root())
         .output()
         .expect("`cargo metadata` runs");
-    assert!(
-        cargo.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&cargo.stderr)
-    );
-    let metadata: Value =
-        serde_json::from_slice(&cargo.stdout).expect("cargo metadata prints JSON");
+    assert!(cargo.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&cargo.stderr));
+    let metadata: Value = serde_json::from_slice(&cargo.stdout).expect("cargo metadata prints JSON");
     metadata["packages"].as_array().expect("packages").clone()
 }
 
@@ -323,23 +234,16 @@ fn dependencies_point_one_way() {
             continue;
         };
         for dependency in package["dependencies"].as_array().expect("dependencies") {
-            let target = dependency["name"]
-                .as_str()
-                .expect("a dependency has a name");
+            let target = dependency["name"].as_str().expect("a dependency has a name");
             if allowed.contains_key(target) && !may.contains(&target) {
                 breaches.push(format!("{name} → {target}"));
             }
             if name == "evo-lang" && target.starts_with("candle") {
-                breaches.push(format!(
-                    "{name} → {target}: the language builds without tensors"
-                ));
+                breaches.push(format!("{name} → {target}: the language builds without tensors"));
             }
         }
     }
-    no_breach(
-        "dependencies against the direction that ARCHITECTURE.md gives:",
-        &breaches,
-    );
+    no_breach("dependencies against the direction that ARCHITECTURE.md gives:", &breaches);
 }
 
 #[test]
@@ -348,10 +252,7 @@ fn the_only_cargo_features_are_the_four_back_ends() {
     let mut breaches = Vec::new();
     for package in workspace_packages() {
         let features = package["features"].as_object().expect("features");
-        for feature in features
-            .keys()
-            .filter(|feature| !known.contains(&feature.as_str()))
-        {
+        for feature in features.keys().filter(|feature| !known.contains(&feature.as_str())) {
             breaches.push(format!("{}: {feature}", package["name"]));
         }
     }
@@ -362,10 +263,7 @@ fn the_only_cargo_features_are_the_four_back_ends() {
 fn members_keep_the_workspace_lints() {
     for member in ["lang", "kernels", "stdlib", "runtime"] {
         let manifest = text(&format!("{member}/Cargo.toml")).expect("every member has a manifest");
-        assert!(
-            manifest.contains("[lints]\nworkspace = true"),
-            "{member}/Cargo.toml does not inherit the lints"
-        );
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{member}/Cargo.toml does not inherit the lints");
     }
 }
 

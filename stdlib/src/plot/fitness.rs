@@ -33,10 +33,7 @@ impl Goal {
 /// upper quartile, and the best so far as a staircase. Failed candidates have no dot; the note under the title counts them.
 /// The horizontal axis counts evaluations from 1; a generation's median stands at its middle.
 pub fn fitness(title: impl Into<String>, history: &[Evaluation], goal: Goal) -> Chart {
-    let failed = history
-        .iter()
-        .filter(|evaluation| !evaluation.score.is_finite())
-        .count();
+    let failed = history.iter().filter(|evaluation| !evaluation.score.is_finite()).count();
     let scored = || {
         history
             .iter()
@@ -51,11 +48,7 @@ pub fn fitness(title: impl Into<String>, history: &[Evaluation], goal: Goal) -> 
             (at, best)
         })
         .collect();
-    if best.is_finite()
-        && so_far
-            .last()
-            .is_some_and(|(at, _)| *at < history.len() as f64)
-    {
+    if best.is_finite() && so_far.last().is_some_and(|(at, _)| *at < history.len() as f64) {
         so_far.push((history.len() as f64, best));
     }
     let generations = generations(history);
@@ -67,15 +60,9 @@ pub fn fitness(title: impl Into<String>, history: &[Evaluation], goal: Goal) -> 
     };
     chart = chart.with(Series::new("candidate", Mark::Points, scored()));
     if generations.len() > 1 {
-        let middle = generations
-            .iter()
-            .map(|(at, quartiles)| (*at, quartiles[1]));
-        let band = generations
-            .iter()
-            .map(|(at, quartiles)| (*at, quartiles[0], quartiles[2]));
-        chart = chart.with(
-            Series::new("generation's median and quartiles", Mark::Line, middle).with_band(band),
-        );
+        let middle = generations.iter().map(|(at, quartiles)| (*at, quartiles[1]));
+        let band = generations.iter().map(|(at, quartiles)| (*at, quartiles[0], quartiles[2]));
+        chart = chart.with(Series::new("generation's median and quartiles", Mark::Line, middle).with_band(band));
     }
     chart.with(Series::new("best so far", Mark::Steps, so_far))
 }
@@ -85,18 +72,12 @@ fn generations(history: &[Evaluation]) -> Vec<(f64, [f64; 3])> {
     let mut found = Vec::new();
     let mut before = 0;
     for members in history.chunk_by(|a, b| a.generation == b.generation) {
-        let mut scores: Vec<f64> = members
-            .iter()
-            .map(|member| member.score)
-            .filter(|score| score.is_finite())
-            .collect();
+        let mut scores: Vec<f64> =
+            members.iter().map(|member| member.score).filter(|score| score.is_finite()).collect();
         scores.sort_by(f64::total_cmp);
         if !scores.is_empty() {
             let middle = before as f64 + (members.len() + 1) as f64 / 2.0;
-            found.push((
-                middle,
-                [0.25, 0.5, 0.75].map(|share| quantile(&scores, share)),
-            ));
+            found.push((middle, [0.25, 0.5, 0.75].map(|share| quantile(&scores, share))));
         }
         before += members.len();
     }

@@ -37,59 +37,26 @@ const SEQUENTIAL: [Colour; 9] = [
 ];
 
 /// Red to blue through grey (Brewer's RdBu), for ranges with zero in their middle.
-const DIVERGING: [Colour; 5] = [
-    [178.0, 24.0, 43.0],
-    [239.0, 138.0, 98.0],
-    [240.0, 240.0, 240.0],
-    [103.0, 169.0, 207.0],
-    [33.0, 102.0, 172.0],
-];
+const DIVERGING: [Colour; 5] =
+    [[178.0, 24.0, 43.0], [239.0, 138.0, 98.0], [240.0, 240.0, 240.0], [103.0, 169.0, 207.0], [33.0, 102.0, 172.0]];
 
 impl Heatmap {
     /// A heat map with the columns numbered from 0.
-    pub fn new(
-        title: impl Into<String>,
-        x_label: impl Into<String>,
-        rows: Vec<(String, Vec<f64>)>,
-    ) -> Self {
-        let columns = rows
-            .iter()
-            .map(|(_, values)| values.len())
-            .max()
-            .unwrap_or(0);
+    pub fn new(title: impl Into<String>, x_label: impl Into<String>, rows: Vec<(String, Vec<f64>)>) -> Self {
+        let columns = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
         let columns = (0..columns).map(|column| column.to_string()).collect();
-        Heatmap {
-            title: title.into(),
-            x_label: x_label.into(),
-            columns,
-            rows,
-            range: None,
-        }
+        Heatmap { title: title.into(), x_label: x_label.into(), columns, rows, range: None }
     }
 
     /// The ends of the colour scale, low before high and not equal.
     fn ends(&self) -> (f64, f64) {
-        let finite = || {
-            self.rows
-                .iter()
-                .flat_map(|(_, values)| values)
-                .copied()
-                .filter(|value| value.is_finite())
-        };
-        let (low, high) = self
-            .range
-            .filter(|(low, high)| low.is_finite() && high.is_finite() && low < high)
-            .unwrap_or_else(|| {
+        let finite = || self.rows.iter().flat_map(|(_, values)| values).copied().filter(|value| value.is_finite());
+        let (low, high) =
+            self.range.filter(|(low, high)| low.is_finite() && high.is_finite() && low < high).unwrap_or_else(|| {
                 let (low, high) = finite()
-                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                        (low.min(value), high.max(value))
-                    });
+                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
                 let far = low.abs().max(high.abs());
-                if low < 0.0 && high.is_finite() {
-                    (-far, far)
-                } else {
-                    (low, high)
-                }
+                if low < 0.0 && high.is_finite() { (-far, far) } else { (low, high) }
             });
         if low < high {
             (low, high)
@@ -103,31 +70,16 @@ impl Heatmap {
     /// Draws the map as a self-contained SVG picture: a coloured cell with its number for every value, and the scale at the right.
     pub fn to_svg(&self) -> String {
         let ends = self.ends();
-        let names = self
-            .rows
-            .iter()
-            .map(|(name, _)| text_width(name))
-            .fold(0.0, f64::max);
+        let names = self.rows.iter().map(|(name, _)| text_width(name)).fold(0.0, f64::max);
         let columns = self.columns.len().max(1) as f64;
         let cell = (840.0 / columns).clamp(14.0, 54.0);
-        let (left, top) = (
-            32.0 + names,
-            if self.title.is_empty() { 20.0 } else { 48.0 },
-        );
+        let (left, top) = (32.0 + names, if self.title.is_empty() { 20.0 } else { 48.0 });
         let height = 30.0;
         let grid_height = height * self.rows.len().max(1) as f64;
         let scale_height = grid_height.max(90.0);
         let right = left + cell * columns;
-        let mut out = open(
-            right + 90.0,
-            top + scale_height.max(grid_height + 10.0) + 52.0,
-            &self.title,
-        );
-        let _ = writeln!(
-            out,
-            r#"<text class="title" x="20" y="32">{}</text>"#,
-            escape(&self.title)
-        );
+        let mut out = open(right + 90.0, top + scale_height.max(grid_height + 10.0) + 52.0, &self.title);
+        let _ = writeln!(out, r#"<text class="title" x="20" y="32">{}</text>"#, escape(&self.title));
         for (index, (name, values)) in self.rows.iter().enumerate() {
             let y = top + height * index as f64;
             let _ = writeln!(
@@ -137,17 +89,8 @@ impl Heatmap {
                 number(y + height / 2.0 + 4.0),
                 escape(name)
             );
-            for (column, value) in values
-                .iter()
-                .enumerate()
-                .filter(|(_, value)| value.is_finite())
-            {
-                cell_svg(
-                    &mut out,
-                    (left + cell * column as f64, y, cell, height),
-                    *value,
-                    ends,
-                );
+            for (column, value) in values.iter().enumerate().filter(|(_, value)| value.is_finite()) {
+                cell_svg(&mut out, (left + cell * column as f64, y, cell, height), *value, ends);
             }
         }
         self.column_names(&mut out, left, cell, top + grid_height);
@@ -158,11 +101,7 @@ impl Heatmap {
 
     /// Writes the names of the columns below the grid, as many as fit, and what they are.
     fn column_names(&self, out: &mut String, left: f64, cell: f64, bottom: f64) {
-        let widest = self
-            .columns
-            .iter()
-            .map(|name| text_width(name))
-            .fold(1.0, f64::max);
+        let widest = self.columns.iter().map(|name| text_width(name)).fold(1.0, f64::max);
         let every = ((widest + 4.0) / cell).ceil().max(1.0) as usize;
         for (column, name) in self.columns.iter().enumerate().step_by(every) {
             let x = left + cell * (column as f64 + 0.5);
@@ -187,29 +126,12 @@ impl Heatmap {
     /// `width` columns allow it. A map that is too wide even for bare blocks is cut at the right with an `…`.
     pub fn to_terminal(&self, width: usize) -> String {
         let (low, high) = self.ends();
-        let names = self
-            .rows
-            .iter()
-            .map(|(name, _)| name.width())
-            .max()
-            .unwrap_or(0);
+        let names = self.rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
         let room = width.saturating_sub(names + 3);
-        let labels = self
-            .columns
-            .iter()
-            .map(|name| name.width())
-            .max()
-            .unwrap_or(1);
-        let cell = [7, labels + 1, 2, 1]
-            .into_iter()
-            .find(|cell| cell * self.columns.len() <= room)
-            .unwrap_or(1);
+        let labels = self.columns.iter().map(|name| name.width()).max().unwrap_or(1);
+        let cell = [7, labels + 1, 2, 1].into_iter().find(|cell| cell * self.columns.len() <= room).unwrap_or(1);
         let shown = (room / cell).min(self.columns.len());
-        let cut = if shown < self.columns.len() {
-            "…"
-        } else {
-            ""
-        };
+        let cut = if shown < self.columns.len() { "…" } else { "" };
         let mut out = String::new();
         if !self.title.is_empty() {
             let _ = writeln!(out, "{}", self.title);
@@ -224,18 +146,9 @@ impl Heatmap {
         let _ = write!(out, "{}", " ".repeat(names + 2));
         let every = (labels + 1).div_ceil(cell);
         for name in self.columns.iter().take(shown).step_by(every) {
-            let _ = write!(
-                out,
-                "{name}{}",
-                " ".repeat((cell * every).saturating_sub(name.width()))
-            );
+            let _ = write!(out, "{name}{}", " ".repeat((cell * every).saturating_sub(name.width())));
         }
-        let _ = write!(
-            out,
-            "\n{}{}  ▁ {low:.2}  █ {high:.2}",
-            " ".repeat(names + 2),
-            self.x_label
-        );
+        let _ = write!(out, "\n{}{}  ▁ {low:.2}  █ {high:.2}", " ".repeat(names + 2), self.x_label);
         let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
         lines.join("\n") + "\n"
     }
@@ -248,11 +161,7 @@ fn cell_text(value: f64, share: f64, width: usize) -> String {
         "·".to_owned()
     } else {
         let block = BLOCKS[((share.clamp(0.0, 1.0) * 7.0).round() as usize).min(7)];
-        if width >= 7 {
-            format!("{block}{}", short(value))
-        } else {
-            block.to_string()
-        }
+        if width >= 7 { format!("{block}{}", short(value)) } else { block.to_string() }
     };
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
@@ -284,12 +193,7 @@ fn diverging((low, high): (f64, f64)) -> bool {
     low < 0.0 && (low + high).abs() < (high - low) * 1e-9
 }
 
-fn cell_svg(
-    out: &mut String,
-    (x, y, width, height): (f64, f64, f64, f64),
-    value: f64,
-    ends: (f64, f64),
-) {
+fn cell_svg(out: &mut String, (x, y, width, height): (f64, f64, f64, f64), value: f64, ends: (f64, f64)) {
     let fill = colour((value - ends.0) / (ends.1 - ends.0), diverging(ends));
     let _ = write!(
         out,
@@ -305,11 +209,7 @@ fn cell_svg(
         let light = 0.2126 * fill[0] + 0.7152 * fill[1] + 0.0722 * fill[2] > 128.0;
         let ink = if light { "#111" } else { "#fff" };
         let (x, y) = (number(x + width / 2.0), number(y + height / 2.0 + 4.0));
-        let _ = write!(
-            out,
-            r#"<text style="fill:{ink}" x="{x}" y="{y}" text-anchor="middle">{}</text>"#,
-            short(value)
-        );
+        let _ = write!(out, r#"<text style="fill:{ink}" x="{x}" y="{y}" text-anchor="middle">{}</text>"#, short(value));
     }
     out.push('\n');
 }

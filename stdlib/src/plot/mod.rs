@@ -48,17 +48,8 @@ pub struct Series {
 
 impl Series {
     /// A series without a band.
-    pub fn new(
-        name: impl Into<String>,
-        mark: Mark,
-        points: impl IntoIterator<Item = (f64, f64)>,
-    ) -> Self {
-        Series {
-            name: name.into(),
-            mark,
-            points: points.into_iter().collect(),
-            band: Vec::new(),
-        }
+    pub fn new(name: impl Into<String>, mark: Mark, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Series { name: name.into(), mark, points: points.into_iter().collect(), band: Vec::new() }
     }
 
     /// The same series with a shaded band, as (x, low, high).
@@ -87,10 +78,7 @@ pub struct Chart {
 impl Chart {
     /// An empty chart with a heading.
     pub fn new(title: impl Into<String>) -> Self {
-        Chart {
-            title: title.into(),
-            ..Chart::default()
-        }
+        Chart { title: title.into(), ..Chart::default() }
     }
 
     /// The same chart with its axes named.
@@ -110,18 +98,10 @@ impl Chart {
 
     /// All finite points, bands among them.
     fn finite_points(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
-        let marks = self
-            .series
-            .iter()
-            .flat_map(|series| series.points.iter().copied());
-        let bands = self
-            .series
-            .iter()
-            .flat_map(|series| &series.band)
-            .flat_map(|&(x, low, high)| [(x, low), (x, high)]);
-        marks
-            .chain(bands)
-            .filter(|(x, y)| x.is_finite() && y.is_finite())
+        let marks = self.series.iter().flat_map(|series| series.points.iter().copied());
+        let bands =
+            self.series.iter().flat_map(|series| &series.band).flat_map(|&(x, low, high)| [(x, low), (x, high)]);
+        marks.chain(bands).filter(|(x, y)| x.is_finite() && y.is_finite())
     }
 }
 

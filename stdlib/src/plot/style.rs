@@ -30,12 +30,7 @@ pub(super) fn open(width: f64, height: f64, title: &str) -> String {
     );
     let _ = writeln!(out, "<title>{name}</title>");
     out.push_str(&stylesheet());
-    let _ = writeln!(
-        out,
-        r#"<rect class="page" width="{}" height="{}"/>"#,
-        number(width),
-        number(height)
-    );
+    let _ = writeln!(out, r#"<rect class="page" width="{}" height="{}"/>"#, number(width), number(height));
     out
 }
 
@@ -75,11 +70,7 @@ fn stylesheet() -> String {
 pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
-    }
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 /// Text made safe for XML; characters that XML 1.0 forbids are shown as U+FFFD.

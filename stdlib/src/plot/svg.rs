@@ -37,41 +37,21 @@ pub fn to_svg(chart: &Chart) -> String {
     let mut top = 16.0;
     if !chart.title.is_empty() {
         top += 16.0;
-        let _ = writeln!(
-            out,
-            r#"<text class="title" x="20" y="{}">{}</text>"#,
-            number(top),
-            escape(&chart.title)
-        );
+        let _ = writeln!(out, r#"<text class="title" x="20" y="{}">{}</text>"#, number(top), escape(&chart.title));
         top += 6.0;
     }
     if !chart.note.is_empty() {
         top += 14.0;
-        let _ = writeln!(
-            out,
-            r#"<text class="small" x="20" y="{}">{}</text>"#,
-            number(top),
-            escape(&chart.note)
-        );
+        let _ = writeln!(out, r#"<text class="small" x="20" y="{}">{}</text>"#, number(top), escape(&chart.note));
         top += 4.0;
     }
     top = legend(&mut out, &chart.series, top);
     let x = Axis::fit(chart.finite_points().map(|point| point.0), 0.0, 8);
     let y = Axis::fit(chart.finite_points().map(|point| point.1), 0.05, 6);
-    let widest = y
-        .ticks()
-        .iter()
-        .map(|tick| text_width(&y.label(*tick)))
-        .fold(0.0, f64::max);
+    let widest = y.ticks().iter().map(|tick| text_width(&y.label(*tick))).fold(0.0, f64::max);
     let label = if chart.y_label.is_empty() { 0.0 } else { 20.0 };
-    let frame = Frame {
-        left: 24.0 + label + widest,
-        top: top + 10.0,
-        right: WIDTH - 24.0,
-        bottom: HEIGHT - 52.0,
-        x,
-        y,
-    };
+    let frame =
+        Frame { left: 24.0 + label + widest, top: top + 10.0, right: WIDTH - 24.0, bottom: HEIGHT - 52.0, x, y };
     axes(&mut out, &frame, chart);
     for (index, series) in chart.series.iter().enumerate() {
         let _ = writeln!(out, r#"<g class="{}">"#, class(index));
@@ -84,11 +64,8 @@ pub fn to_svg(chart: &Chart) -> String {
 
 /// Writes the legend in rows below `top` and returns where it ends; a single unnamed series has none.
 fn legend(out: &mut String, series: &[Series], top: f64) -> f64 {
-    let named: Vec<(usize, &Series)> = series
-        .iter()
-        .enumerate()
-        .filter(|(_, series)| !series.name.is_empty())
-        .collect();
+    let named: Vec<(usize, &Series)> =
+        series.iter().enumerate().filter(|(_, series)| !series.name.is_empty()).collect();
     if named.is_empty() {
         return top;
     }
@@ -102,45 +79,21 @@ fn legend(out: &mut String, series: &[Series], top: f64) -> f64 {
         let middle = number(y - 4.0);
         let _ = write!(out, r#"<g class="{}">"#, class(index));
         let _ = match series.mark {
-            Mark::Points => write!(
-                out,
-                r#"<circle class="dot" cx="{}" cy="{middle}" r="4"/>"#,
-                number(x + 10.0)
-            ),
-            Mark::Line | Mark::Steps => write!(
-                out,
-                r#"<path class="line" d="M{} {middle}h20"/>"#,
-                number(x)
-            ),
+            Mark::Points => write!(out, r#"<circle class="dot" cx="{}" cy="{middle}" r="4"/>"#, number(x + 10.0)),
+            Mark::Line | Mark::Steps => write!(out, r#"<path class="line" d="M{} {middle}h20"/>"#, number(x)),
         };
-        let _ = writeln!(
-            out,
-            r#"<text x="{}" y="{}">{}</text></g>"#,
-            number(x + 26.0),
-            number(y),
-            escape(&series.name)
-        );
+        let _ =
+            writeln!(out, r#"<text x="{}" y="{}">{}</text></g>"#, number(x + 26.0), number(y), escape(&series.name));
         x += width;
     }
     y + 6.0
 }
 
 fn axes(out: &mut String, frame: &Frame, chart: &Chart) {
-    let Frame {
-        left,
-        top,
-        right,
-        bottom,
-        ..
-    } = *frame;
+    let Frame { left, top, right, bottom, .. } = *frame;
     for tick in frame.y.ticks() {
         let y = number(frame.y(tick));
-        let _ = writeln!(
-            out,
-            r#"<path class="grid" d="M{} {y}H{}"/>"#,
-            number(left),
-            number(right)
-        );
+        let _ = writeln!(out, r#"<path class="grid" d="M{} {y}H{}"/>"#, number(left), number(right));
         let _ = writeln!(
             out,
             r#"<text class="small" x="{}" y="{y}" dy="4" text-anchor="end">{}</text>"#,
@@ -158,13 +111,7 @@ fn axes(out: &mut String, frame: &Frame, chart: &Chart) {
             frame.x.label(tick)
         );
     }
-    let _ = writeln!(
-        out,
-        r#"<path class="axis" d="M{} {}H{}"/>"#,
-        number(left),
-        number(bottom),
-        number(right)
-    );
+    let _ = writeln!(out, r#"<path class="axis" d="M{} {}H{}"/>"#, number(left), number(bottom), number(right));
     let _ = writeln!(
         out,
         r#"<text x="{}" y="{}" text-anchor="middle">{}</text>"#,
@@ -183,18 +130,13 @@ fn axes(out: &mut String, frame: &Frame, chart: &Chart) {
 }
 
 fn draw(out: &mut String, frame: &Frame, series: &Series) {
-    let band: Vec<&(f64, f64, f64)> = series
-        .band
-        .iter()
-        .filter(|(x, low, high)| x.is_finite() && low.is_finite() && high.is_finite())
-        .collect();
+    let band: Vec<&(f64, f64, f64)> =
+        series.band.iter().filter(|(x, low, high)| x.is_finite() && low.is_finite() && high.is_finite()).collect();
     if band.len() > 1 {
         let upper = band.iter().map(|(x, _, high)| (*x, *high));
         let lower = band.iter().rev().map(|(x, low, _)| (*x, *low));
-        let corners: Vec<String> = upper
-            .chain(lower)
-            .map(|(x, y)| format!("{} {}", number(frame.x(x)), number(frame.y(y))))
-            .collect();
+        let corners: Vec<String> =
+            upper.chain(lower).map(|(x, y)| format!("{} {}", number(frame.x(x)), number(frame.y(y)))).collect();
         let _ = writeln!(out, r#"<path class="band" d="M{}Z"/>"#, corners.join("L"));
     }
     match series.mark {
@@ -206,12 +148,7 @@ fn draw(out: &mut String, frame: &Frame, series: &Series) {
 fn dots(out: &mut String, frame: &Frame, series: &Series) {
     let every = series.points.len().div_ceil(MOST_DOTS).max(1);
     let radius = if series.points.len() > 400 { 2.0 } else { 3.0 };
-    for (x, y) in series
-        .points
-        .iter()
-        .step_by(every)
-        .filter(|(x, y)| x.is_finite() && y.is_finite())
-    {
+    for (x, y) in series.points.iter().step_by(every).filter(|(x, y)| x.is_finite() && y.is_finite()) {
         let _ = writeln!(
             out,
             r#"<circle class="dot" cx="{}" cy="{}" r="{}"/>"#,
@@ -242,12 +179,7 @@ fn line(out: &mut String, frame: &Frame, series: &Series) {
         && x.is_finite()
         && y.is_finite()
     {
-        let _ = writeln!(
-            out,
-            r#"<circle class="dot" cx="{}" cy="{}" r="3"/>"#,
-            number(frame.x(x)),
-            number(frame.y(y))
-        );
+        let _ = writeln!(out, r#"<circle class="dot" cx="{}" cy="{}" r="3"/>"#, number(frame.x(x)), number(frame.y(y)));
     }
     let _ = writeln!(out, r#"<path class="line" d="{path}"/>"#);
 }

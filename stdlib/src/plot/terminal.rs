@@ -20,40 +20,16 @@ struct Canvas {
 /// Bands and points that are not finite are left out. Sizes below 24 by 8 are taken as 24 by 8.
 pub fn to_terminal(chart: &Chart, width: usize, height: usize) -> String {
     let (width, height) = (width.max(24), height.max(8));
-    let x = Axis::fit(
-        chart.finite_points().map(|point| point.0),
-        0.0,
-        (width / 12).max(2),
-    );
+    let x = Axis::fit(chart.finite_points().map(|point| point.0), 0.0, (width / 12).max(2));
     let legend = legend(chart, width);
-    let heading: Vec<&str> = [&chart.title, &chart.note]
-        .into_iter()
-        .map(String::as_str)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let heading = if height >= 12 {
-        &heading[..]
-    } else {
-        heading.get(..1).unwrap_or_default()
-    };
-    let rows = height
-        .saturating_sub(heading.len() + 2 + legend.len())
-        .max(3);
-    let y = Axis::fit(
-        chart.finite_points().map(|point| point.1),
-        0.0,
-        (rows / 3).clamp(2, 8),
-    );
-    let labels: Vec<(usize, String)> = y
-        .ticks()
-        .into_iter()
-        .map(|tick| (row_of(&y, tick, rows), y.label(tick)))
-        .collect();
-    let gutter = labels
-        .iter()
-        .map(|(_, label)| label.len())
-        .max()
-        .unwrap_or(1);
+    let heading: Vec<&str> =
+        [&chart.title, &chart.note].into_iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
+    let heading = if height >= 12 { &heading[..] } else { heading.get(..1).unwrap_or_default() };
+    let rows = height.saturating_sub(heading.len() + 2 + legend.len()).max(3);
+    let y = Axis::fit(chart.finite_points().map(|point| point.1), 0.0, (rows / 3).clamp(2, 8));
+    let labels: Vec<(usize, String)> =
+        y.ticks().into_iter().map(|tick| (row_of(&y, tick, rows), y.label(tick))).collect();
+    let gutter = labels.iter().map(|(_, label)| label.len()).max().unwrap_or(1);
     let mut canvas = Canvas::new(width.saturating_sub(gutter + 2).max(8), rows);
     canvas.draw(chart, &x, &y);
 
@@ -62,19 +38,12 @@ pub fn to_terminal(chart: &Chart, width: usize, height: usize) -> String {
         let _ = writeln!(out, "{}", cut(line, width));
     }
     for row in 0..rows {
-        let label = labels
-            .iter()
-            .find(|(at, _)| *at == row)
-            .map_or("", |(_, label)| label.as_str());
+        let label = labels.iter().find(|(at, _)| *at == row).map_or("", |(_, label)| label.as_str());
         let edge = if label.is_empty() { '│' } else { '┤' };
         let _ = writeln!(out, "{label:>gutter$} {edge}{}", canvas.row(row).trim_end());
     }
     let _ = writeln!(out, "{:gutter$} └{}", "", "─".repeat(canvas.width));
-    let _ = writeln!(
-        out,
-        "{}",
-        x_labels(&x, &chart.x_label, gutter + 2, canvas.width).trim_end()
-    );
+    let _ = writeln!(out, "{}", x_labels(&x, &chart.x_label, gutter + 2, canvas.width).trim_end());
     for line in legend {
         let _ = writeln!(out, "{line}");
     }
@@ -83,25 +52,16 @@ pub fn to_terminal(chart: &Chart, width: usize, height: usize) -> String {
 
 /// The row that `value` falls in, counted from the top.
 fn row_of(y: &Axis, value: f64, rows: usize) -> usize {
-    ((1.0 - y.at(value)) * (rows * 4 - 1) as f64)
-        .round()
-        .max(0.0) as usize
-        / 4
+    ((1.0 - y.at(value)) * (rows * 4 - 1) as f64).round().max(0.0) as usize / 4
 }
 
 fn cut(line: &str, width: usize) -> String {
-    line.chars()
-        .filter(|c| !c.is_control())
-        .take(width)
-        .collect()
+    line.chars().filter(|c| !c.is_control()).take(width).collect()
 }
 
 /// The line series drawn in braille: the last one.
 fn sharpest(chart: &Chart) -> Option<usize> {
-    chart
-        .series
-        .iter()
-        .rposition(|series| series.mark != Mark::Points)
+    chart.series.iter().rposition(|series| series.mark != Mark::Points)
 }
 
 /// How the series at `index` is drawn, as one character.
@@ -109,12 +69,7 @@ fn mark(chart: &Chart, index: usize) -> char {
     if sharpest(chart) == Some(index) {
         return '⣀';
     }
-    let lines_before = chart
-        .series
-        .iter()
-        .take(index)
-        .filter(|series| series.mark != Mark::Points)
-        .count();
+    let lines_before = chart.series.iter().take(index).filter(|series| series.mark != Mark::Points).count();
     match chart.series.get(index) {
         Some(series) if series.mark == Mark::Points => '·',
         _ => MARKS[lines_before % MARKS.len()],
@@ -122,18 +77,12 @@ fn mark(chart: &Chart, index: usize) -> char {
 }
 
 fn legend(chart: &Chart, width: usize) -> Vec<String> {
-    let entries = chart
-        .series
-        .iter()
-        .enumerate()
-        .filter(|(_, series)| !series.name.is_empty());
+    let entries = chart.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty());
     let mut lines: Vec<String> = Vec::new();
     for (index, series) in entries {
         let entry = format!("  {} {}", mark(chart, index), series.name);
         match lines.last_mut() {
-            Some(line) if line.chars().count() + entry.chars().count() <= width => {
-                line.push_str(&entry)
-            }
+            Some(line) if line.chars().count() + entry.chars().count() <= width => line.push_str(&entry),
             _ => lines.push(cut(&entry, width)),
         }
     }
@@ -147,9 +96,7 @@ fn x_labels(x: &Axis, name: &str, indent: usize, width: usize) -> String {
     for tick in x.ticks() {
         let label = x.label(tick);
         let centre = indent + (x.at(tick) * (width - 1) as f64).round() as usize;
-        let start = centre
-            .saturating_sub(label.len() / 2)
-            .min((indent + width).saturating_sub(label.len()));
+        let start = centre.saturating_sub(label.len() / 2).min((indent + width).saturating_sub(label.len()));
         if start < free_from {
             continue;
         }
@@ -167,12 +114,7 @@ fn x_labels(x: &Axis, name: &str, indent: usize, width: usize) -> String {
 
 impl Canvas {
     fn new(width: usize, height: usize) -> Self {
-        Canvas {
-            width,
-            height,
-            marks: vec![None; width * height],
-            dots: vec![0; width * height],
-        }
+        Canvas { width, height, marks: vec![None; width * height], dots: vec![0; width * height] }
     }
 
     fn draw(&mut self, chart: &Chart, x: &Axis, y: &Axis) {
@@ -187,9 +129,7 @@ impl Canvas {
                     (column.round() as i64, row.round() as i64)
                 };
                 let (from, to) = (place(from), place(to));
-                for dot in
-                    line_between(from, to).skip(usize::from(last == Some(from) && from != to))
-                {
+                for dot in line_between(from, to).skip(usize::from(last == Some(from) && from != to)) {
                     self.dot(dot, braille, glyph);
                 }
                 last = Some(to);
@@ -218,13 +158,15 @@ impl Canvas {
         let cells = row * self.width..(row + 1) * self.width;
         let shown = self.dots[cells.clone()].iter().zip(&self.marks[cells]);
         shown
-            .map(|(dots, mark)| {
-                if *dots > 0 {
-                    char::from_u32(0x2800 + u32::from(*dots)).unwrap_or(' ')
-                } else {
-                    mark.unwrap_or(' ')
-                }
-            })
+            .map(
+                |(dots, mark)| {
+                    if *dots > 0 {
+                        char::from_u32(0x2800 + u32::from(*dots)).unwrap_or(' ')
+                    } else {
+                        mark.unwrap_or(' ')
+                    }
+                },
+            )
             .collect()
     }
 }
@@ -257,11 +199,7 @@ fn line_between(from: (i64, i64), to: (i64, i64)) -> impl Iterator<Item = (i64, 
     let steps = (to.0 - from.0).abs().max((to.1 - from.1).abs());
     (0..=steps).map(move |step| {
         let along = |a: i64, b: i64| {
-            if steps == 0 {
-                a
-            } else {
-                a + ((b - a) * step * 2 + (b - a).signum() * steps) / (steps * 2)
-            }
+            if steps == 0 { a } else { a + ((b - a) * step * 2 + (b - a).signum() * steps) / (steps * 2) }
         };
         (along(from.0, to.0), along(from.1, to.1))
     })
