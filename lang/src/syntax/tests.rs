@@ -1,3 +1,5 @@
+//! What the parser promises: every rule of the syntax, one error for each slip, and no panic or hang on any text.
+
 use super::*;
 
 fn codes(text: &str) -> Vec<(&'static str, String)> {

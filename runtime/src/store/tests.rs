@@ -1,3 +1,5 @@
+//! What the store promises: whole or not at all, checked on reading, bounded by cleaning.
+
 use super::*;
 
 fn store() -> (tempfile::TempDir, Store) {
