@@ -1,4 +1,5 @@
 //! GGUF files made here from a known model: what was written comes back, and lies in the header are found out.
+#![cfg(test)]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

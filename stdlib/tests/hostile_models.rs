@@ -1,4 +1,5 @@
 //! Broken, lying and mismatched model files: each is refused with its own error, and nothing is half written.
+#![cfg(test)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 fn tiny() -> Model {
     let sizes = Tiny {
-        layers: 1,
+        layers: 2,
         hidden: 8,
         heads: 2,
         kv_heads: 1,
@@ -55,102 +56,99 @@ fn refusal(path: &Path) -> ModelError {
     error
 }
 
+fn entry(dtype: &str, shape: &[u64], from: u64, to: u64) -> Value {
+    json!({"dtype": dtype, "shape": shape, "data_offsets": [from, to]})
+}
+
+/// Writes such a file; what is said of its tensor `a`.
+fn entry_fault(header: &Value, data: usize) -> EntryFault {
+    let place = tempfile::tempdir().unwrap();
+    match refusal(&file(place.path(), &header.to_string(), data)) {
+        ModelError::Entry { tensor, fault, .. } if tensor == "a" => fault,
+        other => panic!("{header}: {other}"),
+    }
+}
+
+#[test]
+fn tensors_that_lie_are_found_out() {
+    let one = |dtype, shape: &[u64], from, to| {
+        let has = 8;
+        entry_fault(&json!({"a": entry(dtype, shape, from, to)}), has)
+    };
+    assert_eq!(
+        one("F32", &[3], 0, 12),
+        EntryFault::BeyondFile { end: 12, has: 8 }
+    );
+    assert_eq!(
+        one("F32", &[3], 0, 8),
+        EntryFault::Length { needs: 12, has: 8 }
+    );
+    assert_eq!(
+        one("F32", &[2], 8, 0),
+        EntryFault::Reversed { begin: 8, end: 0 }
+    );
+    assert_eq!(
+        one("Q7", &[2], 0, 8),
+        EntryFault::UnknownDType { dtype: "Q7".into() }
+    );
+    let shape = vec![1 << 40, 1 << 40];
+    assert_eq!(
+        one("F32", &shape, 0, 8),
+        EntryFault::Overflow {
+            shape: shape.clone()
+        }
+    );
+    let end = u64::MAX;
+    assert_eq!(
+        one("U8", &[end], 0, end),
+        EntryFault::BeyondFile { end, has: 8 }
+    );
+    let both = json!({"a": entry("U8", &[4], 2, 6), "b": entry("U8", &[4], 0, 4)});
+    assert_eq!(
+        entry_fault(&both, 6),
+        EntryFault::Overlap { other: "b".into() }
+    );
+}
+
+#[test]
+fn a_name_that_comes_twice_is_found_out() {
+    let place = tempfile::tempdir().unwrap();
+    let one = |from: u64| format!(r#""a":{}"#, entry("U8", &[1], from, from + 1));
+    let path = file(place.path(), &format!("{{{},{}}}", one(0), one(1)), 2);
+    assert!(matches!(
+        refusal(&path),
+        ModelError::Entry {
+            fault: EntryFault::Duplicate,
+            ..
+        }
+    ));
+}
+
 #[test]
 fn headers_that_lie_are_found_out() {
     let place = tempfile::tempdir().unwrap();
-    let entry = |header: &str, data| match refusal(&file(place.path(), header, data)) {
-        ModelError::Entry { tensor, fault, .. } => (tensor, fault),
-        other => panic!("{header}: {other}"),
-    };
-    let of = |dtype: &str, shape: Value, from: u64, to: u64| json!({"dtype": dtype, "shape": shape, "data_offsets": [from, to]});
-    let one = |value: Value| json!({ "a": value }).to_string();
-    let expect = |header: String, data: usize, fault: EntryFault| {
-        assert_eq!(entry(&header, data), ("a".to_owned(), fault), "{header}");
-    };
-    expect(
-        one(of("F32", json!([2]), 0, 8)),
-        4,
-        EntryFault::BeyondFile { end: 8, has: 4 },
-    );
-    expect(
-        one(of("F32", json!([3]), 0, 8)),
-        8,
-        EntryFault::Length { needs: 12, has: 8 },
-    );
-    expect(
-        one(of("F32", json!([2]), 8, 0)),
-        8,
-        EntryFault::Reversed { begin: 8, end: 0 },
-    );
-    expect(
-        one(of("Q7", json!([2]), 0, 8)),
-        8,
-        EntryFault::UnknownDType { dtype: "Q7".into() },
-    );
-    let huge = vec![1 << 40, 1 << 40];
-    expect(
-        one(of("F32", json!(huge), 0, 8)),
-        8,
-        EntryFault::Overflow { shape: huge },
-    );
-    let end = u64::MAX;
-    expect(
-        one(of("U8", json!([u64::MAX]), 0, end)),
-        8,
-        EntryFault::BeyondFile { end, has: 8 },
-    );
-    let twice = r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#;
-    expect(twice.into(), 2, EntryFault::Duplicate);
-    let overlapping =
-        json!({"a": of("U8", json!([4]), 2, 6), "b": of("U8", json!([4]), 0, 4)}).to_string();
-    expect(overlapping, 6, EntryFault::Overlap { other: "b".into() });
-
     let fault = |path: &Path| match refusal(path) {
         ModelError::Header { fault, .. } => fault,
         other => panic!("{other}"),
     };
-    let gap = json!({"a": of("U8", json!([2]), 0, 2), "b": of("U8", json!([2]), 4, 6)}).to_string();
-    assert_eq!(
-        fault(&file(place.path(), &gap, 6)),
-        HeaderFault::Gap { from: 2, bytes: 2 }
-    );
-    let rest = one(of("U8", json!([2]), 0, 2));
-    assert_eq!(
-        fault(&file(place.path(), &rest, 5)),
-        HeaderFault::Gap { from: 2, bytes: 3 }
-    );
-    for bad in [
-        "",
-        "[]",
-        "{",
-        "{\"a\":1}",
-        "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}",
-        "\u{0}",
-    ] {
-        assert!(
-            matches!(
-                fault(&file(place.path(), bad, 4)),
-                HeaderFault::NotJson { .. }
-            ),
-            "{bad}"
-        );
-    }
+    let of = |header: &str, data| fault(&file(place.path(), header, data));
+    let gap = json!({"a": entry("U8", &[2], 0, 2), "b": entry("U8", &[2], 4, 6)}).to_string();
+    assert_eq!(of(&gap, 6), HeaderFault::Gap { from: 2, bytes: 2 });
+    let rest = json!({"a": entry("U8", &[2], 0, 2)}).to_string();
+    assert_eq!(of(&rest, 5), HeaderFault::Gap { from: 2, bytes: 3 });
+    let negative = r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#;
     let deep = "[".repeat(200_000);
-    assert!(matches!(
-        fault(&file(place.path(), &deep, 0)),
-        HeaderFault::NotJson { .. }
-    ));
-
+    for bad in ["", "[]", "{", "{\"a\":1}", negative, "\u{0}", &deep] {
+        assert!(matches!(of(bad, 4), HeaderFault::NotJson { .. }), "{bad}");
+    }
     let path = place.path().join("x.safetensors");
     fs::write(&path, [1, 2, 3]).unwrap();
     assert_eq!(fault(&path), HeaderFault::TooShort { has: 3 });
     fs::write(&path, u64::MAX.to_le_bytes()).unwrap();
+    let claims = u64::MAX;
     assert_eq!(
         fault(&path),
-        HeaderFault::HeaderBeyondFile {
-            claims: u64::MAX,
-            has: 0
-        }
+        HeaderFault::HeaderBeyondFile { claims, has: 0 }
     );
     assert!(matches!(
         refusal(&place.path().join("none")),
@@ -206,82 +204,73 @@ fn directory_refusal(dir: &Path) -> ModelError {
     error
 }
 
+/// A saved model that loads no more after `edit`; what is said of it.
+fn spoiled(edit: impl FnOnce(&Path)) -> ModelError {
+    let (_place, dir) = saved();
+    assert!(hf(&dir).is_ok() && header(&dir).is_ok());
+    edit(&dir);
+    directory_refusal(&dir)
+}
+
+fn with_config(field: &str, value: Value) -> ModelError {
+    spoiled(|dir| edit_json(&dir.join("config.json"), |json| json[field] = value))
+}
+
 #[test]
-fn directories_whose_parts_do_not_fit_are_refused() {
-    let check = |edit: &dyn Fn(&Path), expected: &dyn Fn(&ModelError) -> bool| {
-        let (_place, dir) = saved();
-        assert!(hf(&dir).is_ok() && header(&dir).is_ok());
-        edit(&dir);
-        let error = directory_refusal(&dir);
-        assert!(expected(&error), "{error}");
-    };
-    let config = |field: &'static str, value: Value| {
-        move |dir: &Path| edit_json(&dir.join("config.json"), |json| json[field] = value.clone())
-    };
-    check(
-        &config("model_type", json!("mamba")),
-        &|e| matches!(e, ModelError::UnknownArchitecture { found, .. } if found == "mamba"),
+fn configurations_that_do_not_fit_the_weights_are_refused() {
+    let unknown = with_config("model_type", json!("mamba"));
+    assert!(matches!(unknown, ModelError::UnknownArchitecture { found, .. } if found == "mamba"));
+    let wide = with_config("hidden_size", json!(16));
+    assert!(
+        matches!(wide, ModelError::Shape { tensor, .. } if tensor == "model.embed_tokens.weight")
     );
-    check(
-        &config("hidden_size", json!(16)),
-        &|e| matches!(e, ModelError::Shape { tensor, .. } if tensor == "model.embed_tokens.weight"),
+    let deep = with_config("num_hidden_layers", json!(3));
+    assert!(
+        matches!(deep, ModelError::MissingTensor { tensor, .. } if tensor.starts_with("model.layers.2."))
     );
-    check(
-        &config("num_hidden_layers", json!(2)),
-        &|e| matches!(e, ModelError::MissingTensor { tensor, .. } if tensor.starts_with("model.layers.1.")),
-    );
-    check(&config("attention_bias", json!(true)), &|e| {
-        matches!(e, ModelError::MissingTensor { .. })
-    });
-    check(&config("num_attention_heads", json!(0)), &|e| {
-        matches!(e, ModelError::ConfigField { .. })
-    });
-    check(&config("num_key_value_heads", json!(3)), &|e| {
-        matches!(e, ModelError::ConfigField { .. })
-    });
-    check(&config("hidden_size", json!(u64::MAX)), &|e| {
-        matches!(e, ModelError::ConfigField { .. })
-    });
-    check(&config("hidden_size", json!("8")), &|e| {
-        matches!(e, ModelError::ConfigField { .. })
-    });
-    check(&config("hidden_act", json!("gelu")), &|e| {
-        matches!(e, ModelError::ConfigField { .. })
-    });
-    check(&config("rope_scaling", json!({"type": "yarn"})), &|e| {
-        matches!(e, ModelError::ConfigField { .. })
-    });
-    check(
-        &|dir| fs::write(dir.join("config.json"), "{").unwrap(),
-        &|e| matches!(e, ModelError::Json { .. }),
-    );
-    check(
-        &|dir| fs::remove_file(dir.join("config.json")).unwrap(),
-        &|e| matches!(e, ModelError::Missing { .. }),
-    );
-    check(
-        &|dir| fs::remove_file(dir.join("model.safetensors")).unwrap(),
-        &|e| matches!(e, ModelError::Missing { path } if path.ends_with("model.safetensors")),
-    );
-    let grow = |dir: &Path| {
+    let biased = with_config("attention_bias", json!(true));
+    assert!(matches!(biased, ModelError::MissingTensor { .. }));
+    let shallow = with_config("num_hidden_layers", json!(1));
+    assert!(matches!(shallow, ModelError::UnknownTensor { .. }));
+    for (field, value) in [
+        ("num_attention_heads", json!(0)),
+        ("num_key_value_heads", json!(3)),
+        ("hidden_size", json!(u64::MAX)),
+        ("hidden_size", json!("8")),
+        ("hidden_act", json!("gelu")),
+        ("rope_scaling", json!({"type": "yarn"})),
+    ] {
+        let error = with_config(field, value);
+        assert!(
+            matches!(error, ModelError::ConfigField { .. }),
+            "{field}: {error}"
+        );
+    }
+}
+
+#[test]
+fn directories_whose_files_do_not_fit_are_refused() {
+    let broken = spoiled(|dir| fs::write(dir.join("config.json"), "{").unwrap());
+    assert!(matches!(broken, ModelError::Json { .. }));
+    for file in ["config.json", "model.safetensors"] {
+        let missing = spoiled(|dir| fs::remove_file(dir.join(file)).unwrap());
+        assert!(matches!(missing, ModelError::Missing { path } if path.ends_with(file)));
+    }
+    let grown = spoiled(|dir| {
         edit_json(&dir.join("tokenizer.json"), |json| {
             json["model"]["vocab"]["zz"] = json!(300);
-        })
-    };
-    check(&grow, &|e| {
-        matches!(
-            e,
-            ModelError::Vocabulary {
-                largest: 300,
-                vocab_size: 256,
-                ..
-            }
-        )
+        });
     });
     assert!(matches!(
-        directory_refusal(Path::new("/nowhere/model")),
-        ModelError::Missing { .. }
+        grown,
+        ModelError::Vocabulary {
+            largest: 300,
+            vocab_size: 256,
+            ..
+        }
     ));
+    let nowhere = directory_refusal(Path::new("/nowhere/model"));
+    assert!(matches!(nowhere, ModelError::Missing { .. }));
     // A broken tokenizer is noticed by both, each in its words.
     let (_place, dir) = saved();
     fs::write(dir.join("tokenizer.json"), "{}").unwrap();

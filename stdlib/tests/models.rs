@@ -1,4 +1,5 @@
 //! Models against what transformers answers: small random ones always, SmolLM2 if `EVO_SMOLLM2` names its GGUF file.
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 

@@ -331,7 +331,7 @@ mod tests {
             "dtype": "bfloat16", "eos_token_id": [2]"#;
         let (old, new) = (config(old).unwrap(), config(new).unwrap());
         assert_eq!(old.decoder, new.decoder);
-        assert_eq!((old.dtype, old.eos), (new.dtype, new.eos));
+        assert_eq!((old.dtype, &old.eos), (new.dtype, &new.eos));
         assert_eq!(new.rope.scaling, RopeScaling::Linear { factor: 2.0 });
     }
 
