@@ -8,6 +8,9 @@ pub mod hir;
 pub mod ir;
 pub mod library;
 pub mod plan;
+mod resolve;
 pub mod span;
 pub mod syntax;
 pub mod types;
+
+pub use resolve::{Checked, check};

@@ -29,9 +29,10 @@ mod grammar {
     pub(super) struct Grammar;
 }
 
-/// Runs `f` with stack enough for a recursive walk over the deepest tree that [`parse`] makes.
+/// Runs `f` with stack enough for a recursive walk over the deepest tree that [`parse`] makes. Every such walk begins in
+/// it; where there is room, it costs nothing.
 pub fn deep<R>(f: impl FnOnce() -> R) -> R {
-    stacker::maybe_grow(STACK / 8, STACK, f)
+    stacker::maybe_grow(STACK / 4, STACK, f)
 }
 
 /// Parses a file. The tree holds the items that parse; each item that does not gives one diagnostic.

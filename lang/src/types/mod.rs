@@ -1,5 +1,25 @@
-//! Types and the checker.
+//! Types and the checker: from the syntax tree of one module to its typed tree.
+//!
+//! The checker is bidirectional. [`expr`] holds its two directions, [`call`] calls and overloads, [`unify`] what is
+//! accepted where, [`decl`] declarations, [`lower`] types as written.
 
+mod call;
+mod consts;
+mod cx;
+mod decl;
+mod expr;
+mod finish;
+mod lower;
+mod marks;
+mod names;
+mod numeric;
+mod ops;
+mod place;
 mod ty;
+mod unify;
 
+pub(crate) use cx::Checker;
+pub(crate) use decl::name_type;
+pub(crate) use names::Uses;
+pub(crate) use marks::{text as doc_text, tiny_marks};
 pub use ty::{EnumTy, FieldTy, FnTy, GenomeTy, Len, NodeTy, RecordTy, Ty};

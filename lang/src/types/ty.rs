@@ -160,6 +160,49 @@ impl Ty {
         }
     }
 
+    /// This type with each of the type parameters `names` replaced by the type at its place in `args`.
+    pub fn substitute(&self, names: &[Arc<str>], args: &[Ty]) -> Ty {
+        if names.is_empty() {
+            return self.clone();
+        }
+        self.map_vars(&|name| names.iter().position(|n| n == name).and_then(|i| args.get(i)).cloned())
+    }
+
+    /// This type with every type parameter for which `replace` gives a type replaced by it.
+    pub(crate) fn map_vars(&self, replace: &impl Fn(&Arc<str>) -> Option<Ty>) -> Ty {
+        let field = |f: &FieldTy| FieldTy { ty: f.ty.map_vars(replace), ..f.clone() };
+        let all = |items: &[Ty]| items.iter().map(|t| t.map_vars(replace)).collect::<Vec<_>>();
+        match self {
+            Ty::Var(name) => replace(name).unwrap_or_else(|| self.clone()),
+            _ if !self.has_vars() => self.clone(),
+            Ty::Array(item, len) => Ty::Array(Arc::new(item.map_vars(replace)), len.clone()),
+            Ty::List(item) => Ty::List(Arc::new(item.map_vars(replace))),
+            Ty::Range(item) => Ty::Range(Arc::new(item.map_vars(replace))),
+            Ty::Tuple(items) => Ty::Tuple(all(items).into()),
+            Ty::Union(items) => Ty::Union(all(items).into()),
+            Ty::Record(r) => Ty::Record(Arc::new(RecordTy { name: r.name.clone(), fields: r.fields.iter().map(field).collect() })),
+            Ty::Fn(f) => {
+                let params = f.params.iter().map(|(n, t)| (n.clone(), t.map_vars(replace))).collect();
+                Ty::Fn(Arc::new(FnTy { params, result: f.result.map_vars(replace) }))
+            }
+            Ty::Node(n) => Ty::Node(Arc::new(NodeTy { name: n.name.clone(), args: all(&n.args) })),
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether a type parameter occurs in it.
+    pub(crate) fn has_vars(&self) -> bool {
+        match self {
+            Ty::Var(_) => true,
+            Ty::Array(item, _) | Ty::List(item) | Ty::Range(item) => item.has_vars(),
+            Ty::Tuple(items) | Ty::Union(items) => items.iter().any(Ty::has_vars),
+            Ty::Record(r) => r.fields.iter().any(|f| f.ty.has_vars()),
+            Ty::Fn(f) => f.result.has_vars() || f.params.iter().any(|(_, t)| t.has_vars()),
+            Ty::Node(n) => n.args.iter().any(Ty::has_vars),
+            _ => false,
+        }
+    }
+
     /// Whether this is the node type `name`.
     pub fn is_node(&self, name: &str) -> bool {
         matches!(self, Ty::Node(node) if &*node.name == name)

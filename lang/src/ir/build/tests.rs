@@ -55,6 +55,8 @@ fn call(name: &str, result: Ty, args: Vec<Expr>) -> Expr {
         doc: "".into(),
         examples: Vec::new(),
         elementwise: true,
+        is_static: false,
+        span: Span::default(),
     });
     expr(ExprKind::CallExtern { ext, args: args.into_iter().map(Some).collect(), rest: vec![], type_args: vec![] }, result)
 }

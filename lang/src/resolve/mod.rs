@@ -1,0 +1,155 @@
+//! From a program's text to its typed tree: reads the files it uses, and checks each module after those it uses.
+
+mod order;
+
+pub(crate) use order::{default_mentions, mentions, order};
+
+use indexmap::IndexMap;
+
+use crate::diag::{Code, Diagnostic};
+use crate::hir::{Module, ModuleId, Program};
+use crate::library::Library;
+use crate::span::SourceMap;
+use crate::syntax::ast::{self, ItemKind};
+use crate::types::{Checker, Uses, doc_text};
+
+/// How deep programs may use programs.
+const USE_LIMIT: usize = 64;
+
+/// A checked program with all that was found.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The typed tree. Where there are errors, it holds all that is right.
+    pub program: Program,
+    /// The texts of the program and of the library, for rendering.
+    pub sources: SourceMap,
+    /// Errors and warnings, in the order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Checked {
+    /// Whether the program cannot run.
+    pub fn has_errors(&self) -> bool {
+        crate::diag::has_errors(&self.diagnostics)
+    }
+}
+
+/// Checks a program: the text of the file at `path` and of all files that it uses, which `loader` reads. `loader` gets
+/// the path as written after `use`, joined to the folder of the using file; its error is a few words on why there is no
+/// text.
+pub fn check(path: &str, text: &str, library: &Library, loader: &dyn Fn(&str) -> Result<String, String>) -> Checked {
+    crate::syntax::deep(|| {
+        let mut reader = Reader {
+            library,
+            loader,
+            sources: library.sources.clone(),
+            modules: vec![library.module.clone()],
+            known: IndexMap::new(),
+            reading: Vec::new(),
+            diagnostics: Vec::new(),
+        };
+        let entry = reader.module(path, text);
+        crate::diag::sort(&mut reader.diagnostics);
+        let program = Program { modules: reader.modules, entry };
+        Checked { program, sources: reader.sources, diagnostics: reader.diagnostics }
+    })
+}
+
+/// Reads modules, each once.
+struct Reader<'l> {
+    library: &'l Library,
+    loader: &'l dyn Fn(&str) -> Result<String, String>,
+    sources: SourceMap,
+    modules: Vec<Module>,
+    known: IndexMap<String, ModuleId>,
+    /// Paths whose `use`s are being read, the entry first.
+    reading: Vec<String>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn module(&mut self, path: &str, text: &str) -> ModuleId {
+        let file = self.sources.add(path, text);
+        let (tree, mut diagnostics) = crate::syntax::parse(text, file);
+        self.diagnostics.append(&mut diagnostics);
+        self.reading.push(normal(path));
+        let used: Uses = tree.items.iter().map(|item| if let ItemKind::Use(u) = &item.kind { self.used(path, u) } else { None }).collect();
+        self.reading.pop();
+        let id = ModuleId(self.modules.len() as u32);
+        let mut checker = Checker::new(self.library, &self.modules, id, text);
+        checker.declare(&tree, &used);
+        checker.check_all(&tree);
+        let requests = tree.items.iter().filter_map(|item| checker.request(item)).collect();
+        let (globals, mut diagnostics) = checker.globals();
+        self.diagnostics.append(&mut diagnostics);
+        let name = path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".evo");
+        self.modules.push(Module { name: name.into(), file, path: path.into(), doc: doc_text(&tree.docs), globals, requests });
+        self.known.insert(normal(path), id);
+        id
+    }
+
+    /// The module of a `use`, read now if it has not been.
+    fn used(&mut self, from: &str, used: &ast::Use) -> Option<ModuleId> {
+        let path = join(from, &used.path);
+        if let Some(id) = self.known.get(&path) {
+            return Some(*id);
+        }
+        if let Some(at) = self.reading.iter().position(|r| *r == path) {
+            let mut names: Vec<&str> = self.reading.get(at..).unwrap_or(&[]).iter().map(String::as_str).collect();
+            names.push(&path);
+            let d = Diagnostic::error(Code::E0210, used.span, format!("`{path}` uses itself"), "closes a circle");
+            self.diagnostics.push(d.note(format!("the circle is {}", names.join(" → "))).help("put what both need into a third file"));
+            return None;
+        }
+        if self.reading.len() >= USE_LIMIT {
+            let d = Diagnostic::error(Code::E0210, used.span, format!("programs use programs more than {USE_LIMIT} deep"), "too deep");
+            self.diagnostics.push(d.help("use fewer files in between"));
+            return None;
+        }
+        match (self.loader)(&path) {
+            Ok(text) => Some(self.module(&path, &text)),
+            Err(why) => {
+                let d = Diagnostic::error(Code::E0209, used.span, format!("cannot read `{path}`"), why);
+                self.diagnostics.push(d.help("paths are relative to the file that uses them"));
+                None
+            }
+        }
+    }
+}
+
+/// A path as written in a file, seen from where that file is.
+fn join(from: &str, path: &str) -> String {
+    match from.rsplit_once(['/', '\\']) {
+        Some((folder, _)) if !path.starts_with('/') => normal(&format!("{folder}/{path}")),
+        _ => normal(path),
+    }
+}
+
+/// The path without `.` and, where that is possible, without `..`.
+fn normal(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split(['/', '\\']) {
+        match part {
+            "." => {}
+            "" if !parts.is_empty() => {}
+            ".." if parts.last().is_some_and(|p| !matches!(*p, ".." | "")) => drop(parts.pop()),
+            other => parts.push(other),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_to_the_using_file() {
+        assert_eq!(join("programs/a.evo", "lib/b.evo"), "programs/lib/b.evo");
+        assert_eq!(join("a.evo", "./b.evo"), "b.evo");
+        assert_eq!(join("x/y/a.evo", "../b.evo"), "x/b.evo");
+        assert_eq!(join("../a.evo", "../b.evo"), "../../b.evo");
+        assert_eq!(join("/x/a.evo", "b.evo"), "/x/b.evo");
+        assert_eq!(join("x/a.evo", "/b.evo"), "/b.evo");
+    }
+}

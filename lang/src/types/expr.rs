@@ -1,0 +1,578 @@
+//! Expressions: what type they have, and whether they are what is wanted.
+//!
+//! [`Checker::check`] knows the wanted type and pushes it inwards, so that closures get their parameters' types, bare
+//! words become cases of enumerations, and literals become what is expected; [`Checker::infer`] finds the type from the
+//! expression alone.
+
+use std::sync::Arc;
+
+use super::cx::{Checker, Meaning, What};
+use super::unify::lengths_agree;
+use super::{FieldTy, FnTy, Len, RecordTy, Ty};
+use crate::diag::{Code, Diagnostic};
+use crate::hir::{self, Expr, ExprKind, GlobalRef, ModuleId};
+use crate::span::Span;
+use crate::syntax::ast;
+
+/// The expression of a reported error.
+pub(super) fn poison(span: Span) -> Expr {
+    Expr { kind: ExprKind::Error, ty: Ty::Error, span }
+}
+
+impl Checker<'_> {
+    /// The expression as one of type `want`; reported, if it is not.
+    pub(super) fn check(&mut self, e: &ast::Expr, want: &Ty) -> Expr {
+        let want = self.shallow(want);
+        match (&e.kind, &want) {
+            (ast::ExprKind::Group(inner), _) => self.check(inner, &want),
+            (ast::ExprKind::Name(name), Ty::Enum(cases)) => self.case(name, e.span, &cases.cases, &want),
+            (ast::ExprKind::If(c, a, b), _) => {
+                let condition = self.check(c, &Ty::Bool);
+                let (then, otherwise) = (self.check(a, &want), self.check(b, &want));
+                let kind = ExprKind::If { condition: Box::new(condition), then: Box::new(then), otherwise: Box::new(otherwise) };
+                Expr { kind, ty: want, span: e.span }
+            }
+            (ast::ExprKind::Block(lets, result), _) => self.block(lets, result, e.span, Some(&want)),
+            (_, Ty::Union(members)) => self.check_union(e, &members.clone(), &want),
+            (ast::ExprKind::List(items), Ty::List(item)) => {
+                let items = items.iter().map(|i| self.check(i, item)).collect();
+                Expr { kind: ExprKind::Array(items), ty: want.clone(), span: e.span }
+            }
+            (ast::ExprKind::List(items), Ty::Array(item, len)) => self.array(items, item, len, e.span),
+            (ast::ExprKind::Comprehension(c), Ty::List(item) | Ty::Array(item, _)) => {
+                let found = self.comprehension(c, Some(item), e.span);
+                self.expect(found, &want)
+            }
+            (ast::ExprKind::Record(fields), Ty::Record(_) | Ty::Genome(_)) => self.record(fields, &want, e.span),
+            (ast::ExprKind::Closure(names, body), Ty::Fn(f)) => self.closure(names, body, &f.clone(), e.span),
+            (ast::ExprKind::Binary(op @ (ast::BinaryOp::Range | ast::BinaryOp::RangeIncl), _, a, b), Ty::Range(item)) => {
+                self.range(*op, a, b, Some(item), e.span)
+            }
+            (ast::ExprKind::Name(name), Ty::Fn(_)) if self.library.overloads(name).len() > 1 && matches!(self.meaning(name), Meaning::Extern) => {
+                self.overload_value(name, e.span, &want)
+            }
+            (ast::ExprKind::Binary(ast::BinaryOp::Div, at, ..), Ty::Int) => {
+                let found = self.infer(e);
+                if matches!(self.shallow(&found.ty), Ty::Real) {
+                    let d = Diagnostic::error(Code::E0317, *at, "`/` divides reals; a whole number is expected here", "the result is `real`");
+                    self.report(d.help("`div(a, b)` is whole-number division, `rem(a, b)` its remainder"));
+                    return poison(e.span);
+                }
+                self.expect(found, &want)
+            }
+            _ => {
+                let found = self.infer(e);
+                self.expect(found, &want)
+            }
+        }
+    }
+
+    /// A checked expression as one of type `want`; reported, if it is not.
+    pub(super) fn expect(&mut self, e: Expr, want: &Ty) -> Expr {
+        match self.coerce(e, want) {
+            Ok(e) => e,
+            Err(e) => {
+                self.mismatch(&e, want);
+                poison(e.span)
+            }
+        }
+    }
+
+    fn mismatch(&mut self, e: &Expr, want: &Ty) {
+        let (have, want) = (self.body.metas.zonk(&e.ty), self.body.metas.zonk(want));
+        if let (Ty::Array(_, n), Ty::Array(_, m)) = (&have, &want)
+            && !lengths_agree(n, m)
+        {
+            let d = Diagnostic::error(Code::E0307, e.span, format!("expected {m} elements, found {n}"), format!("has {n} elements"));
+            let d = d.note(format!("`{want}` is expected"));
+            let d = self.because(d);
+            self.report(d.help("write as many elements as the type says"));
+            return;
+        }
+        let (have, want) = (show(&have), show(&want));
+        let d = Diagnostic::error(Code::E0301, e.span, format!("expected `{want}`, found `{have}`"), format!("this is `{have}`"));
+        let d = self.because(d);
+        let d = self.mismatch_help(d, e, &want);
+        self.report(d);
+    }
+
+    fn because(&self, d: Diagnostic) -> Diagnostic {
+        match self.why.last() {
+            Some(why) => d.note(why.clone()),
+            None => d,
+        }
+    }
+
+    fn mismatch_help(&self, d: Diagnostic, e: &Expr, want: &str) -> Diagnostic {
+        match (&e.kind, self.shallow(&e.ty)) {
+            (ExprKind::ExternRef(ext), _) if show(&ext.result) == want => {
+                let block = !ext.params.is_empty();
+                d.help(format!("call it: `{}{}`", ext.name, if block { " { }" } else { "()" }))
+            }
+            (_, Ty::Fn(f)) if show(&f.result) == want => d.help("it is a function: call it"),
+            (_, Ty::Real) if want == "int" => d.help("`round(x)`, `floor(x)` or `ceil(x)` give a whole number"),
+            (_, Ty::Int | Ty::Real) if want == "text" => d.help("put it between quotes"),
+            (_, Ty::Int | Ty::Real) if want == "duration" => d.help("add a unit: `90s`, `15min`, `4h`"),
+            (_, Ty::Int | Ty::Real) if want == "bytes" => d.help("add a unit: `64MiB`, `8GB`"),
+            (_, Ty::Int | Ty::Real) if want == "money" => d.help("add the unit: `5usd`"),
+            _ => d.help(format!("give a value of type `{want}`")),
+        }
+    }
+
+    /// A bare word where an enumeration is expected: one of its cases, whatever else has that name.
+    fn case(&mut self, name: &str, span: Span, cases: &[Arc<str>], want: &Ty) -> Expr {
+        if let Some(index) = cases.iter().position(|c| **c == *name) {
+            return Expr { kind: ExprKind::Case(index as u32), ty: want.clone(), span };
+        }
+        if !matches!(self.meaning(name), Meaning::Unknown | Meaning::Extern | Meaning::Seed) {
+            let found = self.name(name, span);
+            return self.expect(found, want);
+        }
+        let near = crate::diag::suggest(name, cases.iter().map(|c| &**c)).map(str::to_owned);
+        let d = Diagnostic::error(Code::E0316, span, format!("`{name}` is no case of `{}`", show(want)), "not a case");
+        let d = d.note(format!("the cases are {}", cases.join(", ")));
+        let d = self.because(d);
+        self.report(match near {
+            Some(near) => d.help(format!("did you mean `{near}`?")).fix(span, near),
+            None => d.help("write one of the cases"),
+        });
+        poison(span)
+    }
+
+    /// Where one of several types is wanted, the form of the expression tells which.
+    fn check_union(&mut self, e: &ast::Expr, members: &[Ty], want: &Ty) -> Expr {
+        let fits = |m: &&Ty| match (&e.kind, m) {
+            (ast::ExprKind::Name(n), Ty::Enum(cases)) => cases.cases.iter().any(|c| **c == **n),
+            (ast::ExprKind::List(_) | ast::ExprKind::Comprehension(_), Ty::List(_) | Ty::Array(..)) => true,
+            (ast::ExprKind::Closure(names, _), Ty::Fn(f)) => names.len() == f.params.len(),
+            (ast::ExprKind::Record(_), Ty::Record(_) | Ty::Genome(_)) => true,
+            (ast::ExprKind::Binary(ast::BinaryOp::Range | ast::BinaryOp::RangeIncl, ..), Ty::Range(_)) => true,
+            _ => false,
+        };
+        let fitting: Vec<&Ty> = members.iter().filter(fits).collect();
+        if let [member] = fitting.as_slice() {
+            let inner = self.check(e, member);
+            if matches!(inner.ty, Ty::Error) {
+                return inner;
+            }
+            let kind = ExprKind::Convert(hir::Conversion::ToUnion, Box::new(inner));
+            return Expr { kind, ty: want.clone(), span: e.span };
+        }
+        if let ast::ExprKind::Closure(names, _) = &e.kind {
+            let arities: Vec<String> = members.iter().filter_map(|m| if let Ty::Fn(f) = m { Some(f.params.len().to_string()) } else { None }).collect();
+            let title = match arities.as_slice() {
+                [] => format!("expected `{}`, found a closure", show(want)),
+                _ => format!("a closure of {} parameters is expected, this one has {}", arities.join(" or "), names.len()),
+            };
+            let d = Diagnostic::error(Code::E0301, e.span, title, "not this closure");
+            let d = self.because(d);
+            self.report(d.help(format!("`{}` is expected", show(want))));
+            return poison(e.span);
+        }
+        let found = self.infer(e);
+        self.expect(found, want)
+    }
+
+    fn array(&mut self, items: &[ast::Expr], item: &Ty, len: &Len, span: Span) -> Expr {
+        let n = items.len() as u64;
+        let items: Vec<Expr> = items.iter().map(|i| self.check(i, item)).collect();
+        let ty = Ty::Array(Arc::new(item.clone()), Len::Const(n));
+        let found = Expr { kind: ExprKind::Array(items), ty: ty.clone(), span };
+        if lengths_agree(&Len::Const(n), len) {
+            return found;
+        }
+        self.mismatch(&found, &Ty::Array(Arc::new(item.clone()), len.clone()));
+        poison(span)
+    }
+
+    /// The type of an expression, from itself.
+    pub(super) fn infer(&mut self, e: &ast::Expr) -> Expr {
+        let span = e.span;
+        match &e.kind {
+            ast::ExprKind::Number(n) => self.number(n, span),
+            ast::ExprKind::Text(t) => Expr { kind: ExprKind::Text(t.as_str().into()), ty: Ty::Text, span },
+            ast::ExprKind::Bool(b) => Expr { kind: ExprKind::Bool(*b), ty: Ty::Bool, span },
+            ast::ExprKind::Name(name) => self.name(name, span),
+            ast::ExprKind::Group(inner) => self.infer(inner),
+            ast::ExprKind::List(items) => self.list(items, span),
+            ast::ExprKind::Comprehension(c) => self.comprehension(c, None, span),
+            ast::ExprKind::Record(fields) => self.new_record(fields, span),
+            ast::ExprKind::Block(lets, result) => self.block(lets, result, span, None),
+            ast::ExprKind::If(c, a, b) => self.if_expr(c, a, b, span),
+            ast::ExprKind::Closure(names, body) => self.unknown_closure(names, body, span),
+            ast::ExprKind::Unary(op, value) => {
+                let value = self.infer(value);
+                self.unary(*op, value, span)
+            }
+            ast::ExprKind::Binary(op @ (ast::BinaryOp::Range | ast::BinaryOp::RangeIncl), _, a, b) => self.range(*op, a, b, None, span),
+            ast::ExprKind::Binary(op, at, a, b) => {
+                let (a, b) = self.operands(*op, a, b);
+                self.binary(*op, *at, a, b)
+            }
+            ast::ExprKind::Call(callee, args) => self.call(callee, super::call::args_of(args), span),
+            ast::ExprKind::BlockCall(callee, fields) => {
+                let args = self.args_of_fields(fields);
+                self.call(callee, args, span)
+            }
+            ast::ExprKind::Index(base, index) => self.index(base, index, span),
+            ast::ExprKind::Dot(base, member) => self.dot(base, member, span),
+        }
+    }
+
+    /// The operands of an operator. Next to an enumeration a bare word is one of its cases.
+    fn operands(&mut self, op: ast::BinaryOp, a: &ast::Expr, b: &ast::Expr) -> (Expr, Expr) {
+        if !matches!(op, ast::BinaryOp::Eq | ast::BinaryOp::Ne) {
+            return (self.infer(a), self.infer(b));
+        }
+        let word_first = matches!(&a.kind, ast::ExprKind::Name(n) if matches!(self.meaning(n), Meaning::Unknown | Meaning::Extern));
+        let (first, second) = if word_first { (b, a) } else { (a, b) };
+        let first = self.infer(first);
+        let second = match (self.shallow(&first.ty), &second.kind) {
+            (ty @ Ty::Enum(_), ast::ExprKind::Name(_)) => self.check(second, &ty),
+            _ => self.infer(second),
+        };
+        if word_first { (second, first) } else { (first, second) }
+    }
+
+    /// A name as a value.
+    pub(super) fn name(&mut self, name: &str, span: Span) -> Expr {
+        match self.meaning(name) {
+            Meaning::Local(id, ty) => Expr { kind: ExprKind::Local(id), ty, span },
+            Meaning::Own(index) => {
+                let reference = GlobalRef { module: self.id, index };
+                let seen = self.own(index);
+                match seen.what {
+                    What::Use(module) => Expr { kind: ExprKind::Instance { module, args: Vec::new() }, ty: Ty::Instance(module), span },
+                    What::Type => self.type_as_value(name, span, seen.name_span),
+                    What::Extern(ext) => Expr { ty: seen.ty, kind: ExprKind::ExternRef(ext), span },
+                    What::Error => poison(span),
+                    What::Value | What::Function(_) => Expr { kind: ExprKind::Global(reference), ty: seen.ty, span },
+                }
+            }
+            Meaning::Library(index) => {
+                let reference = GlobalRef { module: ModuleId(0), index };
+                let ty = self.foreign(reference).map_or(Ty::Error, |s| s.ty);
+                Expr { kind: ExprKind::Global(reference), ty, span }
+            }
+            Meaning::Extern => match self.library.overloads(name).first().cloned() {
+                Some(ext) => {
+                    let ty = self.instantiate(&ext.generics, &ext.fn_ty()).0;
+                    Expr { kind: ExprKind::ExternRef(ext), ty, span }
+                }
+                None => poison(span),
+            },
+            Meaning::Seed => Expr { kind: ExprKind::Seed, ty: Ty::Int, span },
+            Meaning::Broken => poison(span),
+            Meaning::Unknown => {
+                self.unknown_name(name, span);
+                poison(span)
+            }
+        }
+    }
+
+    /// Of several externs of one name, the first whose type is the wanted one.
+    fn overload_value(&mut self, name: &str, span: Span, want: &Ty) -> Expr {
+        for ext in self.library.overloads(name).to_vec() {
+            let ty = self.instantiate(&ext.generics, &ext.fn_ty()).0;
+            let e = Expr { kind: ExprKind::ExternRef(ext), ty, span };
+            if let Ok(e) = self.coerce(e, want) {
+                return e;
+            }
+        }
+        let found = self.name(name, span);
+        self.expect(found, want)
+    }
+
+    fn type_as_value(&mut self, name: &str, span: Span, at: Span) -> Expr {
+        let d = Diagnostic::error(Code::E0301, span, format!("`{name}` is a type, not a value"), "a value belongs here");
+        self.report(d.label(at, "declared here").help("types stand after `:` and `->`"));
+        poison(span)
+    }
+
+    /// Fresh type variables in the places of type parameters; the type with them, and what each stands for.
+    pub(super) fn instantiate(&mut self, generics: &[Arc<str>], ty: &Ty) -> (Ty, Vec<Ty>) {
+        let metas: Vec<Ty> = generics.iter().map(|_| self.fresh()).collect();
+        (ty.substitute(generics, &metas), metas)
+    }
+
+    fn list(&mut self, items: &[ast::Expr], span: Span) -> Expr {
+        let items: Vec<Expr> = items.iter().map(|i| self.infer(i)).collect();
+        let len = Len::Const(items.len() as u64);
+        let Some(first) = items.first() else {
+            let item = self.fresh();
+            return Expr { kind: ExprKind::Array(Vec::new()), ty: Ty::Array(Arc::new(item), len), span };
+        };
+        let mut ty = first.ty.clone();
+        for item in items.iter().skip(1) {
+            let Some(joined) = self.join(&ty, &item.ty) else {
+                let (first, other) = (show(&self.body.metas.zonk(&ty)), show(&self.body.metas.zonk(&item.ty)));
+                let d = Diagnostic::error(Code::E0314, item.span, format!("the elements of a list have one type, not `{first}` and `{other}`"), format!("this is `{other}`"));
+                self.report(d.label(items.first().map_or(span, |f| f.span), format!("this is `{first}`")).help("make all elements of one type, or use a record"));
+                return poison(span);
+            };
+            ty = joined;
+        }
+        let items = items.into_iter().map(|i| self.expect(i, &ty)).collect();
+        Expr { kind: ExprKind::Array(items), ty: Ty::Array(Arc::new(ty), len), span }
+    }
+
+    fn if_expr(&mut self, c: &ast::Expr, a: &ast::Expr, b: &ast::Expr, span: Span) -> Expr {
+        let condition = self.check(c, &Ty::Bool);
+        let (then, otherwise) = (self.infer(a), self.infer(b));
+        let Some(ty) = self.join(&then.ty, &otherwise.ty) else {
+            let (one, other) = (show(&self.body.metas.zonk(&then.ty)), show(&self.body.metas.zonk(&otherwise.ty)));
+            let d = Diagnostic::error(Code::E0314, otherwise.span, format!("both branches have one type, not `{one}` and `{other}`"), format!("this is `{other}`"));
+            self.report(d.label(then.span, format!("this is `{one}`")).help("make both branches of one type"));
+            return poison(span);
+        };
+        let (then, otherwise) = (self.expect(then, &ty), self.expect(otherwise, &ty));
+        let kind = ExprKind::If { condition: Box::new(condition), then: Box::new(then), otherwise: Box::new(otherwise) };
+        Expr { kind, ty, span }
+    }
+
+    /// A record literal whose type is what it holds.
+    fn new_record(&mut self, fields: &[ast::Field], span: Span) -> Expr {
+        let mut types: Vec<FieldTy> = Vec::new();
+        let mut values = Vec::new();
+        for field in fields {
+            if types.iter().any(|f| *f.name == *field.name.text) {
+                self.twice(&field.name, "field");
+                continue;
+            }
+            let Some(value) = self.field_expr(field) else { continue };
+            let value = self.infer(value);
+            let name: Arc<str> = field.name.text.as_str().into();
+            types.push(FieldTy { name: name.clone(), ty: value.ty.clone(), default: None, optional: false, tiny: None, doc: "".into() });
+            values.push((name, value));
+        }
+        Expr { kind: ExprKind::Record(values), ty: Ty::Record(Arc::new(RecordTy { name: None, fields: types })), span }
+    }
+
+    /// The value of a field outside of a genome.
+    pub(super) fn field_expr<'e>(&mut self, field: &'e ast::Field) -> Option<&'e ast::Expr> {
+        if let Some(domain) = &field.domain {
+            let d = Diagnostic::error(Code::E0311, domain.range.span, "only a genome's field has a range", "no range here");
+            self.report(d.help("leave `in …` out, or declare the field in a `genome`"));
+        }
+        match &field.value {
+            ast::FieldValue::Expr(e) => Some(e),
+            ast::FieldValue::Ty(ty) => {
+                let d = Diagnostic::error(Code::E0301, ty.span, "a type stands where a value belongs", "a type");
+                self.report(d.help("give a value; a closure is written `x => e`"));
+                None
+            }
+        }
+    }
+
+    /// A record literal where the type is known: fields in its order, defaults filled in, optional ones left out.
+    pub(super) fn record(&mut self, fields: &[ast::Field], want: &Ty, span: Span) -> Expr {
+        let wanted: Vec<FieldTy> = want.fields().unwrap_or(&[]).to_vec();
+        let mut given: Vec<Option<Expr>> = wanted.iter().map(|_| None).collect();
+        let mut failed = false;
+        for field in fields {
+            let Some(index) = wanted.iter().position(|f| *f.name == *field.name.text) else {
+                self.unknown_field_in(&field.name, want, &wanted);
+                failed = true;
+                continue;
+            };
+            if given.get(index).is_some_and(Option::is_some) {
+                self.twice(&field.name, "field");
+                continue;
+            }
+            let Some(value) = self.field_expr(field) else { continue };
+            let ty = wanted.get(index).map_or(Ty::Error, |f| f.ty.clone());
+            self.why.push(format!("the field `{}` is `{}`", field.name.text, show(&ty)));
+            let value = self.check(value, &ty);
+            self.why.pop();
+            if let Some(slot) = given.get_mut(index) {
+                *slot = Some(value);
+            }
+        }
+        let mut out = Vec::new();
+        let mut missing = Vec::new();
+        for (field, value) in wanted.iter().zip(given) {
+            match (value, &field.default) {
+                (Some(value), _) => out.push((field.name.clone(), value)),
+                (None, Some(default)) => out.push((field.name.clone(), (**default).clone())),
+                (None, None) if field.optional => {}
+                (None, None) => missing.push(format!("`{}`", field.name)),
+            }
+        }
+        if !missing.is_empty() && !failed {
+            let title = format!("the record lacks {}", missing.join(", "));
+            let d = Diagnostic::error(Code::E0302, span, title, "incomplete");
+            let d = self.because(d);
+            self.report(d.note(format!("its type is `{}`", show(want))).help("give each field that has no default"));
+        }
+        Expr { kind: ExprKind::Record(out), ty: want.clone(), span }
+    }
+
+    fn unknown_field_in(&mut self, name: &ast::Name, want: &Ty, fields: &[FieldTy]) {
+        let d = Diagnostic::error(Code::E0205, name.span, format!("`{}` has no field `{}`", show(want), name.text), "no such field");
+        let names: Vec<&str> = fields.iter().map(|f| &*f.name).collect();
+        let d = d.note(format!("its fields are {}", names.join(", ")));
+        self.report(match crate::diag::suggest(&name.text, names) {
+            Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
+            None => d.help("leave the field out"),
+        });
+    }
+
+    fn block(&mut self, lets: &[ast::Let], result: &ast::Expr, span: Span, want: Option<&Ty>) -> Expr {
+        let before = self.body.locals.len();
+        let mut bound = Vec::new();
+        for step in lets {
+            let value = match &step.ty {
+                Some(ty) => {
+                    let ty = self.lower(ty);
+                    self.check(&step.value, &ty)
+                }
+                None => self.infer(&step.value),
+            };
+            if self.body.locals.iter().skip(before).any(|l| l.name == step.name.text) {
+                let d = Diagnostic::error(Code::E0202, step.name.span, format!("`{}` is declared twice in this body", step.name.text), "second declaration");
+                self.report(d.help("values never change: give the second one a name of its own"));
+            }
+            let ty = match step.ty {
+                Some(_) if matches!(value.ty, Ty::Error) => Ty::Error,
+                _ => value.ty.clone(),
+            };
+            let local = self.bind(&step.name.text, ty);
+            bound.push((local, step.name.text.as_str(), value));
+        }
+        let mut body = match want {
+            Some(want) => self.check(result, want),
+            None => self.infer(result),
+        };
+        self.body.locals.truncate(before);
+        for (local, name, value) in bound.into_iter().rev() {
+            let ty = body.ty.clone();
+            body = Expr { kind: ExprKind::Let { local, name: name.into(), value: Box::new(value), body: Box::new(body) }, ty, span };
+        }
+        body
+    }
+
+    fn range(&mut self, op: ast::BinaryOp, a: &ast::Expr, b: &ast::Expr, item: Option<&Ty>, span: Span) -> Expr {
+        let (lo, hi, item) = match item.map(|t| self.shallow(t)) {
+            Some(item @ (Ty::Int | Ty::Real)) => (self.check(a, &item), self.check(b, &item), item),
+            _ => {
+                let (lo, hi) = (self.infer(a), self.infer(b));
+                let item = if matches!((&lo.ty, &hi.ty), (Ty::Int, Ty::Int)) { Ty::Int } else { Ty::Real };
+                (self.expect(lo, &item), self.expect(hi, &item), item)
+            }
+        };
+        let inclusive = op == ast::BinaryOp::RangeIncl;
+        if let (Some(first), Some(last)) = (self.constant_real(&lo), self.constant_real(&hi)) {
+            let empty = if matches!(item, Ty::Int) && !inclusive { first >= last } else { first > last };
+            if empty {
+                let d = Diagnostic::error(Code::E0309, span, format!("the range from {first} to {last} is empty"), "holds no value");
+                let help = if first > last { "write the smaller end first" } else { "among integers `..` leaves its end out: write `..=` to include it" };
+                self.report(d.help(help));
+            }
+        }
+        let kind = ExprKind::Range { lo: Box::new(lo), hi: Box::new(hi), inclusive };
+        Expr { kind, ty: Ty::Range(Arc::new(item)), span }
+    }
+
+    fn comprehension(&mut self, c: &ast::Comprehension, item: Option<&Ty>, span: Span) -> Expr {
+        let source = self.infer(&c.source);
+        let (element, length) = match self.shallow(&source.ty) {
+            Ty::Array(item, len) => ((*item).clone(), Some(len)),
+            Ty::List(item) => ((*item).clone(), None),
+            Ty::Range(item) if matches!(self.shallow(&item), Ty::Int) => (Ty::Int, self.range_length(&source, &super::consts::spell(&c.source))),
+            other if self.is_open(&other) => (Ty::Error, None),
+            other => {
+                let d = Diagnostic::error(Code::E0315, source.span, format!("`{}` has no elements to go through", show(&self.body.metas.zonk(&other))), "not a collection");
+                self.report(d.help("go through a list, an array or a range of integers"));
+                (Ty::Error, None)
+            }
+        };
+        let before = self.body.locals.len();
+        let types = self.pattern(c, &element);
+        let pattern: Vec<_> = c.pattern.iter().zip(types).map(|(n, ty)| (self.bind(&n.text, ty.clone()), Arc::from(n.text.as_str()), ty)).collect();
+        let condition = c.condition.as_ref().map(|e| self.check(e, &Ty::Bool));
+        let element = match item {
+            Some(want) => self.check(&c.body, want),
+            None => self.infer(&c.body),
+        };
+        self.body.locals.truncate(before);
+        let of = Arc::new(item.cloned().unwrap_or_else(|| element.ty.clone()));
+        let ty = match length {
+            Some(len) if condition.is_none() => Ty::Array(of, len),
+            _ => Ty::List(of),
+        };
+        Expr { kind: ExprKind::Comprehension(Box::new(hir::Comprehension { pattern, source, condition, element })), ty, span }
+    }
+
+    /// The types of a pattern's names.
+    fn pattern(&mut self, c: &ast::Comprehension, element: &Ty) -> Vec<Ty> {
+        let unknown = || c.pattern.iter().map(|_| Ty::Error).collect();
+        if !c.tuple {
+            return vec![element.clone()];
+        }
+        match self.shallow(element) {
+            Ty::Tuple(items) if items.len() == c.pattern.len() => items.to_vec(),
+            other if self.is_open(&other) => unknown(),
+            other => {
+                let span = c.pattern.iter().map(|n| n.span).reduce(Span::to).unwrap_or(c.source.span);
+                let title = format!("`{}` does not come apart into {} names", show(&self.body.metas.zonk(&other)), c.pattern.len());
+                let d = Diagnostic::error(Code::E0315, span, title, "does not fit the elements");
+                self.report(d.help("`zip(a, b)` gives pairs: `for (x, y) in zip(a, b)`"));
+                unknown()
+            }
+        }
+    }
+
+    fn unknown_closure(&mut self, names: &[ast::Name], body: &ast::Expr, span: Span) -> Expr {
+        if let Some(name) = names.first() {
+            let d = Diagnostic::error(Code::E0313, name.span, format!("the type of `{}` is not known here", name.text), "which type?");
+            self.report(d.help(format!("declare a function, which names its types: `fn f({}: real) = …`", name.text)));
+        }
+        let params = names.iter().map(|_| (None, Ty::Error)).collect();
+        self.closure(names, body, &FnTy { params, result: Ty::Error }, span)
+    }
+
+    fn closure(&mut self, names: &[ast::Name], body: &ast::Expr, want: &FnTy, span: Span) -> Expr {
+        if names.len() != want.params.len() {
+            let title = format!("a closure of {} parameters is expected, this one has {}", want.params.len(), names.len());
+            let d = Diagnostic::error(Code::E0301, span, title, "wrong number of parameters");
+            let d = self.because(d);
+            self.report(d.help(format!("`{}` is expected", show(&self.body.metas.zonk(&Ty::Fn(Arc::new(want.clone())))))));
+            return poison(span);
+        }
+        let outside = self.body.locals.len();
+        self.body.closures.push((outside, Vec::new()));
+        let mut params = Vec::new();
+        for (name, (_, ty)) in names.iter().zip(&want.params) {
+            let mut ty = self.body.metas.zonk(ty);
+            if matches!(&ty, Ty::Var(v) if v.starts_with('?')) {
+                let d = Diagnostic::error(Code::E0313, name.span, format!("the type of `{}` is not known here", name.text), "which type?");
+                self.report(d.help("give a declared function, whose parameters have types"));
+                ty = Ty::Error;
+            }
+            let local = self.bind(&name.text, ty.clone());
+            params.push(hir::Param { local, name: name.text.as_str().into(), ty, default: None });
+        }
+        let body = if matches!(want.result, Ty::Error) { self.infer(body) } else { self.check(body, &want.result) };
+        self.body.locals.truncate(outside);
+        let captures = self.body.closures.pop().map_or(Vec::new(), |(_, c)| c);
+        let inputs = params.iter().map(|p| (Some(p.name.clone()), p.ty.clone())).collect();
+        let result = if matches!(want.result, Ty::Error) { body.ty.clone() } else { want.result.clone() };
+        let numeric = self.is_numeric_body(&params, &body);
+        let ty = Ty::Fn(Arc::new(FnTy { params: inputs, result }));
+        Expr { kind: ExprKind::Lambda(Arc::new(hir::Lambda { params, body, captures, numeric })), ty, span }
+    }
+
+    /// Whether a function of these parameters is numeric code.
+    pub(super) fn is_numeric_body(&self, params: &[hir::Param], body: &Expr) -> bool {
+        let function = |r: &GlobalRef| match self.done_kind(*r) {
+            Some(hir::GlobalKind::Function(f)) => f.numeric,
+            _ => false,
+        };
+        params.iter().all(|p| p.ty.is_numeric() || matches!(p.ty, Ty::Record(_))) && super::numeric::is_numeric(body, &function)
+    }
+}
+
+/// A type for a message; type variables that nothing determines show as `?`.
+pub(super) fn show(ty: &Ty) -> String {
+    ty.map_vars(&|name| name.starts_with('?').then_some(Ty::Error)).to_string()
+}

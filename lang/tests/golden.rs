@@ -1,0 +1,126 @@
+//! Golden sections of the checker: `tests/golden/lang/*.evo`, many sections a file.
+//!
+//! A section begins with `// --- name check` or `// --- name types`. Its lines are counted from the one after that. It
+//! ends with what is expected of it, as comments: `// error[E0201] 4:17 "…"` or `// warning[…] …` for each diagnostic, in
+//! order; in `types` sections then `// name: type` for each declaration. `EVO_BLESS=1` rewrites the expectations.
+//! `// file other.evo` begins another file of the section, which it may `use`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use evo_lang::library::Library;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const LIBRARY: &str = include_str!("library.evo");
+
+fn main() {
+    let args = Arguments::from_args();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/lang");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "evo"));
+    files.sort();
+    let bless = std::env::var_os("EVO_BLESS").is_some();
+    let mut trials = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let sections = sections(&text);
+        if bless {
+            std::fs::write(&file, sections.iter().map(blessed).collect::<String>()).unwrap();
+        }
+        let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
+        for section in sections.into_iter().filter(|s| !s.head.is_empty()) {
+            let name = format!("{stem}::{}", section.name());
+            trials.push(Trial::test(name, move || if bless { Ok(()) } else { section.run() }));
+        }
+    }
+    libtest_mimic::run(&args, trials).exit();
+}
+
+/// A section: its head line, its text, and the expectations that follow.
+struct Section {
+    head: String,
+    text: String,
+    expected: String,
+}
+
+fn sections(text: &str) -> Vec<Section> {
+    let mut out = vec![Section { head: String::new(), text: String::new(), expected: String::new() }];
+    for line in text.lines() {
+        let section = out.last_mut().unwrap();
+        if line.starts_with("// --- ") {
+            out.push(Section { head: line.to_owned(), text: String::new(), expected: String::new() });
+        } else if !section.head.is_empty() && (is_expectation(line) || !section.expected.is_empty() && line.starts_with("// ")) {
+            writeln!(section.expected, "{line}").unwrap();
+        } else {
+            writeln!(section.text, "{line}").unwrap();
+        }
+    }
+    out
+}
+
+fn is_expectation(line: &str) -> bool {
+    line.starts_with("// error[") || line.starts_with("// warning[") || line.starts_with("// type ") || line == "// no errors"
+}
+
+fn blessed(section: &Section) -> String {
+    if section.head.is_empty() {
+        return section.text.clone();
+    }
+    format!("{}\n{}\n{}\n", section.head, section.text.trim_end(), section.found()).replace("\n\n\n", "\n\n") + "\n"
+}
+
+impl Section {
+    fn name(&self) -> String {
+        self.head.trim_start_matches("// --- ").rsplit_once(' ').map_or("", |(name, _)| name).replace(' ', "_")
+    }
+
+    fn run(&self) -> Result<(), Failed> {
+        let found = self.found();
+        if found.trim() == self.expected.trim() {
+            return Ok(());
+        }
+        Err(format!("expected\n{}\nfound\n{found}\n{}", self.expected, self.rendered()).into())
+    }
+
+    fn check(&self) -> evo_lang::Checked {
+        let (library, faults) = Library::parse(&[("test", LIBRARY)]);
+        assert!(faults.is_empty(), "{}", evo_lang::diag::render_all(&faults, library.sources(), false));
+        let mut parts = self.text.split("// file ");
+        let entry = parts.next().unwrap_or("");
+        let files: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('\n')).collect();
+        evo_lang::check("main.evo", entry, &library, &|path| {
+            files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()).ok_or_else(|| "no such file".to_owned())
+        })
+    }
+
+    fn found(&self) -> String {
+        let checked = self.check();
+        let mut out = String::new();
+        for d in &checked.diagnostics {
+            let word = if d.is_error() { "error" } else { "warning" };
+            let place = checked.sources.location(d.primary.span);
+            let place = place.strip_prefix("main.evo:").unwrap_or(&place);
+            writeln!(out, "// {word}[{}] {place} {:?}", d.code, d.title).unwrap();
+            assert!(!d.help.is_empty(), "{} has no help: {}", d.code, d.title);
+        }
+        if self.head.ends_with(" types") {
+            let module = &checked.program.modules[checked.program.entry.0 as usize];
+            for global in &module.globals {
+                let numeric = match &global.kind {
+                    evo_lang::hir::GlobalKind::Function(f) if f.numeric => "  (numeric)",
+                    _ => "",
+                };
+                writeln!(out, "// type {}: {}{numeric}", global.name, global.ty).unwrap();
+            }
+        }
+        if out.is_empty() {
+            out.push_str("// no errors\n");
+        }
+        out
+    }
+
+    fn rendered(&self) -> String {
+        let checked = self.check();
+        evo_lang::diag::render_all(&checked.diagnostics, &checked.sources, false)
+    }
+}
