@@ -65,8 +65,7 @@ pub fn symmetric_eigen<T: Real>(matrix: &[T], n: usize) -> Result<SymmetricEigen
     let matrix = view(matrix, n, n)?;
     let mut values = vec![T::zero_impl(); n];
     let mut vectors = Mat::zeros(n, n);
-    let need =
-        self_adjoint_evd_scratch::<T>(n, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+    let need = self_adjoint_evd_scratch::<T>(n, ComputeEigenvectors::Yes, Par::Seq, Default::default());
     self_adjoint_evd(
         matrix,
         DiagMut::from_slice_mut(&mut values),
@@ -76,10 +75,7 @@ pub fn symmetric_eigen<T: Real>(matrix: &[T], n: usize) -> Result<SymmetricEigen
         Default::default(),
     )
     .map_err(|_| LinalgError::NoConvergence)?;
-    Ok(SymmetricEigen {
-        values,
-        vectors: row_major(vectors.as_ref()),
-    })
+    Ok(SymmetricEigen { values, vectors: row_major(vectors.as_ref()) })
 }
 
 /// A = U·diag(s)·Vᵀ with k = min(rows, columns) singular values.
@@ -97,11 +93,7 @@ pub struct ThinSvd<T> {
 ///
 /// # Errors
 /// A wrong number of values; a value that is not finite; no convergence.
-pub fn thin_svd<T: Real>(
-    matrix: &[T],
-    rows: usize,
-    columns: usize,
-) -> Result<ThinSvd<T>, LinalgError> {
+pub fn thin_svd<T: Real>(matrix: &[T], rows: usize, columns: usize) -> Result<ThinSvd<T>, LinalgError> {
     let matrix = view(matrix, rows, columns)?;
     let k = rows.min(columns);
     let mut s = vec![T::zero_impl(); k];
@@ -118,20 +110,12 @@ pub fn thin_svd<T: Real>(
         Default::default(),
     )
     .map_err(|_| LinalgError::NoConvergence)?;
-    Ok(ThinSvd {
-        u: row_major(u.as_ref()),
-        s,
-        vt: row_major(v.transpose()),
-    })
+    Ok(ThinSvd { u: row_major(u.as_ref()), s, vt: row_major(v.transpose()) })
 }
 
 fn view<T: Real>(values: &[T], rows: usize, columns: usize) -> Result<MatRef<'_, T>, LinalgError> {
     if rows.checked_mul(columns) != Some(values.len()) {
-        return Err(LinalgError::Shape {
-            rows,
-            columns,
-            found: values.len(),
-        });
+        return Err(LinalgError::Shape { rows, columns, found: values.len() });
     }
     if !values.iter().all(|value| Real::is_finite(*value)) {
         return Err(LinalgError::NotFinite);
@@ -141,8 +125,7 @@ fn view<T: Real>(values: &[T], rows: usize, columns: usize) -> Result<MatRef<'_,
 
 fn row_major<T: Real>(matrix: MatRef<'_, T>) -> Vec<T> {
     let rows = 0..matrix.nrows();
-    rows.flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)]))
-        .collect()
+    rows.flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
 }
 
 #[cfg(test)]
@@ -160,15 +143,11 @@ mod tests {
     /// Row-major product of an m by k and a k by n matrix.
     fn product(a: &[f64], b: &[f64], m: usize, k: usize, n: usize) -> Vec<f64> {
         let entry = |i: usize, j: usize| (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
-        (0..m)
-            .flat_map(|i| (0..n).map(move |j| entry(i, j)).collect::<Vec<f64>>())
-            .collect()
+        (0..m).flat_map(|i| (0..n).map(move |j| entry(i, j)).collect::<Vec<f64>>()).collect()
     }
 
     fn transpose(a: &[f64], rows: usize, columns: usize) -> Vec<f64> {
-        (0..columns)
-            .flat_map(|j| (0..rows).map(move |i| a[i * columns + j]))
-            .collect()
+        (0..columns).flat_map(|j| (0..rows).map(move |i| a[i * columns + j])).collect()
     }
 
     fn near(a: &[f64], b: &[f64]) -> bool {
@@ -176,16 +155,11 @@ mod tests {
     }
 
     fn scale_rows(a: &[f64], factors: &[f64], columns: usize) -> Vec<f64> {
-        a.iter()
-            .enumerate()
-            .map(|(i, x)| x * factors[i / columns])
-            .collect()
+        a.iter().enumerate().map(|(i, x)| x * factors[i / columns]).collect()
     }
 
     fn identity(n: usize) -> Vec<f64> {
-        (0..n * n)
-            .map(|i| if i / n == i % n { 1.0 } else { 0.0 })
-            .collect()
+        (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect()
     }
 
     proptest! {
@@ -216,28 +190,14 @@ mod tests {
     fn single_precision_agrees_with_double() {
         let wide = random(5, 40 * 17);
         let narrow: Vec<f32> = wide.iter().map(|x| *x as f32).collect();
-        let (a, b) = (
-            thin_svd(&wide, 40, 17).unwrap(),
-            thin_svd(&narrow, 40, 17).unwrap(),
-        );
-        assert!(
-            a.s.iter()
-                .zip(&b.s)
-                .all(|(x, y)| (x - f64::from(*y)).abs() < 1e-5)
-        );
+        let (a, b) = (thin_svd(&wide, 40, 17).unwrap(), thin_svd(&narrow, 40, 17).unwrap());
+        assert!(a.s.iter().zip(&b.s).all(|(x, y)| (x - f64::from(*y)).abs() < 1e-5));
     }
 
     #[test]
     fn bad_matrices_are_refused() {
-        assert_eq!(
-            thin_svd(&[1.0, f64::NAN], 1, 2),
-            Err(LinalgError::NotFinite)
-        );
-        let shape = LinalgError::Shape {
-            rows: 2,
-            columns: 2,
-            found: 3,
-        };
+        assert_eq!(thin_svd(&[1.0, f64::NAN], 1, 2), Err(LinalgError::NotFinite));
+        let shape = LinalgError::Shape { rows: 2, columns: 2, found: 3 };
         assert_eq!(symmetric_eigen(&[1.0, 2.0, 3.0], 2), Err(shape));
     }
 }

@@ -28,12 +28,7 @@ pub fn philox4x32_10(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
     for _ in 0..10 {
         let a = u64::from(MULTIPLIER[0]) * u64::from(c[0]);
         let b = u64::from(MULTIPLIER[1]) * u64::from(c[2]);
-        c = [
-            (b >> 32) as u32 ^ c[1] ^ k0,
-            b as u32,
-            (a >> 32) as u32 ^ c[3] ^ k1,
-            a as u32,
-        ];
+        c = [(b >> 32) as u32 ^ c[1] ^ k0, b as u32, (a >> 32) as u32 ^ c[3] ^ k1, a as u32];
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
@@ -58,12 +53,8 @@ impl Stream {
 
     /// The stream named by a 32-byte digest, such as a node's identity. The digest's first 16 bytes are used.
     pub fn from_digest(digest: &[u8; 32]) -> Self {
-        let word =
-            |i: usize| u32::from_le_bytes([digest[i], digest[i + 1], digest[i + 2], digest[i + 3]]);
-        Self {
-            key: [word(0), word(4)],
-            space: [word(8), word(12)],
-        }
+        let word = |i: usize| u32::from_le_bytes([digest[i], digest[i + 1], digest[i + 2], digest[i + 3]]);
+        Self { key: [word(0), word(4)], space: [word(8), word(12)] }
     }
 
     /// The sub-stream called `label`: for another purpose, such as `"mask"`, or another tensor's name.
@@ -81,20 +72,12 @@ impl Stream {
         // Another key than the draws', so that a sub-stream's identity is never a number that was drawn.
         let key = [self.key[0] ^ 0x5DEE_CE66, self.key[1] ^ 0xB5AD_4ECE];
         let [a, b, c, d] = philox4x32_10(key, self.counter(index));
-        Self {
-            key: [a, b],
-            space: [c, d],
-        }
+        Self { key: [a, b], space: [c, d] }
     }
 
     #[inline]
     fn counter(self, block: u64) -> [u32; 4] {
-        [
-            block as u32,
-            (block >> 32) as u32,
-            self.space[0],
-            self.space[1],
-        ]
+        [block as u32, (block >> 32) as u32, self.space[0], self.space[1]]
     }
 
     #[inline]
@@ -105,10 +88,7 @@ impl Stream {
     #[inline]
     fn block_u64(self, index: u64) -> [u64; 2] {
         let [a, b, c, d] = self.block(index);
-        [
-            u64::from(a) | u64::from(b) << 32,
-            u64::from(c) | u64::from(d) << 32,
-        ]
+        [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
     }
 
     /// Draw `i` as 32 uniform bits.
@@ -242,19 +222,10 @@ mod tests {
     /// Known answers from the authors' Random123 distribution (`kat_vectors`, philox 4x32 10).
     #[test]
     fn philox_known_answers() {
+        assert_eq!(philox4x32_10([0; 2], [0; 4]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox4x32_10([!0; 2], [!0; 4]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         assert_eq!(
-            philox4x32_10([0; 2], [0; 4]),
-            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
-        );
-        assert_eq!(
-            philox4x32_10([!0; 2], [!0; 4]),
-            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
-        );
-        assert_eq!(
-            philox4x32_10(
-                [0xa409_3822, 0x299f_31d0],
-                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344]
-            ),
+            philox4x32_10([0xa409_3822, 0x299f_31d0], [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344]),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
     }
@@ -268,12 +239,8 @@ mod tests {
         assert_eq!(stream.at(9).u64(1), PINNED[2]);
         assert_eq!(stream.normal(3).to_bits(), PINNED[3]);
     }
-    const PINNED: [u64; 4] = [
-        0x746f_bf6c_d3e5_f583,
-        0x48df_ec45_0a1b_22f7,
-        0x77f6_97e6_26c7_3639,
-        0xbffa_13fb_fe0b_dcca,
-    ];
+    const PINNED: [u64; 4] =
+        [0x746f_bf6c_d3e5_f583, 0x48df_ec45_0a1b_22f7, 0x77f6_97e6_26c7_3639, 0xbffa_13fb_fe0b_dcca];
 
     #[test]
     fn normals_have_the_moments_and_tails_of_a_normal() {
@@ -297,14 +264,8 @@ mod tests {
             counts[(Stream::from_seed(2).uniform(i) * 16.0) as usize] += 1;
         }
         let expected = n as f64 / 16.0;
-        let chi2: f64 = counts
-            .iter()
-            .map(|&c| (f64::from(c) - expected).powi(2) / expected)
-            .sum();
-        assert!(
-            chi2 < 44.3,
-            "chi² of 15 degrees of freedom at p = 1e-4, got {chi2}"
-        );
+        let chi2: f64 = counts.iter().map(|&c| (f64::from(c) - expected).powi(2) / expected).sum();
+        assert!(chi2 < 44.3, "chi² of 15 degrees of freedom at p = 1e-4, got {chi2}");
     }
 
     #[test]
@@ -312,28 +273,18 @@ mod tests {
         let mut counts = std::collections::BTreeMap::new();
         let n = 24_000u64;
         for i in 0..n {
-            *counts
-                .entry(Stream::from_seed(3).at(i).permutation(4))
-                .or_insert(0u32) += 1;
+            *counts.entry(Stream::from_seed(3).at(i).permutation(4)).or_insert(0u32) += 1;
         }
         assert_eq!(counts.len(), 24);
-        let chi2: f64 = counts
-            .values()
-            .map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0)
-            .sum();
-        assert!(
-            chi2 < 55.0,
-            "chi² of 23 degrees of freedom at p = 2e-4, got {chi2}"
-        );
+        let chi2: f64 = counts.values().map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0).sum();
+        assert!(chi2 < 55.0, "chi² of 23 degrees of freedom at p = 2e-4, got {chi2}");
     }
 
     #[test]
     fn neighbouring_streams_are_uncorrelated() {
         let n = 100_000;
         let pair = |a: Stream, b: Stream| {
-            let sum: f64 = (0..n)
-                .map(|i| (a.uniform(i) - 0.5) * (b.uniform(i) - 0.5))
-                .sum();
+            let sum: f64 = (0..n).map(|i| (a.uniform(i) - 0.5) * (b.uniform(i) - 0.5)).sum();
             12.0 * sum / n as f64
         };
         let root = Stream::from_seed(4);
@@ -351,10 +302,7 @@ mod tests {
     fn threads_do_not_change_a_stream() {
         let stream = Stream::from_seed(6);
         let one: Vec<u64> = (0..10_000).map(|i| stream.u64(i)).collect();
-        let many: Vec<u64> = (0..10_000u64)
-            .into_par_iter()
-            .map(|i| stream.u64(i))
-            .collect();
+        let many: Vec<u64> = (0..10_000u64).into_par_iter().map(|i| stream.u64(i)).collect();
         assert_eq!(one, many);
     }
 

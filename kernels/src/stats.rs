@@ -25,10 +25,7 @@ pub fn variance(values: &[f64], ddof: usize) -> f64 {
         return f64::NAN;
     }
     let center = mean(values);
-    let squares: Vec<f64> = values
-        .iter()
-        .map(|value| (value - center).powi(2))
-        .collect();
+    let squares: Vec<f64> = values.iter().map(|value| (value - center).powi(2)).collect();
     sum(&squares) / (values.len() - ddof) as f64
 }
 
@@ -51,15 +48,8 @@ pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let place = q.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let (below, above) = (
-        sorted[place.floor() as usize],
-        sorted[place.ceil() as usize],
-    );
-    if below == above {
-        below
-    } else {
-        below + (above - below) * place.fract()
-    }
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    if below == above { below } else { below + (above - below) * place.fract() }
 }
 
 /// The middle value, or the mean of the two middle values.
@@ -75,29 +65,16 @@ mod tests {
     #[test]
     fn figures_that_can_be_checked_by_hand() {
         let x = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0];
-        assert_eq!(
-            (mean(&x), variance(&x, 0), standard_deviation(&x, 0)),
-            (5.0, 4.0, 2.0)
-        );
+        assert_eq!((mean(&x), variance(&x, 0), standard_deviation(&x, 0)), (5.0, 4.0, 2.0));
         assert_eq!(variance(&x, 1), 32.0 / 7.0);
         assert_eq!(standard_error(&x), (4.0f64 / 7.0).sqrt());
-        assert_eq!(
-            (
-                median(&x),
-                quantile(&x, 0.0),
-                quantile(&x, 0.9),
-                quantile(&x, 1.0)
-            ),
-            (4.5, 2.0, 7.6, 9.0)
-        );
+        assert_eq!((median(&x), quantile(&x, 0.0), quantile(&x, 0.9), quantile(&x, 1.0)), (4.5, 2.0, 7.6, 9.0));
     }
 
     #[test]
     fn too_few_values_give_nan() {
         assert_eq!(sum(&[]), 0.0);
-        assert!(
-            mean(&[]).is_nan() && variance(&[1.0], 1).is_nan() && standard_error(&[1.0]).is_nan()
-        );
+        assert!(mean(&[]).is_nan() && variance(&[1.0], 1).is_nan() && standard_error(&[1.0]).is_nan());
         assert!(median(&[]).is_nan() && median(&[1.0, f64::NAN]).is_nan());
     }
 

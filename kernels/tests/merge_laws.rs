@@ -2,8 +2,8 @@
 #![cfg(test)]
 
 use evo_kernels::merge::{
-    Dare, Linear, MergeError, Operand, TaskArithmetic, Ties, dare_linear, dare_ties, linear, slerp,
-    task_arithmetic, ties,
+    Dare, Linear, MergeError, Operand, TaskArithmetic, Ties, dare_linear, dare_ties, linear, slerp, task_arithmetic,
+    ties,
 };
 use evo_kernels::rng::Stream;
 use half::{bf16, f16};
@@ -16,10 +16,7 @@ fn tensor(seed: u64, len: usize) -> Vec<f32> {
 }
 
 /// Calls a merge with a fresh output.
-fn run<E: Default + Clone>(
-    len: usize,
-    merge: impl FnOnce(&mut [E]) -> Result<(), MergeError>,
-) -> Vec<E> {
+fn run<E: Default + Clone>(len: usize, merge: impl FnOnce(&mut [E]) -> Result<(), MergeError>) -> Vec<E> {
     let mut out = vec![E::default(); len];
     merge(&mut out).unwrap();
     out
@@ -30,19 +27,10 @@ fn near(a: &[f32], b: &[f32], tolerance: f32) -> bool {
 }
 
 fn plain(weight: &[f64]) -> TaskArithmetic<'_> {
-    TaskArithmetic {
-        weight,
-        ..Default::default()
-    }
+    TaskArithmetic { weight, ..Default::default() }
 }
 
-const UNNORMALIZED: Ties<'_> = Ties {
-    weight: &[],
-    density: &[],
-    normalize: false,
-    rescale: false,
-    lambda: 1.0,
-};
+const UNNORMALIZED: Ties<'_> = Ties { weight: &[], density: &[], normalize: false, rescale: false, lambda: 1.0 };
 
 proptest! {
     #[test]
@@ -153,46 +141,21 @@ proptest! {
 #[test]
 fn threads_do_not_change_a_merge() {
     let len = 300_001;
-    let [base, a, b] = [1, 2, 3]
-        .map(|seed| -> Vec<bf16> { tensor(seed, len).into_iter().map(bf16::from_f32).collect() });
+    let [base, a, b] =
+        [1, 2, 3].map(|seed| -> Vec<bf16> { tensor(seed, len).into_iter().map(bf16::from_f32).collect() });
     let models = [&a[..], &b[..]];
     let (weight, density) = (&[0.7, 0.4][..], &[0.3, 0.6][..]);
     let all = || {
-        let ties_params = Ties {
-            weight,
-            density,
-            rescale: true,
-            ..Default::default()
-        };
-        let dare_params = Dare {
-            weight,
-            density,
-            ..Default::default()
-        };
+        let ties_params = Ties { weight, density, rescale: true, ..Default::default() };
+        let dare_params = Dare { weight, density, ..Default::default() };
         [
             run(len, |out| slerp(&a, &b, 0.3, out)),
-            run(len, |out| {
-                linear(
-                    &models,
-                    &Linear {
-                        weight,
-                        normalize: true,
-                    },
-                    out,
-                )
-            }),
+            run(len, |out| linear(&models, &Linear { weight, normalize: true }, out)),
             run(len, |out| ties(&base, &models, &ties_params, out)),
-            run(len, |out| {
-                dare_ties(&base, &models, &dare_params, Stream::from_seed(1), out)
-            }),
+            run(len, |out| dare_ties(&base, &models, &dare_params, Stream::from_seed(1), out)),
         ]
     };
-    let pool = |threads| {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap()
-    };
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let one = pool(1).install(all);
     assert_eq!(one, pool(4).install(all));
     assert!(one.iter().all(|out| out.iter().any(|x| *x != bf16::ZERO)));
@@ -202,24 +165,12 @@ fn threads_do_not_change_a_merge() {
 fn masks_differ_between_models_and_between_streams() {
     let len = 4000;
     let (base, a) = (vec![0.0f32; len], vec![1.0f32; len]);
-    let params = Dare {
-        weight: &[1.0, 2.0],
-        density: &[0.5, 0.5],
-        rescale: false,
-        ..Default::default()
-    };
-    let out = |seed| {
-        run(len, |out| {
-            dare_linear(&base, &[&a, &a], &params, Stream::from_seed(seed), out)
-        })
-    };
+    let params = Dare { weight: &[1.0, 2.0], density: &[0.5, 0.5], rescale: false, ..Default::default() };
+    let out = |seed| run(len, |out| dare_linear(&base, &[&a, &a], &params, Stream::from_seed(seed), out));
     let first = out(1);
     for value in [0.0, 1.0, 2.0, 3.0] {
         let count = first.iter().filter(|x| **x == value).count();
-        assert!(
-            (count as f64 - 1000.0).abs() < 5.0 * (1000.0f64 * 0.75).sqrt(),
-            "{count} times {value}"
-        );
+        assert!((count as f64 - 1000.0).abs() < 5.0 * (1000.0f64 * 0.75).sqrt(), "{count} times {value}");
     }
     assert_eq!(first, out(1));
     assert_ne!(first, out(2));
@@ -229,11 +180,7 @@ fn masks_differ_between_models_and_between_streams() {
 fn a_nan_reaches_the_output() {
     let (base, a, b) = ([0.0f32, 0.0], [f32::NAN, 1.0], [1.0, 1.0]);
     for density in [1.0, 0.5] {
-        let params = Ties {
-            weight: &[1.0, 1.0],
-            density: &[density; 2],
-            ..Default::default()
-        };
+        let params = Ties { weight: &[1.0, 1.0], density: &[density; 2], ..Default::default() };
         assert!(run(2, |out| ties(&base, &[&a, &b], &params, out))[0].is_nan());
     }
     assert!(run(2, |out| slerp(&a, &b, 0.5, out))[0].is_nan());
@@ -242,12 +189,7 @@ fn a_nan_reaches_the_output() {
 #[test]
 fn empty_tensors_merge_to_nothing() {
     let none: [f32; 0] = [];
-    let params = Ties {
-        weight: &[1.0],
-        density: &[0.5],
-        rescale: true,
-        ..Default::default()
-    };
+    let params = Ties { weight: &[1.0], density: &[0.5], rescale: true, ..Default::default() };
     assert!(run(0, |out: &mut [f32]| ties(&none, &[&none], &params, out)).is_empty());
     assert!(run(0, |out: &mut [f32]| slerp(&none, &none, 0.5, out)).is_empty());
 }
@@ -262,57 +204,25 @@ fn refused(expected: MergeError, merge: impl FnOnce(&mut [f32]) -> Result<(), Me
 #[test]
 fn wrong_lengths_and_counts_are_refused() {
     let (base, a, short) = ([1.0f32; 4], [2.0f32; 4], [2.0f32; 3]);
-    let length = |tensor| MergeError::Length {
-        tensor,
-        expected: 4,
-        found: 3,
-    };
-    let weight = |weight| Linear {
-        weight,
-        normalize: true,
-    };
+    let length = |tensor| MergeError::Length { tensor, expected: 4, found: 3 };
+    let weight = |weight| Linear { weight, normalize: true };
     refused(MergeError::NoModels, |out| linear(&[], &weight(&[]), out));
-    refused(length(Operand::Model(1)), |out| {
-        linear(&[&a, &short], &weight(&[1.0, 1.0]), out)
-    });
-    refused(length(Operand::Base), |out| {
-        task_arithmetic(&short, &[&a], &plain(&[1.0]), out)
-    });
-    let count = MergeError::Count {
-        parameter: "weight",
-        expected: 1,
-        found: 2,
-    };
-    refused(count, |out| {
-        task_arithmetic(&base, &[&a], &plain(&[1.0, 2.0]), out)
-    });
+    refused(length(Operand::Model(1)), |out| linear(&[&a, &short], &weight(&[1.0, 1.0]), out));
+    refused(length(Operand::Base), |out| task_arithmetic(&short, &[&a], &plain(&[1.0]), out));
+    let count = MergeError::Count { parameter: "weight", expected: 1, found: 2 };
+    refused(count, |out| task_arithmetic(&base, &[&a], &plain(&[1.0, 2.0]), out));
 }
 
 #[test]
 fn parameters_out_of_range_are_refused() {
     let (base, a) = ([1.0f32; 4], [2.0f32; 4]);
-    let weight = |weight| Linear {
-        weight,
-        normalize: true,
-    };
+    let weight = |weight| Linear { weight, normalize: true };
     let zero_sum = |sum| MergeError::ZeroWeightSum { sum };
     refused(zero_sum(0.0), |out| linear(&[&a], &weight(&[0.0]), out));
-    refused(zero_sum(0.1 + 0.2 - 0.3), |out| {
-        linear(&[&a, &a], &weight(&[0.1 + 0.2, -0.3]), out)
-    });
-    let bad = |parameter, value, rule| MergeError::Parameter {
-        parameter,
-        value,
-        rule,
-    };
-    let params = Ties {
-        weight: &[1.0],
-        density: &[1.5],
-        ..Default::default()
-    };
-    refused(bad("density", 1.5, "it must be from 0 to 1"), |out| {
-        ties(&base, &[&a], &params, out)
-    });
+    refused(zero_sum(0.1 + 0.2 - 0.3), |out| linear(&[&a, &a], &weight(&[0.1 + 0.2, -0.3]), out));
+    let bad = |parameter, value, rule| MergeError::Parameter { parameter, value, rule };
+    let params = Ties { weight: &[1.0], density: &[1.5], ..Default::default() };
+    refused(bad("density", 1.5, "it must be from 0 to 1"), |out| ties(&base, &[&a], &params, out));
     let infinite = bad("t", f64::INFINITY, "it must be finite");
     refused(infinite, |out| slerp(&base, &a, f64::INFINITY, out));
 }

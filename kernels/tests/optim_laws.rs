@@ -2,8 +2,7 @@
 #![cfg(test)]
 
 use evo_kernels::optim::{
-    CmaEs, CmaSettings, Coordinate, Gene, OptimError, Optimizer, RandomSearch, Space, StopReason,
-    Value,
+    CmaEs, CmaSettings, Coordinate, Gene, OptimError, Optimizer, RandomSearch, Space, StopReason, Value,
 };
 use evo_kernels::rng::Stream;
 use proptest::prelude::*;
@@ -83,11 +82,7 @@ fn an_optimum_on_the_bound_is_found() {
     for seed in 0..10 {
         let mut search = cma(vec![Coordinate::UNIT; 4], seed);
         run(&mut search, 200, &sphere(1.7));
-        assert!(
-            search.favorite().iter().all(|x| *x > 1.0 - 1e-6),
-            "{:?}",
-            search.favorite()
-        );
+        assert!(search.favorite().iter().all(|x| *x > 1.0 - 1e-6), "{:?}", search.favorite());
     }
 }
 
@@ -97,11 +92,7 @@ fn failed_candidates_rank_last_and_do_not_stop_a_search() {
         let mut search = cma(vec![Coordinate::UNIT; 3], seed);
         // The half-space beside the start fails.
         run(&mut search, 150, &|x| {
-            if x[0] < 0.48 {
-                f64::NAN
-            } else {
-                sphere(0.6)(x)
-            }
+            if x[0] < 0.48 { f64::NAN } else { sphere(0.6)(x) }
         });
         assert!(sphere(0.6)(&search.favorite()) < 1e-8);
     }
@@ -131,11 +122,7 @@ fn solved(genes: &[Gene], generations: u64, optimum: &[Value], cost: fn(&[Value]
 
 #[test]
 fn integers_far_from_the_start_are_found() {
-    let genes = [Gene::Int {
-        low: -20,
-        high: 20,
-        log: false,
-    }; 5];
+    let genes = [Gene::Int { low: -20, high: 20, log: false }; 5];
     let optimum = [17, -20, 20, 0, -3].map(Value::Int);
     let cost = |values: &[Value]| {
         let distance = |(v, target): (&Value, i64)| match v {
@@ -151,14 +138,8 @@ fn integers_far_from_the_start_are_found() {
 #[test]
 fn yes_or_no_genes_do_not_freeze() {
     // Every gene helps a little; which ones are wrong at first is up to the draw.
-    let cost =
-        |values: &[Value]| values.iter().filter(|v| **v == Value::Bool(false)).count() as f64;
-    let count = solved(
-        &[Gene::Bool; 8],
-        400,
-        &[const { Value::Bool(true) }; 8],
-        cost,
-    );
+    let cost = |values: &[Value]| values.iter().filter(|v| **v == Value::Bool(false)).count() as f64;
+    let count = solved(&[Gene::Bool; 8], 400, &[const { Value::Bool(true) }; 8], cost);
     assert!(count >= 18, "{count} of 20");
 }
 
@@ -169,38 +150,20 @@ fn choices_and_orders_are_found() {
         let wrong = |(v, target): (&Value, usize)| f64::from(*v != Value::Case(target));
         values.iter().zip([3, 0, 2]).map(wrong).sum()
     };
-    let count = solved(
-        &choices,
-        100,
-        &[Value::Case(3), Value::Case(0), Value::Case(2)],
-        cost,
-    );
+    let count = solved(&choices, 100, &[Value::Case(3), Value::Case(0), Value::Case(2)], cost);
     assert!(count >= 16, "{count} of 20");
 
     let cost = |values: &[Value]| match &values[0] {
-        Value::Order(order) => order
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (i as f64 - 5.0 + *v as f64).powi(2))
-            .sum(),
+        Value::Order(order) => order.iter().enumerate().map(|(i, v)| (i as f64 - 5.0 + *v as f64).powi(2)).sum(),
         _ => f64::NAN,
     };
-    let count = solved(
-        &[Gene::Permutation { length: 6 }],
-        100,
-        &[Value::Order(vec![5, 4, 3, 2, 1, 0])],
-        cost,
-    );
+    let count = solved(&[Gene::Permutation { length: 6 }], 100, &[Value::Order(vec![5, 4, 3, 2, 1, 0])], cost);
     assert!(count >= 16, "{count} of 20");
 }
 
 #[test]
 fn a_random_search_covers_the_ranges() {
-    let c = Coordinate {
-        low: -1.0,
-        high: 3.0,
-        ..Coordinate::UNIT
-    };
+    let c = Coordinate { low: -1.0, high: 3.0, ..Coordinate::UNIT };
     let mut search = RandomSearch::new(vec![c; 2], 1000, Stream::from_seed(3)).unwrap();
     let quadrant = |x: &Vec<f64>| usize::from(x[0] > 1.0) + 2 * usize::from(x[1] > 1.0);
     let mut counts = [0; 4];
@@ -219,28 +182,13 @@ fn searches_say_why_they_end() {
     };
     let free = || vec![Coordinate::FREE; 3];
     let converged = ends(free(), &sphere(1.0));
-    assert!(
-        matches!(
-            converged,
-            StopReason::TolFun { .. } | StopReason::TolFunHistory { .. }
-        ),
-        "{converged}"
-    );
-    assert_eq!(
-        ends(free(), &|_| 1.0),
-        StopReason::FlatFitness { generations: 2 }
-    );
-    assert_eq!(
-        ends(free(), &|x| x[0]),
-        StopReason::TolFacUpX { factor: 1e3 }
-    );
+    assert!(matches!(converged, StopReason::TolFun { .. } | StopReason::TolFunHistory { .. }), "{converged}");
+    assert_eq!(ends(free(), &|_| 1.0), StopReason::FlatFitness { generations: 2 });
+    assert_eq!(ends(free(), &|x| x[0]), StopReason::TolFacUpX { factor: 1e3 });
     let sharp = ends(vec![Coordinate::UNIT; 3], &|x| -1.0 / sphere(0.4)(x));
     assert_eq!(sharp, StopReason::TolX { tolerance: 1e-11 });
     let text = StopReason::FlatFitness { generations: 2 }.to_string();
-    assert_eq!(
-        text,
-        "the fitness is flat: most candidates had the same cost for 2 generations (tolflatfitness)"
-    );
+    assert_eq!(text, "the fitness is flat: most candidates had the same cost for 2 generations (tolflatfitness)");
 }
 
 #[test]
@@ -251,41 +199,17 @@ fn bad_settings_and_costs_are_refused() {
         change(&mut settings);
         CmaEs::new(settings, stream).unwrap_err()
     };
-    assert_eq!(
-        refused(&|s| s.coordinates.clear()),
-        OptimError::NoCoordinates
-    );
-    assert_eq!(
-        refused(&|s| s.start[1] = 1.5),
-        OptimError::Start { coordinate: 1 }
-    );
-    assert_eq!(
-        refused(&|s| s.start.push(0.5)),
-        OptimError::Start { coordinate: 2 }
-    );
-    assert_eq!(
-        refused(&|s| s.sigma = 0.0),
-        OptimError::Sigma { sigma: 0.0 }
-    );
-    assert_eq!(
-        refused(&|s| s.population = 1),
-        OptimError::Population {
-            population: 1,
-            least: 2
-        }
-    );
+    assert_eq!(refused(&|s| s.coordinates.clear()), OptimError::NoCoordinates);
+    assert_eq!(refused(&|s| s.start[1] = 1.5), OptimError::Start { coordinate: 1 });
+    assert_eq!(refused(&|s| s.start.push(0.5)), OptimError::Start { coordinate: 2 });
+    assert_eq!(refused(&|s| s.sigma = 0.0), OptimError::Sigma { sigma: 0.0 });
+    assert_eq!(refused(&|s| s.population = 1), OptimError::Population { population: 1, least: 2 });
     assert!(RandomSearch::new(vec![Coordinate::FREE], 5, stream).is_err());
     for mut search in searches(1) {
         let (state, expected) = (search.state(), search.population());
-        assert_eq!(
-            search.tell(&[1.0]),
-            Err(OptimError::Costs { expected, found: 1 })
-        );
+        assert_eq!(search.tell(&[1.0]), Err(OptimError::Costs { expected, found: 1 }));
         assert_eq!(search.restore(&state[1..]), Err(OptimError::State));
-        assert_eq!(
-            search.restore(&[&state[..], &[0.0]].concat()),
-            Err(OptimError::State)
-        );
+        assert_eq!(search.restore(&[&state[..], &[0.0]].concat()), Err(OptimError::State));
         assert_eq!(search.state(), state);
     }
 }

@@ -18,26 +18,18 @@ pub(super) fn write_chunks<E: Element>(
     scratch: usize,
     write: impl Fn(Range<usize>, &mut [E], &mut [Vec<f32>]) + Sync,
 ) {
-    out.par_chunks_mut(CHUNK)
-        .enumerate()
-        .with_min_len(MIN_CHUNKS)
-        .for_each_init(
-            || vec![Vec::new(); scratch],
-            |buffers, (index, part)| {
-                let start = index * CHUNK;
-                buffers
-                    .iter_mut()
-                    .for_each(|buffer| buffer.resize(part.len(), 0.0));
-                write(start..start + part.len(), part, buffers);
-            },
-        );
+    out.par_chunks_mut(CHUNK).enumerate().with_min_len(MIN_CHUNKS).for_each_init(
+        || vec![Vec::new(); scratch],
+        |buffers, (index, part)| {
+            let start = index * CHUNK;
+            buffers.iter_mut().for_each(|buffer| buffer.resize(part.len(), 0.0));
+            write(start..start + part.len(), part, buffers);
+        },
+    );
 }
 
 /// Computes a value for each chunk of `0..len`, in order. `scratch` is of the chunk's length, with arbitrary content.
-pub(super) fn map_chunks<R: Send>(
-    len: usize,
-    map: impl Fn(Range<usize>, &mut [f32]) -> R + Sync,
-) -> Vec<R> {
+pub(super) fn map_chunks<R: Send>(len: usize, map: impl Fn(Range<usize>, &mut [f32]) -> R + Sync) -> Vec<R> {
     (0..len.div_ceil(CHUNK))
         .into_par_iter()
         .with_min_len(MIN_CHUNKS)
@@ -59,36 +51,25 @@ pub(super) fn sum_chunks<const N: usize>(
 ) -> [f64; N] {
     let mut total = [0.0; N];
     for values in map_chunks(len, part) {
-        total
-            .iter_mut()
-            .zip(values)
-            .for_each(|(sum, value)| *sum += value);
+        total.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
     total
 }
 
 /// Sums `term(i)` for `i` in `range` in `f64`, over eight lanes that are then added in order.
-pub(super) fn sum_lanes<const N: usize>(
-    range: Range<usize>,
-    term: impl Fn(usize) -> [f64; N],
-) -> [f64; N] {
+pub(super) fn sum_lanes<const N: usize>(range: Range<usize>, term: impl Fn(usize) -> [f64; N]) -> [f64; N] {
     const LANES: usize = 8;
     let mut lanes = [[0.0; N]; LANES];
     let whole = range.start + range.len() / LANES * LANES;
     for first in (range.start..whole).step_by(LANES) {
         for (lane, sums) in lanes.iter_mut().enumerate() {
-            sums.iter_mut()
-                .zip(term(first + lane))
-                .for_each(|(sum, value)| *sum += value);
+            sums.iter_mut().zip(term(first + lane)).for_each(|(sum, value)| *sum += value);
         }
     }
     let rest = (whole..range.end).map(term);
     let mut total = [0.0; N];
     for values in lanes.into_iter().chain(rest) {
-        total
-            .iter_mut()
-            .zip(values)
-            .for_each(|(sum, value)| *sum += value);
+        total.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
     total
 }

@@ -1,9 +1,7 @@
 //! DARE: drop elements of task vectors at random and rescale the rest (Yu et al., arXiv 2311.03099).
 
 use super::element::Element;
-use super::error::{
-    MergeError, Operand, check_densities, check_finite, check_length, check_models, check_per_model,
-};
+use super::error::{MergeError, Operand, check_densities, check_finite, check_length, check_models, check_per_model};
 use super::mix::{Combine, Mix, add_to_base};
 use super::task_vector::TaskVector;
 use crate::rng::Stream;
@@ -26,13 +24,7 @@ pub struct Dare<'a> {
 
 impl Default for Dare<'_> {
     fn default() -> Self {
-        Self {
-            weight: &[],
-            density: &[],
-            rescale: true,
-            normalize: false,
-            lambda: 1.0,
-        }
+        Self { weight: &[], density: &[], rescale: true, normalize: false, lambda: 1.0 }
     }
 }
 
@@ -82,26 +74,14 @@ fn dare<E: Element>(
     check_per_model("weight", params.weight, models.len())?;
     check_densities(params.density, models.len())?;
     check_finite("lambda", params.lambda)?;
-    let settings = models
-        .iter()
-        .zip(params.weight)
-        .zip(params.density)
-        .zip(0..);
+    let settings = models.iter().zip(params.weight).zip(params.density).zip(0..);
     let vectors: Vec<_> = settings
         .map(|(((model, &weight), &density), k)| {
             let vector = TaskVector::new(base, model, weight).keep_random(density, stream.at(k));
-            if params.rescale {
-                vector.rescale_l1()
-            } else {
-                vector
-            }
+            if params.rescale { vector.rescale_l1() } else { vector }
         })
         .collect();
-    let mix = Mix {
-        combine,
-        normalize: params.normalize,
-        lambda: params.lambda,
-    };
+    let mix = Mix { combine, normalize: params.normalize, lambda: params.lambda };
     add_to_base(base, &vectors, mix, out);
     Ok(())
 }

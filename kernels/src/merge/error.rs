@@ -69,54 +69,29 @@ pub(super) fn check_models<E: Element>(models: &[&[E]], out: &[E]) -> Result<(),
     if models.is_empty() {
         return Err(MergeError::NoModels);
     }
-    models
-        .iter()
-        .enumerate()
-        .try_for_each(|(i, model)| check_length(Operand::Model(i), model, out))
+    models.iter().enumerate().try_for_each(|(i, model)| check_length(Operand::Model(i), model, out))
 }
 
 /// Checks one tensor's length against the output's.
-pub(super) fn check_length<E: Element>(
-    tensor: Operand,
-    values: &[E],
-    out: &[E],
-) -> Result<(), MergeError> {
+pub(super) fn check_length<E: Element>(tensor: Operand, values: &[E], out: &[E]) -> Result<(), MergeError> {
     if values.len() != out.len() {
-        return Err(MergeError::Length {
-            tensor,
-            expected: out.len(),
-            found: values.len(),
-        });
+        return Err(MergeError::Length { tensor, expected: out.len(), found: values.len() });
     }
     Ok(())
 }
 
 /// Checks that a parameter has one finite value a model.
-pub(super) fn check_per_model(
-    parameter: &'static str,
-    values: &[f64],
-    models: usize,
-) -> Result<(), MergeError> {
+pub(super) fn check_per_model(parameter: &'static str, values: &[f64], models: usize) -> Result<(), MergeError> {
     if values.len() != models {
-        return Err(MergeError::Count {
-            parameter,
-            expected: models,
-            found: values.len(),
-        });
+        return Err(MergeError::Count { parameter, expected: models, found: values.len() });
     }
-    values
-        .iter()
-        .try_for_each(|&value| check_finite(parameter, value))
+    values.iter().try_for_each(|&value| check_finite(parameter, value))
 }
 
 /// Checks that a parameter is finite.
 pub(super) fn check_finite(parameter: &'static str, value: f64) -> Result<(), MergeError> {
     if !value.is_finite() {
-        return Err(MergeError::Parameter {
-            parameter,
-            value,
-            rule: "it must be finite",
-        });
+        return Err(MergeError::Parameter { parameter, value, rule: "it must be finite" });
     }
     Ok(())
 }
@@ -126,10 +101,6 @@ pub(super) fn check_densities(values: &[f64], models: usize) -> Result<(), Merge
     check_per_model("density", values, models)?;
     match values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
         None => Ok(()),
-        Some(&value) => Err(MergeError::Parameter {
-            parameter: "density",
-            value,
-            rule: "it must be from 0 to 1",
-        }),
+        Some(&value) => Err(MergeError::Parameter { parameter: "density", value, rule: "it must be from 0 to 1" }),
     }
 }

@@ -15,10 +15,7 @@ pub struct Linear<'a> {
 
 impl Default for Linear<'_> {
     fn default() -> Self {
-        Self {
-            weight: &[],
-            normalize: true,
-        }
+        Self { weight: &[], normalize: true }
     }
 }
 
@@ -27,11 +24,7 @@ impl Default for Linear<'_> {
 /// # Errors
 /// No models; lengths that differ; weights that are not finite or not one a model; with `normalize`, weights that cancel
 /// to less than 1e-8 of their magnitude ([`MergeError::ZeroWeightSum`]).
-pub fn linear<E: Element>(
-    models: &[&[E]],
-    params: &Linear<'_>,
-    out: &mut [E],
-) -> Result<(), MergeError> {
+pub fn linear<E: Element>(models: &[&[E]], params: &Linear<'_>, out: &mut [E]) -> Result<(), MergeError> {
     check_models(models, out)?;
     check_per_model("weight", params.weight, models.len())?;
     let sum: f64 = params.weight.iter().sum();
@@ -45,14 +38,9 @@ pub fn linear<E: Element>(
         total.fill(0.0);
         for (model, &weight) in models.iter().zip(params.weight) {
             let weight = weight as f32;
-            total
-                .iter_mut()
-                .zip(&model[range.clone()])
-                .for_each(|(sum, x)| *sum += weight * x.to_f32());
+            total.iter_mut().zip(&model[range.clone()]).for_each(|(sum, x)| *sum += weight * x.to_f32());
         }
-        out.iter_mut()
-            .zip(total)
-            .for_each(|(y, sum)| *y = E::from_f32(*sum / divisor));
+        out.iter_mut().zip(total).for_each(|(y, sum)| *y = E::from_f32(*sum / divisor));
     });
     Ok(())
 }

@@ -25,12 +25,7 @@ pub(super) struct Mix {
 }
 
 /// Writes base + λ·mix(vectors). All lengths are equal.
-pub(super) fn add_to_base<E: Element>(
-    base: &[E],
-    vectors: &[TaskVector<'_, E>],
-    mix: Mix,
-    out: &mut [E],
-) {
+pub(super) fn add_to_base<E: Element>(base: &[E], vectors: &[TaskVector<'_, E>], mix: Mix, out: &mut [E]) {
     let lambda = mix.lambda as f32;
     write_chunks(out, vectors.len() + 2, |range, out, scratch| {
         let [mixed, divisor, parts @ ..] = scratch else {
@@ -44,28 +39,18 @@ pub(super) fn add_to_base<E: Element>(
             Combine::SignConsensus => sign_consensus::<E>(vectors, parts, mixed, divisor),
         }
         if mix.normalize {
-            mixed
-                .iter_mut()
-                .zip(divisor.iter())
-                .for_each(|(x, d)| *x = E::round(*x / d));
+            mixed.iter_mut().zip(divisor.iter()).for_each(|(x, d)| *x = E::round(*x / d));
         }
         if mix.lambda != 1.0 {
             mixed.iter_mut().for_each(|x| *x = E::round(*x * lambda));
         }
         let pairs = base[range].iter().zip(mixed.iter());
-        out.iter_mut()
-            .zip(pairs)
-            .for_each(|(y, (b, x))| *y = E::from_f32(b.to_f32() + x));
+        out.iter_mut().zip(pairs).for_each(|(y, (b, x))| *y = E::from_f32(b.to_f32() + x));
     });
 }
 
 /// The sum of the parts in order, accumulated in `f32` and rounded once; the divisor is the weights' sum.
-fn sum<E: Element>(
-    vectors: &[TaskVector<'_, E>],
-    parts: &[Vec<f32>],
-    mixed: &mut [f32],
-    divisor: &mut [f32],
-) {
+fn sum<E: Element>(vectors: &[TaskVector<'_, E>], parts: &[Vec<f32>], mixed: &mut [f32], divisor: &mut [f32]) {
     add_all(parts, mixed);
     mixed.iter_mut().for_each(|x| *x = E::round(*x));
     let total = E::round(vectors.iter().map(TaskVector::weight).sum());
@@ -96,10 +81,7 @@ fn sign_consensus<E: Element>(
     divisor.fill(0.0);
     for (vector, part) in vectors.iter().zip(parts.iter()) {
         let weight = vector.weight();
-        divisor
-            .iter_mut()
-            .zip(part)
-            .for_each(|(d, x)| *d += if *x == 0.0 { 0.0 } else { weight });
+        divisor.iter_mut().zip(part).for_each(|(d, x)| *d += if *x == 0.0 { 0.0 } else { weight });
     }
     add_all(parts, mixed);
     mixed.iter_mut().for_each(|x| *x = E::round(*x));

@@ -24,25 +24,18 @@ impl Largest {
 
 /// Finds the `k` largest of `len` magnitudes, the earlier one first among equals, as a stable descending sort does.
 ///
-/// `write` puts the magnitudes of a range into a slice; it is asked for each range three times. `k` is from 1 to `len`.
-pub(super) fn largest(
-    len: usize,
-    k: usize,
-    write: impl Fn(Range<usize>, &mut [f32]) + Sync,
-) -> Largest {
+/// `write` puts the magnitudes of a range into a slice; it is asked for each range twice, or thrice if only some of the
+/// ties are chosen. `k` is from 1 to `len`.
+pub(super) fn largest(len: usize, k: usize, write: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Largest {
     debug_assert!(1 <= k && k <= len);
     let high = histogram(len, &write, |bits| Some(bits >> 16));
-    let (high, above_high) = find_bin(&high, k);
-    let low = histogram(len, &write, |bits| {
-        (bits >> 16 == high).then_some(bits & 0xFFFF)
-    });
-    let (low, above_low) = find_bin(&low, k - above_high);
+    let (high, above_high, _) = find_bin(&high, k);
+    let low = histogram(len, &write, |bits| (bits >> 16 == high).then_some(bits & 0xFFFF));
+    let (low, above_low, equal) = find_bin(&low, k - above_high);
     let threshold = high << 16 | low;
     let ties = k - above_high - above_low;
-    Largest {
-        threshold,
-        tie_end: end_of_ties(len, ties, threshold, &write),
-    }
+    let tie_end = if ties == equal { len } else { end_of_ties(len, ties, threshold, &write) };
+    Largest { threshold, tie_end }
 }
 
 /// Counts the magnitudes by 16 of their bits.
@@ -62,10 +55,7 @@ fn histogram(
                 let range = chunk * CHUNK..len.min((chunk + 1) * CHUNK);
                 let magnitudes = &mut buffer[..range.len()];
                 write(range, magnitudes);
-                magnitudes
-                    .iter()
-                    .filter_map(|m| bin(m.to_bits()))
-                    .for_each(|b| counts[b as usize] += 1);
+                magnitudes.iter().filter_map(|m| bin(m.to_bits())).for_each(|b| counts[b as usize] += 1);
                 (counts, buffer)
             },
         )
@@ -76,31 +66,23 @@ fn histogram(
         })
 }
 
-/// The bin that holds the `k`-th largest, and how many lie in the bins above it.
-fn find_bin(counts: &[usize], k: usize) -> (u32, usize) {
+/// The bin that holds the `k`-th largest, how many lie in the bins above it, and how many in it.
+fn find_bin(counts: &[usize], k: usize) -> (u32, usize, usize) {
     let mut above = 0;
     for (bin, &count) in counts.iter().enumerate().rev() {
         if above + count >= k {
-            return (bin as u32, above);
+            return (bin as u32, above, count);
         }
         above += count;
     }
-    (0, above)
+    (0, above, 0)
 }
 
 /// One more than the index of the element that is the `ties`-th at the threshold.
-fn end_of_ties(
-    len: usize,
-    ties: usize,
-    threshold: u32,
-    write: &(impl Fn(Range<usize>, &mut [f32]) + Sync),
-) -> usize {
+fn end_of_ties(len: usize, ties: usize, threshold: u32, write: &(impl Fn(Range<usize>, &mut [f32]) + Sync)) -> usize {
     let counts = map_chunks(len, |range, magnitudes| {
         write(range, magnitudes);
-        magnitudes
-            .iter()
-            .filter(|m| m.to_bits() == threshold)
-            .count()
+        magnitudes.iter().filter(|m| m.to_bits() == threshold).count()
     });
     let mut before = 0;
     for (chunk, count) in counts.into_iter().enumerate() {
@@ -108,14 +90,8 @@ fn end_of_ties(
             let start = chunk * CHUNK;
             let mut magnitudes = vec![0.0; CHUNK.min(len - start)];
             write(start..start + magnitudes.len(), &mut magnitudes);
-            let at_threshold = magnitudes
-                .iter()
-                .enumerate()
-                .filter(|(_, m)| m.to_bits() == threshold);
-            return at_threshold
-                .map(|(i, _)| start + i + 1)
-                .nth(ties - before - 1)
-                .unwrap_or(len);
+            let at_threshold = magnitudes.iter().enumerate().filter(|(_, m)| m.to_bits() == threshold);
+            return at_threshold.map(|(i, _)| start + i + 1).nth(ties - before - 1).unwrap_or(len);
         }
         before += count;
     }
@@ -128,12 +104,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn choose(values: &[f32], k: usize) -> Vec<usize> {
-        let set = largest(values.len(), k, |range, out| {
-            out.copy_from_slice(&values[range])
-        });
-        (0..values.len())
-            .filter(|&i| set.contains(i, values[i]))
-            .collect()
+        let set = largest(values.len(), k, |range, out| out.copy_from_slice(&values[range]));
+        (0..values.len()).filter(|&i| set.contains(i, values[i])).collect()
     }
 
     fn by_sorting(values: &[f32], k: usize) -> Vec<usize> {

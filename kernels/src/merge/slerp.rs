@@ -20,9 +20,7 @@ pub fn slerp<E: Element>(a: &[E], b: &[E], t: f64, out: &mut [E]) -> Result<(), 
     let (from_a, from_b) = coefficients(cosine(a, b), t);
     write_chunks(out, 0, |range, out, _| {
         let pairs = a[range.clone()].iter().zip(&b[range]);
-        out.iter_mut()
-            .zip(pairs)
-            .for_each(|(y, (a, b))| *y = E::from_f32(from_a * a.to_f32() + from_b * b.to_f32()));
+        out.iter_mut().zip(pairs).for_each(|(y, (a, b))| *y = E::from_f32(from_a * a.to_f32() + from_b * b.to_f32()));
     });
     Ok(())
 }
@@ -33,10 +31,7 @@ fn coefficients(cosine: f64, t: f64) -> (f32, f32) {
     }
     let angle = libm::acos(cosine);
     let sine = libm::sin(angle);
-    (
-        (libm::sin((1.0 - t) * angle) / sine) as f32,
-        (libm::sin(t * angle) / sine) as f32,
-    )
+    ((libm::sin((1.0 - t) * angle) / sine) as f32, (libm::sin(t * angle) / sine) as f32)
 }
 
 /// The cosine of the angle between two vectors of equal length; a norm of at most 1e-8 counts as 1.
@@ -49,11 +44,7 @@ fn cosine<E: Element>(a: &[E], b: &[E]) -> f64 {
         })
     });
     let norm = |square: f64| {
-        if square.sqrt() > 1e-8 {
-            square.sqrt()
-        } else {
-            1.0
-        }
+        if square.sqrt() > 1e-8 { square.sqrt() } else { 1.0 }
     };
     ab / (norm(aa) * norm(bb))
 }

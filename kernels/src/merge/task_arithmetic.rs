@@ -1,9 +1,7 @@
 //! Task arithmetic: weighted task vectors added to their base (Ilharco et al., arXiv 2212.04089).
 
 use super::element::Element;
-use super::error::{
-    MergeError, Operand, check_finite, check_length, check_models, check_per_model,
-};
+use super::error::{MergeError, Operand, check_finite, check_length, check_models, check_per_model};
 use super::mix::{Combine, Mix, add_to_base};
 use super::task_vector::TaskVector;
 
@@ -20,11 +18,7 @@ pub struct TaskArithmetic<'a> {
 
 impl Default for TaskArithmetic<'_> {
     fn default() -> Self {
-        Self {
-            weight: &[],
-            normalize: false,
-            lambda: 1.0,
-        }
+        Self { weight: &[], normalize: false, lambda: 1.0 }
     }
 }
 
@@ -43,14 +37,8 @@ pub fn task_arithmetic<E: Element>(
     check_per_model("weight", params.weight, models.len())?;
     check_finite("lambda", params.lambda)?;
     let weighted = models.iter().zip(params.weight);
-    let vectors: Vec<_> = weighted
-        .map(|(model, &weight)| TaskVector::new(base, model, weight))
-        .collect();
-    let mix = Mix {
-        combine: Combine::Sum,
-        normalize: params.normalize,
-        lambda: params.lambda,
-    };
+    let vectors: Vec<_> = weighted.map(|(model, &weight)| TaskVector::new(base, model, weight)).collect();
+    let mix = Mix { combine: Combine::Sum, normalize: params.normalize, lambda: params.lambda };
     add_to_base(base, &vectors, mix, out);
     Ok(())
 }

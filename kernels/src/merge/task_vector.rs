@@ -33,13 +33,7 @@ pub(super) struct TaskVector<'a, E> {
 impl<'a, E: Element> TaskVector<'a, E> {
     /// The whole difference of two tensors of equal length. The weight is rounded to the element type.
     pub(super) fn new(base: &'a [E], model: &'a [E], weight: f64) -> Self {
-        Self {
-            base,
-            model,
-            mask: Mask::All,
-            scale: 1.0,
-            weight: E::round(weight as f32),
-        }
+        Self { base, model, mask: Mask::All, scale: 1.0, weight: E::round(weight as f32) }
     }
 
     /// Keeps the share `density` that is largest in magnitude: max(1, ⌊density·n⌋) elements.
@@ -66,10 +60,7 @@ impl<'a, E: Element> TaskVector<'a, E> {
         } else if density >= 1.0 {
             Mask::All
         } else {
-            Mask::Bernoulli {
-                stream,
-                probability: density,
-            }
+            Mask::Bernoulli { stream, probability: density }
         };
         self
     }
@@ -109,9 +100,7 @@ impl<'a, E: Element> TaskVector<'a, E> {
 
     fn write_difference(&self, range: Range<usize>, out: &mut [f32]) {
         let pairs = self.model[range.clone()].iter().zip(&self.base[range]);
-        out.iter_mut()
-            .zip(pairs)
-            .for_each(|(x, (m, b))| *x = E::round(m.to_f32() - b.to_f32()));
+        out.iter_mut().zip(pairs).for_each(|(x, (m, b))| *x = E::round(m.to_f32() - b.to_f32()));
     }
 
     fn apply_mask(&self, range: Range<usize>, values: &mut [f32]) {
@@ -119,21 +108,13 @@ impl<'a, E: Element> TaskVector<'a, E> {
             Mask::All => {}
             Mask::Nothing => values.fill(0.0),
             Mask::Largest(set) => {
-                values
-                    .iter_mut()
-                    .zip(range)
-                    .for_each(|(x, i)| *x = if set.contains(i, x.abs()) { *x } else { 0.0 });
+                values.iter_mut().zip(range).for_each(|(x, i)| *x = if set.contains(i, x.abs()) { *x } else { 0.0 });
             }
-            Mask::Bernoulli {
-                stream,
-                probability,
-            } => {
+            Mask::Bernoulli { stream, probability } => {
                 let mut kept = [false; 256];
                 for (part, start) in values.chunks_mut(kept.len()).zip(range.step_by(kept.len())) {
                     stream.fill_bernoulli(start as u64, probability, &mut kept[..part.len()]);
-                    part.iter_mut()
-                        .zip(kept)
-                        .for_each(|(x, keep)| *x = if keep { *x } else { 0.0 });
+                    part.iter_mut().zip(kept).for_each(|(x, keep)| *x = if keep { *x } else { 0.0 });
                 }
             }
         }

@@ -1,9 +1,7 @@
 //! TIES: trim each task vector, elect signs, add up what agrees (Yadav et al., arXiv 2306.01708).
 
 use super::element::Element;
-use super::error::{
-    MergeError, Operand, check_densities, check_finite, check_length, check_models, check_per_model,
-};
+use super::error::{MergeError, Operand, check_densities, check_finite, check_length, check_models, check_per_model};
 use super::mix::{Combine, Mix, add_to_base};
 use super::task_vector::TaskVector;
 
@@ -24,13 +22,7 @@ pub struct Ties<'a> {
 
 impl Default for Ties<'_> {
     fn default() -> Self {
-        Self {
-            weight: &[],
-            density: &[],
-            normalize: true,
-            rescale: false,
-            lambda: 1.0,
-        }
+        Self { weight: &[], density: &[], normalize: true, rescale: false, lambda: 1.0 }
     }
 }
 
@@ -41,12 +33,7 @@ impl Default for Ties<'_> {
 ///
 /// # Errors
 /// No models; lengths that differ; parameters that are not finite or not one a model; a density outside 0 to 1.
-pub fn ties<E: Element>(
-    base: &[E],
-    models: &[&[E]],
-    params: &Ties<'_>,
-    out: &mut [E],
-) -> Result<(), MergeError> {
+pub fn ties<E: Element>(base: &[E], models: &[&[E]], params: &Ties<'_>, out: &mut [E]) -> Result<(), MergeError> {
     check_length(Operand::Base, base, out)?;
     check_models(models, out)?;
     check_per_model("weight", params.weight, models.len())?;
@@ -56,18 +43,10 @@ pub fn ties<E: Element>(
     let vectors: Vec<_> = settings
         .map(|((model, &weight), &density)| {
             let vector = TaskVector::new(base, model, weight).keep_largest(density);
-            if params.rescale {
-                vector.rescale_l1()
-            } else {
-                vector
-            }
+            if params.rescale { vector.rescale_l1() } else { vector }
         })
         .collect();
-    let mix = Mix {
-        combine: Combine::SignConsensus,
-        normalize: params.normalize,
-        lambda: params.lambda,
-    };
+    let mix = Mix { combine: Combine::SignConsensus, normalize: params.normalize, lambda: params.lambda };
     add_to_base(base, &vectors, mix, out);
     Ok(())
 }

@@ -46,14 +46,9 @@ impl CmaSettings {
         if self.coordinates.is_empty() {
             return Err(OptimError::NoCoordinates);
         }
-        self.coordinates
-            .iter()
-            .enumerate()
-            .try_for_each(|(position, coordinate)| coordinate.check(position))?;
+        self.coordinates.iter().enumerate().try_for_each(|(position, coordinate)| coordinate.check(position))?;
         let usable = |i: usize| {
-            let within = |x: &f64| {
-                x.is_finite() && (self.coordinates[i].low..=self.coordinates[i].high).contains(x)
-            };
+            let within = |x: &f64| x.is_finite() && (self.coordinates[i].low..=self.coordinates[i].high).contains(x);
             self.start.get(i).is_some_and(within)
         };
         let places = self.coordinates.len().max(self.start.len());
@@ -64,10 +59,7 @@ impl CmaSettings {
             return Err(OptimError::Sigma { sigma: self.sigma });
         }
         if self.population < 2 {
-            return Err(OptimError::Population {
-                population: self.population,
-                least: 2,
-            });
+            return Err(OptimError::Population { population: self.population, least: 2 });
         }
         Ok(())
     }
@@ -118,27 +110,12 @@ impl CmaEs {
     /// No coordinates; an empty range; a start outside the bounds; a sigma that is not positive; a population below 2.
     pub fn new(settings: CmaSettings, stream: Stream) -> Result<Self, OptimError> {
         settings.check()?;
-        let CmaSettings {
-            coordinates,
-            start,
-            sigma,
-            population,
-            tolerances,
-        } = settings;
+        let CmaSettings { coordinates, start, sigma, population, tolerances } = settings;
         let n = coordinates.len();
-        let discrete = coordinates
-            .iter()
-            .filter(|coordinate| coordinate.kind != Kind::Continuous)
-            .count();
-        let mean: Vec<f64> = coordinates
-            .iter()
-            .zip(start)
-            .map(|(c, x)| c.free_from(x))
-            .collect();
+        let discrete = coordinates.iter().filter(|coordinate| coordinate.kind != Kind::Continuous).count();
+        let mean: Vec<f64> = coordinates.iter().zip(start).map(|(c, x)| c.free_from(x)).collect();
         let units: Vec<f64> = coordinates.iter().map(Coordinate::unit).collect();
-        let identity: Vec<f64> = (0..n * n)
-            .map(|i| if i / n == i % n { 1.0 } else { 0.0 })
-            .collect();
+        let identity: Vec<f64> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
         let state = State {
             generation: 0,
             history: History::new(&mean),
@@ -154,15 +131,7 @@ impl CmaEs {
         };
         let params = CmaParams::new(n, population);
         let tolerances = tolerances.unwrap_or_else(|| Tolerances::new(n, population, discrete));
-        let mut search = Self {
-            coordinates,
-            params,
-            tolerances,
-            first_sigma: sigma,
-            units,
-            stream,
-            state,
-        };
+        let mut search = Self { coordinates, params, tolerances, first_sigma: sigma, units, stream, state };
         search.widen_cells();
         Ok(search)
     }
@@ -181,33 +150,19 @@ impl CmaEs {
     pub fn deviations(&self) -> Vec<f64> {
         let n = self.dimension();
         let s = &self.state;
-        (0..n)
-            .map(|i| s.sigma * s.scale[i] * s.covariance[i * n + i].sqrt())
-            .collect()
+        (0..n).map(|i| s.sigma * s.scale[i] * s.covariance[i * n + i].sqrt()).collect()
     }
 
     fn draw(&self, index: usize) -> Draw {
         let n = self.dimension();
         let mut z = vec![0.0; n];
-        self.stream
-            .at(self.state.generation)
-            .at(index as u64)
-            .fill_normal(0, &mut z);
-        let stretched: Vec<f64> = z
-            .iter()
-            .zip(&self.state.lengths)
-            .map(|(z, length)| z * length)
-            .collect();
-        Draw {
-            z,
-            step: multiply(&self.state.axes, &stretched),
-        }
+        self.stream.at(self.state.generation).at(index as u64).fill_normal(0, &mut z);
+        let stretched: Vec<f64> = z.iter().zip(&self.state.lengths).map(|(z, length)| z * length).collect();
+        Draw { z, step: multiply(&self.state.axes, &stretched) }
     }
 
     fn draws(&self) -> Vec<Draw> {
-        (0..self.population())
-            .map(|index| self.draw(index))
-            .collect()
+        (0..self.population()).map(|index| self.draw(index)).collect()
     }
 
     /// Moves the mean to the weighted mean of the best, and both paths along; returns whether the step-size path is short
@@ -218,9 +173,7 @@ impl CmaEs {
         let weighted = |part: &dyn Fn(&Draw) -> &[f64]| {
             let mut sum = vec![0.0; n];
             for (weight, draw) in p.weights[..p.mu].iter().zip(best_first) {
-                sum.iter_mut()
-                    .zip(part(draw))
-                    .for_each(|(s, x)| *s += weight * x);
+                sum.iter_mut().zip(part(draw)).for_each(|(s, x)| *s += weight * x);
             }
             sum
         };
@@ -231,21 +184,11 @@ impl CmaEs {
             *mean += s.sigma * scale * step;
         }
         let gain = (p.c_sigma * (2.0 - p.c_sigma) * p.mu_eff).sqrt();
-        s.path_sigma
-            .iter_mut()
-            .zip(&whitened)
-            .for_each(|(x, w)| *x = (1.0 - p.c_sigma) * *x + gain * w);
+        s.path_sigma.iter_mut().zip(&whitened).for_each(|(x, w)| *x = (1.0 - p.c_sigma) * *x + gain * w);
         let expected = 1.0 - (1.0 - p.c_sigma).powi(2 * s.generation.min(1 << 20) as i32);
         let short = square(&s.path_sigma) / expected / (n as f64) < 2.0 + 4.0 / (n as f64 + 1.0);
-        let gain = if short {
-            (p.c_c * (2.0 - p.c_c) * p.mu_eff).sqrt()
-        } else {
-            0.0
-        };
-        s.path_c
-            .iter_mut()
-            .zip(&step)
-            .for_each(|(x, w)| *x = (1.0 - p.c_c) * *x + gain * w);
+        let gain = if short { (p.c_c * (2.0 - p.c_c) * p.mu_eff).sqrt() } else { 0.0 };
+        s.path_c.iter_mut().zip(&step).for_each(|(x, w)| *x = (1.0 - p.c_c) * *x + gain * w);
         short
     }
 
@@ -253,21 +196,13 @@ impl CmaEs {
     fn adapt_covariance(&mut self, best_first: &[&Draw], short_path: bool) {
         let n = self.dimension();
         let (p, s) = (&self.params, &mut self.state);
-        let c_1 = if short_path {
-            p.c_1
-        } else {
-            p.c_1 * (1.0 - p.c_c * (2.0 - p.c_c))
-        };
+        let c_1 = if short_path { p.c_1 } else { p.c_1 * (1.0 - p.c_c * (2.0 - p.c_c)) };
         let decay = 1.0 - c_1 - p.c_mu * p.weights.iter().sum::<f64>();
         s.covariance.iter_mut().for_each(|c| *c *= decay);
         add_square(&mut s.covariance, p.c_1, &s.path_c);
         for (&weight, draw) in p.weights.iter().zip(best_first) {
             let length = square(&draw.z).sqrt() + 1e-9;
-            let factor = if weight < 0.0 {
-                n as f64 / (length * length)
-            } else {
-                1.0
-            };
+            let factor = if weight < 0.0 { n as f64 / (length * length) } else { 1.0 };
             add_square(&mut s.covariance, p.c_mu * weight * factor, &draw.step);
         }
         for i in 0..n {
@@ -305,11 +240,7 @@ impl CmaEs {
             return;
         }
         s.eigen_generation = s.generation;
-        let spare = s
-            .lengths
-            .iter()
-            .map(|length| length * length)
-            .fold(f64::INFINITY, f64::min);
+        let spare = s.lengths.iter().map(|length| length * length).fold(f64::INFINITY, f64::min);
         for _ in 0..10 {
             match symmetric_eigen(&s.covariance, n) {
                 Ok(eigen) if eigen.values.iter().all(|value| *value > 0.0) => {
@@ -340,18 +271,14 @@ impl CmaEs {
             return Some(StopReason::TolUpSigma { factor: t.up_sigma });
         }
         if longest > t.condition.sqrt() * shortest {
-            return Some(StopReason::Condition {
-                number: (longest / shortest).powi(2),
-            });
+            return Some(StopReason::Condition { number: (longest / shortest).powi(2) });
         }
         if let Some(coordinate) = (0..n).find(|&i| s.mean[i] == s.mean[i] + 0.2 * deviations[i]) {
             return Some(StopReason::NoEffectCoordinate { coordinate });
         }
         let axis = (s.generation % n as u64) as usize;
         let step = |i: usize| 0.1 * s.sigma * s.lengths[axis] * s.scale[i] * s.axes[i * n + axis];
-        (0..n)
-            .all(|i| s.mean[i] == s.mean[i] + step(i))
-            .then_some(StopReason::NoEffectAxis { axis })
+        (0..n).all(|i| s.mean[i] == s.mean[i] + step(i)).then_some(StopReason::NoEffectAxis { axis })
     }
 }
 
@@ -371,9 +298,7 @@ impl Optimizer for CmaEs {
     fn ask(&self) -> Vec<Vec<f64>> {
         let s = &self.state;
         let point = |draw: Draw| {
-            let place = |i: usize| {
-                self.coordinates[i].to_bounds(s.mean[i] + s.sigma * s.scale[i] * draw.step[i])
-            };
+            let place = |i: usize| self.coordinates[i].to_bounds(s.mean[i] + s.sigma * s.scale[i] * draw.step[i]);
             (0..self.dimension()).map(place).collect()
         };
         self.draws().into_iter().map(point).collect()
@@ -382,10 +307,7 @@ impl Optimizer for CmaEs {
     /// If all candidates failed, the distribution stays and the next generation has new draws.
     fn tell(&mut self, costs: &[f64]) -> Result<(), OptimError> {
         if costs.len() != self.population() {
-            return Err(OptimError::Costs {
-                expected: self.population(),
-                found: costs.len(),
-            });
+            return Err(OptimError::Costs { expected: self.population(), found: costs.len() });
         }
         let order = ranking(costs);
         let sorted: Vec<f64> = order.iter().map(|&i| cost(costs[i])).collect();
@@ -401,18 +323,13 @@ impl Optimizer for CmaEs {
         self.widen_cells();
         self.renew_axes();
         let s = &mut self.state;
-        s.history
-            .record(s.generation, &sorted, &s.mean, &self.tolerances);
+        s.history.record(s.generation, &sorted, &s.mean, &self.tolerances);
         Ok(())
     }
 
     /// The distribution's mean.
     fn favorite(&self) -> Vec<f64> {
-        self.coordinates
-            .iter()
-            .zip(&self.state.mean)
-            .map(|(c, y)| c.to_bounds(*y))
-            .collect()
+        self.coordinates.iter().zip(&self.state.mean).map(|(c, y)| c.to_bounds(*y)).collect()
     }
 
     fn stop(&self) -> Option<StopReason> {
@@ -420,14 +337,7 @@ impl Optimizer for CmaEs {
         if s.generation == 0 {
             return None;
         }
-        let by_costs = || {
-            s.history.stop(
-                s.generation,
-                self.dimension(),
-                self.population(),
-                &self.tolerances,
-            )
-        };
+        let by_costs = || s.history.stop(s.generation, self.dimension(), self.population(), &self.tolerances);
         self.stop_by_distribution().or_else(by_costs)
     }
 
@@ -437,15 +347,7 @@ impl Optimizer for CmaEs {
         out.count(s.generation);
         out.count(s.eigen_generation);
         out.values(&[s.sigma]);
-        for part in [
-            &s.mean,
-            &s.scale,
-            &s.path_sigma,
-            &s.path_c,
-            &s.lengths,
-            &s.covariance,
-            &s.axes,
-        ] {
+        for part in [&s.mean, &s.scale, &s.path_sigma, &s.path_c, &s.lengths, &s.covariance, &s.axes] {
             out.values(part);
         }
         s.history.write(&mut out);
@@ -483,19 +385,13 @@ fn square(x: &[f64]) -> f64 {
 
 /// The product of a row-major n × n matrix and a vector.
 fn multiply(matrix: &[f64], x: &[f64]) -> Vec<f64> {
-    matrix
-        .chunks_exact(x.len())
-        .map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum())
-        .collect()
+    matrix.chunks_exact(x.len()).map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
 }
 
 /// Adds factor · x xᵀ to the lower half of a matrix.
 fn add_square(matrix: &mut [f64], factor: f64, x: &[f64]) {
     for (i, row) in matrix.chunks_exact_mut(x.len()).enumerate() {
         let scaled = factor * x[i];
-        row[..=i]
-            .iter_mut()
-            .zip(x)
-            .for_each(|(c, xj)| *c += scaled * xj);
+        row[..=i].iter_mut().zip(x).for_each(|(c, xj)| *c += scaled * xj);
     }
 }

@@ -36,16 +36,14 @@ impl CmaParams {
     /// The constants for `dimension` ≥ 1 and `population` ≥ 2.
     pub fn new(dimension: usize, population: usize) -> Self {
         let (n, lambda) = (dimension as f64, population as f64);
-        let mut weights: Vec<f64> = (1..=population)
-            .map(|rank| libm::log((lambda + 1.0) / 2.0) - libm::log(rank as f64))
-            .collect();
+        let mut weights: Vec<f64> =
+            (1..=population).map(|rank| libm::log((lambda + 1.0) / 2.0) - libm::log(rank as f64)).collect();
         let mu = weights.iter().filter(|w| **w > 0.0).count();
         let total: f64 = weights[..mu].iter().sum();
         weights[..mu].iter_mut().for_each(|w| *w /= total);
         let mu_eff = 1.0 / weights[..mu].iter().map(|w| w * w).sum::<f64>();
         let c_1 = (lambda / 6.0).min(1.0) * 2.0 / ((n + 1.3).powi(2) + mu_eff);
-        let c_mu = (1.0 - c_1)
-            .min(2.0 * (0.25 + mu_eff + 1.0 / mu_eff - 2.0) / ((n + 2.0).powi(2) + mu_eff));
+        let c_mu = (1.0 - c_1).min(2.0 * (0.25 + mu_eff + 1.0 / mu_eff - 2.0) / ((n + 2.0).powi(2) + mu_eff));
         scale_negative(&mut weights[mu..], n, mu_eff, c_1, c_mu);
         let c_sigma = ((mu_eff + 2.0) / (n + mu_eff + 3.0)).min(0.5);
         Self {
@@ -73,9 +71,7 @@ fn scale_negative(weights: &mut [f64], n: f64, mu_eff: f64, c_1: f64, c_mu: f64)
     let mu_eff_minus = sum * sum / weights.iter().map(|w| w * w).sum::<f64>();
     let mut bound = 1.0 + 2.0 * mu_eff_minus / (mu_eff + 2.0);
     if c_mu > 0.0 {
-        bound = bound
-            .min(1.0 + c_1 / c_mu)
-            .min((1.0 - c_1 - c_mu) / (n * c_mu));
+        bound = bound.min(1.0 + c_1 / c_mu).min((1.0 - c_1 - c_mu) / (n * c_mu));
     }
     weights.iter_mut().for_each(|w| *w *= bound / -sum);
 }

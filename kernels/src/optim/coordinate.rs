@@ -46,10 +46,7 @@ impl Cells {
     /// Lower and upper edge of the cell with this number, on 0 to 1.
     pub(super) fn edges(self, index: u64) -> (f64, f64) {
         match self {
-            Self::Even { count } => (
-                index as f64 / count as f64,
-                (index + 1) as f64 / count as f64,
-            ),
+            Self::Even { count } => (index as f64 / count as f64, (index + 1) as f64 / count as f64),
             Self::Log { low, high } => {
                 let (from, to) = log_ends(low, high);
                 let place = |value: f64| (libm::log(value) - from) / (to - from);
@@ -80,18 +77,10 @@ pub struct Coordinate {
 
 impl Coordinate {
     /// A continuous coordinate without bounds.
-    pub const FREE: Self = Self {
-        low: f64::NEG_INFINITY,
-        high: f64::INFINITY,
-        kind: Kind::Continuous,
-    };
+    pub const FREE: Self = Self { low: f64::NEG_INFINITY, high: f64::INFINITY, kind: Kind::Continuous };
 
     /// A continuous coordinate from 0 to 1.
-    pub const UNIT: Self = Self {
-        low: 0.0,
-        high: 1.0,
-        kind: Kind::Continuous,
-    };
+    pub const UNIT: Self = Self { low: 0.0, high: 1.0, kind: Kind::Continuous };
 
     /// Whether there are bounds.
     pub fn is_bounded(&self) -> bool {
@@ -100,19 +89,12 @@ impl Coordinate {
 
     /// Checks that the range is not empty and has both ends or none; `position` names it in an error.
     pub(super) fn check(&self, position: usize) -> Result<(), OptimError> {
-        let range = |rule| OptimError::Range {
-            coordinate: position,
-            low: self.low,
-            high: self.high,
-            rule,
-        };
+        let range = |rule| OptimError::Range { coordinate: position, low: self.low, high: self.high, rule };
         let free = self.low == f64::NEG_INFINITY && self.high == f64::INFINITY;
         let width = self.high - self.low;
         let usable = free || (width > 0.0 && width.is_finite());
         if !usable {
-            return Err(range(
-                "it needs a lower end below a higher one, or none at all",
-            ));
+            return Err(range("it needs a lower end below a higher one, or none at all"));
         }
         if free && self.kind != Kind::Continuous {
             return Err(range("only a continuous coordinate can be without bounds"));
@@ -122,20 +104,12 @@ impl Coordinate {
 
     /// The unit of step sizes: the width of the range, 1 without bounds.
     pub(super) fn unit(&self) -> f64 {
-        if self.is_bounded() {
-            self.high - self.low
-        } else {
-            1.0
-        }
+        if self.is_bounded() { self.high - self.low } else { 1.0 }
     }
 
     /// The middle of the range, 0 without bounds.
     pub fn middle(&self) -> f64 {
-        if self.is_bounded() {
-            self.low + (self.high - self.low) / 2.0
-        } else {
-            0.0
-        }
+        if self.is_bounded() { self.low + (self.high - self.low) / 2.0 } else { 0.0 }
     }
 
     /// Maps any number into the bounds, continuously and with a continuous slope: the identity but for a margin of 5 % of
@@ -149,11 +123,7 @@ impl Coordinate {
         let u = (y - self.low) / self.unit();
         let half_period = 1.0 + 2.0 * MARGIN; // from a turning point, -MARGIN, to the next, 1 + MARGIN
         let shifted = (u + MARGIN).rem_euclid(2.0 * half_period);
-        let folded = if shifted > half_period {
-            2.0 * half_period - shifted
-        } else {
-            shifted
-        } - MARGIN;
+        let folded = if shifted > half_period { 2.0 * half_period - shifted } else { shifted } - MARGIN;
         let mapped = if folded < MARGIN {
             (folded + MARGIN).powi(2) / (4.0 * MARGIN)
         } else if folded > 1.0 - MARGIN {
@@ -162,11 +132,7 @@ impl Coordinate {
             folded
         };
         // Within the identity keep the number itself, free of rounding.
-        if mapped == u {
-            y
-        } else {
-            (self.low + mapped * self.unit()).clamp(self.low, self.high)
-        }
+        if mapped == u { y } else { (self.low + mapped * self.unit()).clamp(self.low, self.high) }
     }
 
     /// The number nearest to the range that [`Coordinate::to_bounds`] maps to `x`, which lies in the bounds.
@@ -193,22 +159,10 @@ impl Coordinate {
         };
         let u = (x - self.low) / self.unit();
         let (lower, upper) = cells.edges(cells.index(u));
-        let below = if lower > 1e-12 {
-            (u - lower).max(0.0)
-        } else {
-            f64::INFINITY
-        };
-        let above = if upper < 1.0 - 1e-12 {
-            (upper - u).max(0.0)
-        } else {
-            f64::INFINITY
-        };
+        let below = if lower > 1e-12 { (u - lower).max(0.0) } else { f64::INFINITY };
+        let above = if upper < 1.0 - 1e-12 { (upper - u).max(0.0) } else { f64::INFINITY };
         let nearest = below.min(above);
-        if nearest.is_finite() {
-            (upper - lower).max(2.0 * nearest) * self.unit()
-        } else {
-            0.0
-        }
+        if nearest.is_finite() { (upper - lower).max(2.0 * nearest) * self.unit() } else { 0.0 }
     }
 }
 
@@ -218,11 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn range(low: f64, high: f64) -> Coordinate {
-        Coordinate {
-            low,
-            high,
-            kind: Kind::Continuous,
-        }
+        Coordinate { low, high, kind: Kind::Continuous }
     }
 
     proptest! {
@@ -270,40 +220,18 @@ mod tests {
 
     #[test]
     fn steps_reach_the_next_cell() {
-        let two = Coordinate {
-            kind: Kind::Cells(Cells::Even { count: 2 }),
-            ..Coordinate::UNIT
-        };
-        assert_eq!(
-            (two.step(0.25), two.step(0.0), two.step(1.0)),
-            (0.5, 1.0, 1.0)
-        );
-        let one = Coordinate {
-            kind: Kind::Cells(Cells::Even { count: 1 }),
-            ..Coordinate::UNIT
-        };
+        let two = Coordinate { kind: Kind::Cells(Cells::Even { count: 2 }), ..Coordinate::UNIT };
+        assert_eq!((two.step(0.25), two.step(0.0), two.step(1.0)), (0.5, 1.0, 1.0));
+        let one = Coordinate { kind: Kind::Cells(Cells::Even { count: 1 }), ..Coordinate::UNIT };
         assert_eq!((one.step(0.3), Coordinate::UNIT.step(0.3)), (0.0, 0.0));
     }
 
     #[test]
     fn bad_ranges_are_refused() {
-        for (low, high) in [
-            (1.0, 1.0),
-            (2.0, 1.0),
-            (f64::NAN, 1.0),
-            (0.0, f64::INFINITY),
-            (-f64::MAX, f64::MAX),
-        ] {
+        for (low, high) in [(1.0, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY), (-f64::MAX, f64::MAX)] {
             assert!(range(low, high).check(3).is_err(), "{low} to {high}");
         }
-        assert!(
-            Coordinate {
-                kind: Kind::Key,
-                ..Coordinate::FREE
-            }
-            .check(0)
-            .is_err()
-        );
+        assert!(Coordinate { kind: Kind::Key, ..Coordinate::FREE }.check(0).is_err());
         assert!(Coordinate::FREE.check(0).is_ok() && Coordinate::UNIT.check(0).is_ok());
     }
 }

@@ -95,9 +95,7 @@ impl Space {
     /// range that reaches 0, no cases.
     pub fn new(genes: Vec<Gene>) -> Result<Self, GeneError> {
         for (gene, description) in genes.iter().enumerate() {
-            description
-                .check()
-                .map_err(|rule| GeneError::Empty { gene, rule })?;
+            description.check().map_err(|rule| GeneError::Empty { gene, rule })?;
         }
         Ok(Self { genes })
     }
@@ -114,14 +112,8 @@ impl Space {
 
     /// The coordinates for an optimizer, in the order of the genes.
     pub fn coordinates(&self) -> Vec<Coordinate> {
-        let coordinate = |gene: &Gene| Coordinate {
-            kind: gene.kind(),
-            ..Coordinate::UNIT
-        };
-        self.genes
-            .iter()
-            .flat_map(|gene| std::iter::repeat_n(coordinate(gene), gene.width()))
-            .collect()
+        let coordinate = |gene: &Gene| Coordinate { kind: gene.kind(), ..Coordinate::UNIT };
+        self.genes.iter().flat_map(|gene| std::iter::repeat_n(coordinate(gene), gene.width())).collect()
     }
 
     /// The values that a search vector stands for, one a gene. Coordinates outside 0 to 1 count as the nearer end.
@@ -130,10 +122,7 @@ impl Space {
     /// A wrong length; a coordinate that is NaN.
     pub fn decode(&self, vector: &[f64]) -> Result<Vec<Value>, GeneError> {
         if vector.len() != self.dimension() {
-            return Err(GeneError::Length {
-                expected: self.dimension(),
-                found: vector.len(),
-            });
+            return Err(GeneError::Length { expected: self.dimension(), found: vector.len() });
         }
         let mut rest = vector;
         let decode_next = |(gene, description): (usize, &Gene)| {
@@ -154,10 +143,7 @@ impl Space {
     /// A wrong number of values; a value of another kind than its gene or outside its range.
     pub fn encode(&self, values: &[Value]) -> Result<Vec<f64>, GeneError> {
         if values.len() != self.genes.len() {
-            return Err(GeneError::Length {
-                expected: self.genes.len(),
-                found: values.len(),
-            });
+            return Err(GeneError::Length { expected: self.genes.len(), found: values.len() });
         }
         let mut vector = Vec::with_capacity(self.dimension());
         for (gene, (description, value)) in self.genes.iter().zip(values).enumerate() {
@@ -170,38 +156,19 @@ impl Space {
 impl Gene {
     fn check(self) -> Result<(), &'static str> {
         let (valid, rule) = match self {
-            Self::Real {
-                low,
-                high,
-                log: false,
-            } => (
-                low <= high && (high - low).is_finite(),
-                "its low end must not be above its high end, both finite",
-            ),
-            Self::Real {
-                low,
-                high,
-                log: true,
-            } => (
+            Self::Real { low, high, log: false } => {
+                (low <= high && (high - low).is_finite(), "its low end must not be above its high end, both finite")
+            }
+            Self::Real { low, high, log: true } => (
                 0.0 < low && low <= high && high.is_finite(),
                 "a log range needs positive finite ends, low before high",
             ),
-            Self::Int {
-                low,
-                high,
-                log: false,
-            } => (
-                low <= high && high.abs_diff(low) < 1 << 52,
-                "its low end must not be above its high end",
-            ),
-            Self::Int {
-                low,
-                high,
-                log: true,
-            } => (
-                1 <= low && low <= high && high < 1 << 52,
-                "a log range of integers needs 1 or more, low before high",
-            ),
+            Self::Int { low, high, log: false } => {
+                (low <= high && high.abs_diff(low) < 1 << 52, "its low end must not be above its high end")
+            }
+            Self::Int { low, high, log: true } => {
+                (1 <= low && low <= high && high < 1 << 52, "a log range of integers needs 1 or more, low before high")
+            }
             Self::OneOf { cases } => (cases > 0, "it needs at least one case"),
             Self::Bool => (true, ""),
             Self::Permutation { length } => (length > 0, "it needs at least one thing to order"),
@@ -221,18 +188,8 @@ impl Gene {
     fn kind(self) -> Kind {
         match self {
             Self::Real { .. } => Kind::Continuous,
-            Self::Int {
-                low,
-                high,
-                log: false,
-            } => Kind::Cells(Cells::Even {
-                count: high.abs_diff(low) + 1,
-            }),
-            Self::Int {
-                low,
-                high,
-                log: true,
-            } => Kind::Cells(Cells::Log { low, high }),
+            Self::Int { low, high, log: false } => Kind::Cells(Cells::Even { count: high.abs_diff(low) + 1 }),
+            Self::Int { low, high, log: true } => Kind::Cells(Cells::Log { low, high }),
             Self::Bool => Kind::Cells(Cells::Even { count: 2 }),
             Self::OneOf { .. } | Self::Permutation { .. } => Kind::Key,
         }
@@ -274,26 +231,18 @@ impl Gene {
                     true => (libm::log(*v) - libm::log(low)) / (libm::log(high) - libm::log(low)),
                     false => (v - low) / (high - low),
                 };
-                Some(vec![if low == high {
-                    0.5
-                } else {
-                    share.clamp(0.0, 1.0)
-                }])
+                Some(vec![if low == high { 0.5 } else { share.clamp(0.0, 1.0) }])
             }
-            (Self::Int { low, high, .. }, Value::Int(v)) if (low..=high).contains(v) => {
-                match self.kind() {
-                    Kind::Cells(cells) => {
-                        let (lower, upper) = cells.edges(v.abs_diff(low));
-                        Some(vec![(lower + upper) / 2.0])
-                    }
-                    _ => None,
+            (Self::Int { low, high, .. }, Value::Int(v)) if (low..=high).contains(v) => match self.kind() {
+                Kind::Cells(cells) => {
+                    let (lower, upper) = cells.edges(v.abs_diff(low));
+                    Some(vec![(lower + upper) / 2.0])
                 }
+                _ => None,
+            },
+            (Self::OneOf { cases }, Value::Case(chosen)) if *chosen < cases => {
+                Some((0..cases).map(|i| if i == *chosen { 2.0 / 3.0 } else { 1.0 / 3.0 }).collect())
             }
-            (Self::OneOf { cases }, Value::Case(chosen)) if *chosen < cases => Some(
-                (0..cases)
-                    .map(|i| if i == *chosen { 2.0 / 3.0 } else { 1.0 / 3.0 })
-                    .collect(),
-            ),
             (Self::Bool, Value::Bool(yes)) => Some(vec![if *yes { 0.75 } else { 0.25 }]),
             (Self::Permutation { length }, Value::Order(order)) if order.len() == length => {
                 let mut keys = vec![f64::NAN; length];
@@ -315,26 +264,10 @@ mod tests {
 
     fn every_kind() -> Space {
         Space::new(vec![
-            Gene::Real {
-                low: -2.0,
-                high: 3.0,
-                log: false,
-            },
-            Gene::Real {
-                low: 1e-5,
-                high: 1e-1,
-                log: true,
-            },
-            Gene::Int {
-                low: -3,
-                high: 3,
-                log: false,
-            },
-            Gene::Int {
-                low: 1,
-                high: 512,
-                log: true,
-            },
+            Gene::Real { low: -2.0, high: 3.0, log: false },
+            Gene::Real { low: 1e-5, high: 1e-1, log: true },
+            Gene::Int { low: -3, high: 3, log: false },
+            Gene::Int { low: 1, high: 512, log: true },
             Gene::OneOf { cases: 3 },
             Gene::Bool,
             Gene::Permutation { length: 5 },
@@ -372,16 +305,7 @@ mod tests {
             let mut u = vec![0.0; space.dimension()];
             Stream::from_seed(8).at(i).fill_uniform(0, &mut u);
             let values = space.decode(&u).unwrap();
-            if let [
-                _,
-                _,
-                Value::Int(v),
-                _,
-                Value::Case(case),
-                _,
-                Value::Order(order),
-            ] = &values[..]
-            {
+            if let [_, _, Value::Int(v), _, Value::Case(case), _, Value::Order(order)] = &values[..] {
                 counts[0][(v + 3) as usize] += 1;
                 counts[1][*case] += 1;
                 counts[2][order[0]] += 1;
@@ -389,12 +313,7 @@ mod tests {
         }
         for (row, cells) in counts.iter().zip([7, 3, 5]) {
             let expected = n as f64 / cells as f64;
-            assert!(
-                row[..cells]
-                    .iter()
-                    .all(|&c| (f64::from(c) - expected).abs() < 5.0 * expected.sqrt()),
-                "{row:?}"
-            );
+            assert!(row[..cells].iter().all(|&c| (f64::from(c) - expected).abs() < 5.0 * expected.sqrt()), "{row:?}");
         }
     }
 
@@ -403,92 +322,35 @@ mod tests {
         let space = every_kind();
         let low = space.decode(&[0.0; 13]).unwrap();
         let high = space.decode(&[1.0; 13]).unwrap();
-        assert_eq!(
-            low[..4],
-            [
-                Value::Real(-2.0),
-                Value::Real(1e-5),
-                Value::Int(-3),
-                Value::Int(1)
-            ]
-        );
-        assert_eq!(
-            high[..4],
-            [
-                Value::Real(3.0),
-                Value::Real(1e-1),
-                Value::Int(3),
-                Value::Int(512)
-            ]
-        );
-        assert_eq!(
-            low[4..],
-            [
-                Value::Case(0),
-                Value::Bool(false),
-                Value::Order(vec![0, 1, 2, 3, 4])
-            ]
-        );
+        assert_eq!(low[..4], [Value::Real(-2.0), Value::Real(1e-5), Value::Int(-3), Value::Int(1)]);
+        assert_eq!(high[..4], [Value::Real(3.0), Value::Real(1e-1), Value::Int(3), Value::Int(512)]);
+        assert_eq!(low[4..], [Value::Case(0), Value::Bool(false), Value::Order(vec![0, 1, 2, 3, 4])]);
         assert_eq!(space.decode(&[0.5; 13]).unwrap()[5], Value::Bool(false));
     }
 
     #[test]
     fn empty_genes_and_wrong_values_are_refused() {
         let empty = [
-            Gene::Real {
-                low: 1.0,
-                high: 0.0,
-                log: false,
-            },
-            Gene::Real {
-                low: 0.0,
-                high: 1.0,
-                log: true,
-            },
-            Gene::Real {
-                low: f64::NAN,
-                high: 1.0,
-                log: false,
-            },
-            Gene::Int {
-                low: 2,
-                high: 1,
-                log: false,
-            },
-            Gene::Int {
-                low: i64::MIN,
-                high: i64::MAX,
-                log: false,
-            },
+            Gene::Real { low: 1.0, high: 0.0, log: false },
+            Gene::Real { low: 0.0, high: 1.0, log: true },
+            Gene::Real { low: f64::NAN, high: 1.0, log: false },
+            Gene::Int { low: 2, high: 1, log: false },
+            Gene::Int { low: i64::MIN, high: i64::MAX, log: false },
             Gene::OneOf { cases: 0 },
             Gene::Permutation { length: 0 },
         ];
         for gene in empty {
-            assert!(
-                matches!(
-                    Space::new(vec![Gene::Bool, gene]),
-                    Err(GeneError::Empty { gene: 1, .. })
-                ),
-                "{gene:?}"
-            );
+            assert!(matches!(Space::new(vec![Gene::Bool, gene]), Err(GeneError::Empty { gene: 1, .. })), "{gene:?}");
         }
     }
 
     #[test]
     fn wrong_values_are_refused() {
-        let int = Gene::Int {
-            low: 0,
-            high: 3,
-            log: false,
-        };
+        let int = Gene::Int { low: 0, high: 3, log: false };
         let space = Space::new(vec![int, Gene::Permutation { length: 2 }]).unwrap();
-        let encode =
-            |int: Value, order: &[usize]| space.encode(&[int, Value::Order(order.to_vec())]);
+        let encode = |int: Value, order: &[usize]| space.encode(&[int, Value::Order(order.to_vec())]);
         let value = |gene| GeneError::Value { gene };
-        let length = GeneError::Length {
-            expected: 3,
-            found: 2,
-        };
+        let length = GeneError::Length { expected: 3, found: 2 };
         assert_eq!(encode(Value::Int(4), &[0, 1]), Err(value(0)));
         assert_eq!(encode(Value::Bool(true), &[0, 1]), Err(value(0)));
         assert_eq!(encode(Value::Int(0), &[1, 1]), Err(value(1)));

@@ -138,9 +138,5 @@ fn ranking(costs: &[f64]) -> Vec<usize> {
 
 /// A cost in which NaN has become +∞ and −0 has become 0.
 fn cost(value: f64) -> f64 {
-    if value.is_nan() {
-        f64::INFINITY
-    } else {
-        value + 0.0
-    }
+    if value.is_nan() { f64::INFINITY } else { value + 0.0 }
 }

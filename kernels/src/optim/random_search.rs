@@ -20,11 +20,7 @@ impl RandomSearch {
     ///
     /// # Errors
     /// No coordinates; one without bounds or with an empty range; a population of 0.
-    pub fn new(
-        coordinates: Vec<Coordinate>,
-        population: usize,
-        stream: Stream,
-    ) -> Result<Self, OptimError> {
+    pub fn new(coordinates: Vec<Coordinate>, population: usize, stream: Stream) -> Result<Self, OptimError> {
         if coordinates.is_empty() {
             return Err(OptimError::NoCoordinates);
         }
@@ -41,27 +37,15 @@ impl RandomSearch {
             }
         }
         if population == 0 {
-            return Err(OptimError::Population {
-                population,
-                least: 1,
-            });
+            return Err(OptimError::Population { population, least: 1 });
         }
         let best = coordinates.iter().map(Coordinate::middle).collect();
-        Ok(Self {
-            coordinates,
-            population,
-            stream,
-            generation: 0,
-            best_cost: f64::INFINITY,
-            best,
-        })
+        Ok(Self { coordinates, population, stream, generation: 0, best_cost: f64::INFINITY, best })
     }
 
     fn candidate(&self, index: usize) -> Vec<f64> {
         let stream = self.stream.at(self.generation).at(index as u64);
-        let place = |(coordinate, i): (&Coordinate, u64)| {
-            coordinate.low + stream.uniform(i) * coordinate.unit()
-        };
+        let place = |(coordinate, i): (&Coordinate, u64)| coordinate.low + stream.uniform(i) * coordinate.unit();
         self.coordinates.iter().zip(0..).map(place).collect()
     }
 }
@@ -80,17 +64,12 @@ impl Optimizer for RandomSearch {
     }
 
     fn ask(&self) -> Vec<Vec<f64>> {
-        (0..self.population)
-            .map(|index| self.candidate(index))
-            .collect()
+        (0..self.population).map(|index| self.candidate(index)).collect()
     }
 
     fn tell(&mut self, costs: &[f64]) -> Result<(), OptimError> {
         if costs.len() != self.population {
-            return Err(OptimError::Costs {
-                expected: self.population,
-                found: costs.len(),
-            });
+            return Err(OptimError::Costs { expected: self.population, found: costs.len() });
         }
         for (index, value) in costs.iter().map(|value| cost(*value)).enumerate() {
             if value < self.best_cost {
@@ -121,11 +100,7 @@ impl Optimizer for RandomSearch {
     fn restore(&mut self, state: &[f64]) -> Result<(), OptimError> {
         let mut input = Reader(state);
         let mut read = || {
-            let restored = (
-                input.count()?,
-                input.value()?,
-                input.values(self.coordinates.len())?,
-            );
+            let restored = (input.count()?, input.value()?, input.values(self.coordinates.len())?);
             input.is_empty().then_some(restored)
         };
         (self.generation, self.best_cost, self.best) = read().ok_or(OptimError::State)?;

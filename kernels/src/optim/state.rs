@@ -37,8 +37,7 @@ impl Reader<'_> {
 
     pub(super) fn count(&mut self) -> Option<u64> {
         let value = self.value()?;
-        (value >= 0.0 && value.fract() == 0.0 && value < (1u64 << 53) as f64)
-            .then_some(value as u64)
+        (value >= 0.0 && value.fract() == 0.0 && value < (1u64 << 53) as f64).then_some(value as u64)
     }
 
     pub(super) fn is_empty(&self) -> bool {

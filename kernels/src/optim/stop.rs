@@ -13,9 +13,7 @@ pub enum StopReason {
         tolerance: f64,
     },
     /// The best costs of the last generations differ by less than `tolerance`.
-    #[error(
-        "the search has converged: the best recent costs lie within {tolerance:e} (tolfunhist)"
-    )]
+    #[error("the search has converged: the best recent costs lie within {tolerance:e} (tolfunhist)")]
     TolFunHistory {
         /// The criterion's value.
         tolerance: f64,
@@ -27,9 +25,7 @@ pub enum StopReason {
         tolerance: f64,
     },
     /// A standard deviation has grown to `factor` times its start.
-    #[error(
-        "the search diverges: steps have grown {factor:e}-fold; try a larger sigma (tolfacupx)"
-    )]
+    #[error("the search diverges: steps have grown {factor:e}-fold; try a larger sigma (tolfacupx)")]
     TolFacUpX {
         /// The criterion's value.
         factor: f64,
@@ -41,9 +37,7 @@ pub enum StopReason {
         factor: f64,
     },
     /// The covariance matrix has this condition number.
-    #[error(
-        "the search is ill-conditioned: the covariance has condition number {number:.1e} (tolconditioncov)"
-    )]
+    #[error("the search is ill-conditioned: the covariance has condition number {number:.1e} (tolconditioncov)")]
     Condition {
         /// The condition number reached.
         number: f64,
@@ -55,33 +49,25 @@ pub enum StopReason {
         generations: u64,
     },
     /// The mean has hardly moved for so many generations.
-    #[error(
-        "the search stagnates: its mean has not moved for {generations} generations (tolxstagnation)"
-    )]
+    #[error("the search stagnates: its mean has not moved for {generations} generations (tolxstagnation)")]
     XStagnation {
         /// Generations since it moved.
         generations: u64,
     },
     /// Three quarters of a generation have the same best cost, for so many generations.
-    #[error(
-        "the fitness is flat: most candidates had the same cost for {generations} generations (tolflatfitness)"
-    )]
+    #[error("the fitness is flat: most candidates had the same cost for {generations} generations (tolflatfitness)")]
     FlatFitness {
         /// Generations in a row.
         generations: u64,
     },
     /// Adding a fifth of a standard deviation to a coordinate of the mean changes nothing.
-    #[error(
-        "steps of coordinate {coordinate} are below the precision of its value (noeffectcoord)"
-    )]
+    #[error("steps of coordinate {coordinate} are below the precision of its value (noeffectcoord)")]
     NoEffectCoordinate {
         /// The coordinate's position.
         coordinate: usize,
     },
     /// Adding a tenth of a standard deviation along a principal axis changes nothing.
-    #[error(
-        "steps along principal axis {axis} are below the precision of the values (noeffectaxis)"
-    )]
+    #[error("steps along principal axis {axis} are below the precision of the values (noeffectaxis)")]
     NoEffectAxis {
         /// The axis, by ascending variance.
         axis: usize,
@@ -133,11 +119,7 @@ impl Tolerances {
             condition: 1e14,
             stagnation: (100.0 + 100.0 * n * n.sqrt() / lambda) as u64,
             x_stagnation: 1e-9,
-            flat: if discrete == 0 {
-                1
-            } else {
-                (3.0 + 30.0 * discrete as f64 / n) as u64
-            },
+            flat: if discrete == 0 { 1 } else { (3.0 + 30.0 * discrete as f64 / n) as u64 },
             generations: (100.0 + 150.0 * (n + 3.0).powi(2) / lambda.sqrt()) as u64,
         }
     }
@@ -179,13 +161,7 @@ impl History {
     }
 
     /// Records generation `generation` (from 1): its costs in ascending order and the new mean.
-    pub(super) fn record(
-        &mut self,
-        generation: u64,
-        sorted: &[f64],
-        mean: &[f64],
-        tolerances: &Tolerances,
-    ) {
+    pub(super) fn record(&mut self, generation: u64, sorted: &[f64], mean: &[f64], tolerances: &Tolerances) {
         let (n, lambda) = (mean.len(), sorted.len());
         let (best, worst) = (sorted[0], sorted[lambda - 1]);
         self.range = worst - best;
@@ -204,18 +180,8 @@ impl History {
         if best < self.best_ever {
             (self.best_ever, self.best_generation) = (best, generation);
         }
-        self.flat = if best < sorted[lambda * 3 / 4] {
-            0
-        } else {
-            self.flat + 1
-        };
-        let distance = self
-            .anchor
-            .iter()
-            .zip(mean)
-            .map(|(a, m)| (a - m).powi(2))
-            .sum::<f64>()
-            .sqrt();
+        self.flat = if best < sorted[lambda * 3 / 4] { 0 } else { self.flat + 1 };
+        let distance = self.anchor.iter().zip(mean).map(|(a, m)| (a - m).powi(2)).sum::<f64>().sqrt();
         let waiting = (generation - self.anchor_generation) as f64 / x_patience(generation);
         if distance > tolerances.x_stagnation * waiting.max(1.0).sqrt() {
             self.anchor = mean.to_vec();
@@ -224,18 +190,8 @@ impl History {
     }
 
     /// The first criterion that the record of costs meets, if any.
-    pub(super) fn stop(
-        &self,
-        generation: u64,
-        dimension: usize,
-        lambda: usize,
-        t: &Tolerances,
-    ) -> Option<StopReason> {
-        let highest = self
-            .recent
-            .iter()
-            .copied()
-            .fold(f64::NEG_INFINITY, f64::max);
+    pub(super) fn stop(&self, generation: u64, dimension: usize, lambda: usize, t: &Tolerances) -> Option<StopReason> {
+        let highest = self.recent.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let lowest = self.recent.iter().copied().fold(f64::INFINITY, f64::min);
         let (long_enough, range) = (self.recent.len() > 9, highest - lowest);
         // Costs that are all equal say nothing about convergence: that is the flat fitness's case.
@@ -243,27 +199,19 @@ impl History {
             return Some(StopReason::TolFun { tolerance: t.fun });
         }
         if long_enough && range < t.fun_history {
-            return Some(StopReason::TolFunHistory {
-                tolerance: t.fun_history,
-            });
+            return Some(StopReason::TolFunHistory { tolerance: t.fun_history });
         }
         if self.flat > t.flat {
-            return Some(StopReason::FlatFitness {
-                generations: self.flat,
-            });
+            return Some(StopReason::FlatFitness { generations: self.flat });
         }
         if self.stagnates(generation, dimension, lambda, t) {
-            return Some(StopReason::Stagnation {
-                generations: generation - self.best_generation,
-            });
+            return Some(StopReason::Stagnation { generations: generation - self.best_generation });
         }
         let still = generation - self.anchor_generation;
         if still as f64 > x_patience(generation) {
             return Some(StopReason::XStagnation { generations: still });
         }
-        (generation >= t.generations).then_some(StopReason::Generations {
-            limit: t.generations,
-        })
+        (generation >= t.generations).then_some(StopReason::Generations { limit: t.generations })
     }
 
     fn stagnates(&self, generation: u64, dimension: usize, lambda: usize, t: &Tolerances) -> bool {
