@@ -1,5 +1,8 @@
 //! The only place that reads the clock. What it says is shown and noted down; no result depends on it.
-#![allow(clippy::disallowed_types)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "somebody has to read the clock: here, and nowhere else"
+)]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

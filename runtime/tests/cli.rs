@@ -1,4 +1,5 @@
 //! The command line as a user meets it: exit codes, streams, help that helps.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 use std::fs;
 use std::path::Path;

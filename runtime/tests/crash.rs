@@ -2,6 +2,7 @@
 //!
 //! The test starts its own binary again as the writer (the variable `EVO_CRASH_WRITER` names the folder), kills it with
 //! `SIGKILL` while it writes, and compares what lies on disk in the end.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -161,68 +161,11 @@ impl Observer for Watcher {
         match &event.kind {
             EventKind::RunStarted {
                 run, segment, tiny, ..
-            } => {
-                let how = if *segment > 0 { "resumes" } else { "runs" };
-                let tiny = if *tiny { ", tiny" } else { "" };
-                self.note(&screen::dim(&format!("{how} in {run}{tiny}")));
-            }
-            EventKind::NodeProgress {
-                node,
-                name,
-                done,
-                total,
-                message,
-                rate,
-                metric,
-            } => {
-                let metric = metric
-                    .as_ref()
-                    .map(|m| format!("{} {}", m.name, render::real(m.value)));
-                let rate = rate.map(|rate| format!("{}/s", render::real(rate)));
-                let parts = [
-                    Some(message.clone()).filter(|m| !m.is_empty()),
-                    metric,
-                    rate,
-                ];
-                let what = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-                self.advance(
-                    state,
-                    node,
-                    &At {
-                        name,
-                        done: *done,
-                        total: *total,
-                        what,
-                    },
-                );
-            }
-            EventKind::Generation {
-                search,
-                name,
-                generation,
-                evaluations,
-                limit,
-                best,
-                sigma,
-                ..
-            } => {
-                let best = best
-                    .map(|best| format!(", best {}", render::real(best)))
-                    .unwrap_or_default();
-                let sigma = sigma
-                    .map(|sigma| format!(", sigma {}", render::real(sigma)))
-                    .unwrap_or_default();
-                let what = format!("evaluations, generation {generation}{best}{sigma}");
-                self.advance(
-                    state,
-                    search,
-                    &At {
-                        name,
-                        done: *evaluations,
-                        total: *limit,
-                        what,
-                    },
-                );
+            } => self.note(&started(run, *segment, *tiny)),
+            EventKind::NodeProgress { node, .. } | EventKind::Generation { search: node, .. } => {
+                if let Some(at) = At::of(&event.kind) {
+                    self.advance(state, node, &at);
+                }
             }
             EventKind::NodeFinished {
                 node,
@@ -238,61 +181,72 @@ impl Observer for Watcher {
                 place,
                 help,
             } => {
-                let place = place
-                    .as_ref()
-                    .map(|place| format!("\n  at {place}"))
-                    .unwrap_or_default();
-                let help = help
-                    .as_ref()
-                    .map(|help| format!("\n  help: {help}"))
-                    .unwrap_or_default();
-                self.note(&format!(
-                    "{}: {message}{place}{help}",
-                    screen::warning_word(code.as_deref())
+                self.note(&warning(
+                    code.as_deref(),
+                    message,
+                    place.as_deref(),
+                    help.as_deref(),
                 ));
             }
-            EventKind::Printed { request, shown } => {
-                self.in_turn(state, *request, render::shown(shown))
+            other => {
+                if let Some((request, text)) = answer(other) {
+                    self.in_turn(state, request, text);
+                }
             }
-            EventKind::Plotted {
-                request,
-                path,
-                text,
-            } => {
-                let text = path
-                    .as_ref()
-                    .map_or_else(|| text.clone(), |path| format!("plotted {path}"));
-                self.in_turn(state, *request, text);
-            }
-            EventKind::Saved {
-                request,
-                path,
-                what,
-            } => self.in_turn(state, *request, format!("saved {what} {path}")),
-            EventKind::Expected {
-                request,
-                message,
-                holds,
-                enforced,
-            } => {
-                let answer = if *holds { "holds" } else { "does not hold" };
-                let shown = if *enforced {
-                    ""
-                } else {
-                    " (a tiny run: not enforced)"
-                };
-                self.in_turn(
-                    state,
-                    *request,
-                    format!("expected: {message}: {answer}{shown}"),
-                );
-            }
-            EventKind::RunFinished { .. }
-            | EventKind::NodeStarted { .. }
-            | EventKind::Evaluation { .. }
-            | EventKind::Checkpoint { .. }
-            | EventKind::Cancelled { .. } => {}
         }
+    }
+}
+
+fn started(run: &str, segment: u32, tiny: bool) -> String {
+    let how = if segment > 0 { "resumes" } else { "runs" };
+    let tiny = if tiny { ", tiny" } else { "" };
+    screen::dim(&format!("{how} in {run}{tiny}"))
+}
+
+fn warning(code: Option<&str>, message: &str, place: Option<&str>, help: Option<&str>) -> String {
+    let place = place
+        .map(|place| format!("\n  at {place}"))
+        .unwrap_or_default();
+    let help = help
+        .map(|help| format!("\n  help: {help}"))
+        .unwrap_or_default();
+    format!("{}: {message}{place}{help}", screen::warning_word(code))
+}
+
+/// What a request gave, as text for stdout.
+fn answer(kind: &EventKind) -> Option<(u32, String)> {
+    match kind {
+        EventKind::Printed { request, shown } => Some((*request, render::shown(shown))),
+        EventKind::Plotted {
+            request,
+            path: Some(path),
+            ..
+        } => Some((*request, format!("plotted {path}"))),
+        EventKind::Plotted {
+            request,
+            path: None,
+            text,
+        } => Some((*request, text.clone())),
+        EventKind::Saved {
+            request,
+            path,
+            what,
+        } => Some((*request, format!("saved {what} {path}"))),
+        EventKind::Expected {
+            request,
+            message,
+            holds,
+            enforced,
+        } => {
+            let answer = if *holds { "holds" } else { "does not hold" };
+            let shown = if *enforced {
+                ""
+            } else {
+                " (a tiny run: not enforced)"
+            };
+            Some((*request, format!("expected: {message}: {answer}{shown}")))
+        }
+        _ => None,
     }
 }
 
@@ -302,6 +256,60 @@ struct At<'a> {
     done: u64,
     total: Option<u64>,
     what: String,
+}
+
+impl<'a> At<'a> {
+    /// What an event says of a node's progress.
+    fn of(kind: &'a EventKind) -> Option<At<'a>> {
+        let real = |name: &str, value: f64| format!("{name} {}", render::real(value));
+        let join =
+            |parts: Vec<Option<String>>| parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        match kind {
+            EventKind::NodeProgress {
+                name,
+                done,
+                total,
+                message,
+                rate,
+                metric,
+                ..
+            } => {
+                let message = Some(message.clone()).filter(|message| !message.is_empty());
+                let metric = metric
+                    .as_ref()
+                    .map(|metric| real(&metric.name, metric.value));
+                let rate = rate.map(|rate| format!("{}/s", render::real(rate)));
+                Some(At {
+                    name,
+                    done: *done,
+                    total: *total,
+                    what: join(vec![message, metric, rate]),
+                })
+            }
+            EventKind::Generation {
+                name,
+                generation,
+                evaluations,
+                limit,
+                best,
+                sigma,
+                ..
+            } => {
+                let generation = format!("evaluations, generation {generation}");
+                let (best, sigma) = (
+                    best.map(|best| real("best", best)),
+                    sigma.map(|sigma| real("sigma", sigma)),
+                );
+                Some(At {
+                    name,
+                    done: *evaluations,
+                    total: *limit,
+                    what: join(vec![Some(generation), best, sigma]),
+                })
+            }
+            _ => None,
+        }
+    }
 }
 
 fn since(seconds: f64) -> String {

@@ -288,6 +288,12 @@ mod tests {
         ];
         assert_eq!(journal.evaluations(&Key::of(b"search")).unwrap(), expected);
         assert_eq!(journal.evaluations(&Key::of(b"other")).unwrap(), []);
+    }
+
+    #[test]
+    fn candidates_and_calls_come_back() {
+        let (_folder, journal) = journal();
+        let third = 1.0 / 3.0;
         let candidate = Candidate {
             search: Key::of(b"search"),
             generation: 1,
@@ -314,6 +320,12 @@ mod tests {
         journal.commit(vec![call.row()]).unwrap();
         assert_eq!(journal.call(&Key::of(b"request")).unwrap(), Some(call));
         assert_eq!(journal.call(&Key::of(b"other")).unwrap(), None);
+    }
+
+    #[test]
+    fn outputs_come_back_in_the_order_of_requests() {
+        let (_folder, journal) = journal();
+        let third = 1.0 / 3.0;
         let kinds = [
             OutputKind::Printed(Shown::Value(Datum::Real(third))),
             OutputKind::Saved {
@@ -387,7 +399,7 @@ mod tests {
         let failed: Vec<u64> = std::thread::scope(|scope| {
             let hand_in = |i: u64| {
                 let journal = &journal;
-                let row = if i % 5 == 0 {
+                let row = if i.is_multiple_of(5) {
                     evaluation(0, 0.75).row()
                 } else {
                     evaluation(i, 0.5).row()
