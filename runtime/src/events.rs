@@ -350,7 +350,7 @@ mod tests {
     fn an_event_is_one_json_object_and_comes_back_equal() {
         let kinds = vec![
             EventKind::Evaluation {
-                search: Key::of(b"s"),
+                search: Key::of("test", &[b"s"]),
                 generation: 3,
                 candidate: 1,
                 outcome: Outcome::Failed {
@@ -361,7 +361,7 @@ mod tests {
                 seconds: 0.25,
             },
             EventKind::Evaluation {
-                search: Key::of(b"s"),
+                search: Key::of("test", &[b"s"]),
                 generation: 3,
                 candidate: 2,
                 outcome: Outcome::Scored {
@@ -402,7 +402,7 @@ mod tests {
             sequence: 0,
             time: "t".into(),
             kind: EventKind::Evaluation {
-                search: Key::of(b"s"),
+                search: Key::of("test", &[b"s"]),
                 generation: 0,
                 candidate: 4,
                 outcome: Outcome::Scored {

@@ -161,7 +161,9 @@ fn clean_shows_and_bounds_the_store() {
     );
     let store = Store::open(&folder.path().join(".evo/store")).unwrap();
     for n in 0..10_u8 {
-        store.put(&Key::of(&[n]), &vec![n; 100_000]).unwrap();
+        store
+            .put(&Key::of("test", &[&[n]]), &vec![n; 100_000])
+            .unwrap();
     }
     let busy = evo_in(folder.path(), &["clean", "--all"]);
     assert_eq!(code(&busy), 3);
@@ -210,4 +212,21 @@ fn a_reader_that_leaves_is_no_failure() {
         "{}",
         err(&output)
     );
+}
+
+#[test]
+fn logits_says_what_is_wrong_and_prints_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    fs::write(folder.path().join("not.gguf"), b"GGUX").unwrap();
+    for args in [
+        &["no-such-model", "--tokens", "1"][..],
+        &["empty", "--text", "a"],
+        &["not.gguf", "--tokens", "1,2"],
+        &["empty"],
+    ] {
+        let output = evo_in(folder.path(), &[&["logits"], args].concat());
+        assert_eq!((code(&output), out(&output).as_str()), (2, ""), "{args:?}");
+        assert!(err(&output).starts_with("error: "), "{}", err(&output));
+    }
 }

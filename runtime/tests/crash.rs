@@ -35,7 +35,7 @@ fn identity() -> Identity {
     let params = [("evaluations".to_owned(), Datum::Int(96))]
         .into_iter()
         .collect();
-    let (program, program_hash) = ("crash".to_owned(), Key::of(b"crash"));
+    let (program, program_hash) = ("crash".to_owned(), Key::of("test", &[b"crash"]));
     Identity {
         program,
         program_hash,
@@ -58,7 +58,7 @@ fn write_a_run(root: &Path) {
     let log = EventLog::open(&run.events(), vec![]).unwrap();
     let journal = Journal::open(&run.journal()).unwrap();
     let store = Store::open(&root.join("store")).unwrap();
-    let trained = Key::of(b"trained");
+    let trained = Key::of("test", &[b"trained"]);
     if !matches!(store.get(&trained).unwrap(), Found::Path(_)) {
         let make = |path: &Path| {
             fs::create_dir(path)?;
@@ -69,7 +69,7 @@ fn write_a_run(root: &Path) {
     journal
         .commit(vec![node_row(&trained, "calculator", "train", 0.0)])
         .unwrap();
-    let search = Key::of(b"search");
+    let search = Key::of("test", &[b"search"]);
     let finished: BTreeSet<(u64, u64)> = journal
         .evaluations(&search)
         .unwrap()
@@ -122,7 +122,7 @@ fn evaluate(root: &Path, journal: &Journal, log: &EventLog, store: &Store, at: (
     let (search, generation, candidate) = at;
     note(root, "start", generation, candidate);
     std::thread::sleep(Duration::from_micros(500));
-    let node = Key::of(format!("{generation}.{candidate}").as_bytes());
+    let node = Key::of("test", &[format!("{generation}.{candidate}").as_bytes()]);
     store.put(&node, &generation.to_le_bytes()).unwrap();
     let score = mix(generation * 1000 + candidate) as f64 / 3.0;
     let outcome = match mix(candidate + 17 * generation) % 7 {
@@ -278,7 +278,7 @@ fn check_events(run: &Path) {
 fn check_store(root: &Path) {
     let store = Store::open(root).unwrap();
     assert!(matches!(
-        store.get(&Key::of(b"trained")).unwrap(),
+        store.get(&Key::of("test", &[b"trained"])).unwrap(),
         Found::Path(_)
     ));
     assert_eq!(store.size().unwrap().entries, 1 + GENERATIONS * POPULATION);

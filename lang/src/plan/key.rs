@@ -1,6 +1,9 @@
 //! Content identity: 32-byte keys.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The identity of a node: what it is computed from, never where it stands or when it ran.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,14 +19,47 @@ impl Key {
         h.finish()
     }
 
-    /// Lower-case hexadecimal.
-    pub fn hex(&self) -> String {
-        self.0.iter().map(|b| format!("{b:02x}")).collect()
-    }
-
     /// The first eight hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.0.iter().take(4).map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// What is said of a text that is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAKey;
+
+impl fmt::Display for NotAKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key is 64 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for NotAKey {}
+
+impl FromStr for Key {
+    type Err = NotAKey;
+
+    fn from_str(text: &str) -> Result<Key, NotAKey> {
+        blake3::Hash::from_hex(text).map(|hash| Key(*hash.as_bytes())).map_err(|_| NotAKey)
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -70,5 +106,21 @@ impl Hasher {
 
     pub(crate) fn finish(&self) -> Key {
         Key(*self.0.finalize().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_json_come_back_equal() {
+        let key = Key::of("test", &[b"evo"]);
+        assert_eq!(key.to_string().len(), 64);
+        assert!(key.to_string().starts_with(&key.short()));
+        assert_eq!(key.to_string().parse(), Ok(key));
+        assert_eq!("12".parse::<Key>(), Err(NotAKey));
+        let json = serde_json::to_string(&key).unwrap();
+        assert_eq!(serde_json::from_str::<Key>(&json).unwrap(), key);
     }
 }

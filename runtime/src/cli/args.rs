@@ -54,6 +54,8 @@ pub(super) enum Command {
     Eval(EvalArgs),
     /// Show how much the store and the runs take, and remove what is not needed
     Clean(CleanArgs),
+    /// Print a model's logits as JSON, to compare with other runtimes
+    Logits(LogitsArgs),
     /// Explain an error code
     Explain(ExplainArgs),
     /// Print a completion script for a shell
@@ -203,6 +205,33 @@ pub(super) struct CleanArgs {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("prompt").required(true))]
+#[command(after_help = "\
+Prints one JSON object and nothing else: `tokens` (the prompt's ids), `last_logits` (all logits of the
+last position in id order), `greedy` (exactly N ids, not stopped at an end token).
+
+Examples:
+  evo logits models/tiny-bilingual --text \"12 + 3 = \" --greedy 4 --json
+  evo logits model.gguf --tokens 1,2,3 --json")]
+pub(super) struct LogitsArgs {
+    /// A Hugging Face directory or a GGUF file
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(super) model: PathBuf,
+    /// The prompt as it stands: no template, no token added; special tokens in it are recognised
+    #[arg(long, group = "prompt", allow_hyphen_values = true)]
+    pub(super) text: Option<String>,
+    /// The prompt as token ids, separated by commas
+    #[arg(long, group = "prompt", value_delimiter = ',', num_args = 1)]
+    pub(super) tokens: Option<Vec<u32>>,
+    /// Also continue greedily by this many tokens
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) greedy: usize,
+    /// The output's only form, named so that scripts say what they rely on
     #[arg(long)]
     pub(super) json: bool,
 }

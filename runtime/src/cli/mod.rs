@@ -8,6 +8,7 @@ mod check;
 mod clean;
 mod eval;
 mod explain;
+mod logits;
 mod plan;
 mod run;
 mod screen;
@@ -71,6 +72,7 @@ fn dispatch(command: Command) -> Result<u8, Stop> {
         Command::Plan(args) => plan::plan(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Clean(args) => clean::clean(&args),
+        Command::Logits(args) => logits::logits(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Completions(args) => Ok(completions(&args)),
     }

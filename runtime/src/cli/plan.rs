@@ -148,7 +148,7 @@ mod tests {
         let node =
             |name: &str, kind: &str, inputs: Vec<usize>, cached: bool, evaluations: Option<u64>| {
                 NodeView {
-                    node: Key::of(name.as_bytes()),
+                    node: Key::of("test", &[name.as_bytes()]),
                     name: name.into(),
                     kind: kind.into(),
                     inputs,

@@ -150,7 +150,7 @@ impl Checked {
 impl Planned {
     /// The hash of the program, all that it uses, and the version.
     pub(crate) fn program_hash(&self) -> Key {
-        Key::of(b"")
+        Key::of("program", &[b""])
     }
 
     /// The params as they were resolved.

@@ -253,7 +253,10 @@ mod tests {
                 measures: vec![0.1 + 0.2],
             },
         };
-        let (search, node) = (Key::of(b"search"), Key::of(&candidate.to_le_bytes()));
+        let (search, node) = (
+            Key::of("test", &[b"search"]),
+            Key::of("test", &[&candidate.to_le_bytes()]),
+        );
         Evaluation {
             search,
             generation: 1,
@@ -286,8 +289,14 @@ mod tests {
             evaluation(2, third),
             evaluation(3, third),
         ];
-        assert_eq!(journal.evaluations(&Key::of(b"search")).unwrap(), expected);
-        assert_eq!(journal.evaluations(&Key::of(b"other")).unwrap(), []);
+        assert_eq!(
+            journal.evaluations(&Key::of("test", &[b"search"])).unwrap(),
+            expected
+        );
+        assert_eq!(
+            journal.evaluations(&Key::of("test", &[b"other"])).unwrap(),
+            []
+        );
     }
 
     #[test]
@@ -295,7 +304,7 @@ mod tests {
         let (_folder, journal) = journal();
         let third = 1.0 / 3.0;
         let candidate = Candidate {
-            search: Key::of(b"search"),
+            search: Key::of("test", &[b"search"]),
             generation: 1,
             candidate: 0,
             genome: [("w", vec![third, 2.0])].into_iter().collect(),
@@ -304,11 +313,11 @@ mod tests {
         };
         journal.commit(candidate.rows()).unwrap();
         assert_eq!(
-            journal.candidates(&Key::of(b"search")).unwrap(),
+            journal.candidates(&Key::of("test", &[b"search"])).unwrap(),
             [candidate]
         );
         let call = Call {
-            request: Key::of(b"request"),
+            request: Key::of("test", &[b"request"]),
             target: "model".into(),
             question: "why?".into(),
             answer: Datum::Missing,
@@ -318,8 +327,11 @@ mod tests {
             seconds: 2.0,
         };
         journal.commit(vec![call.row()]).unwrap();
-        assert_eq!(journal.call(&Key::of(b"request")).unwrap(), Some(call));
-        assert_eq!(journal.call(&Key::of(b"other")).unwrap(), None);
+        assert_eq!(
+            journal.call(&Key::of("test", &[b"request"])).unwrap(),
+            Some(call)
+        );
+        assert_eq!(journal.call(&Key::of("test", &[b"other"])).unwrap(), None);
     }
 
     #[test]
@@ -386,7 +398,7 @@ mod tests {
             "all rows of a hand-in, or none"
         );
         assert_eq!(
-            journal.evaluations(&Key::of(b"search")).unwrap()[0].seconds,
+            journal.evaluations(&Key::of("test", &[b"search"])).unwrap()[0].seconds,
             0.5,
             "the first stays"
         );
@@ -414,7 +426,10 @@ mod tests {
         });
         assert_eq!(failed, [5, 10, 15, 20, 25, 30, 35]);
         assert_eq!(
-            journal.evaluations(&Key::of(b"search")).unwrap().len(),
+            journal
+                .evaluations(&Key::of("test", &[b"search"]))
+                .unwrap()
+                .len(),
             1 + 39 - 7
         );
     }
@@ -423,7 +438,12 @@ mod tests {
     fn content_leaves_out_times_and_process_ids() {
         let (folder, journal) = journal();
         journal
-            .commit(vec![node_row(&Key::of(b"n"), "calculator", "train", 3.5)])
+            .commit(vec![node_row(
+                &Key::of("test", &[b"n"]),
+                "calculator",
+                "train",
+                3.5,
+            )])
             .unwrap();
         let content = content(&folder.path().join("run.db")).unwrap();
         assert_eq!(
@@ -440,7 +460,7 @@ mod tests {
         assert_eq!(
             content["nodes"],
             [[
-                format!("Text({:?})", Key::of(b"n").to_string()),
+                format!("Text({:?})", Key::of("test", &[b"n"]).to_string()),
                 "Text(\"calculator\")".into(),
                 "Text(\"train\")".into()
             ]]

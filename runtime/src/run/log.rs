@@ -241,7 +241,7 @@ mod tests {
                 keep.lock().unwrap().push(*done);
             }
         })]);
-        let node = Key::of(b"n");
+        let node = Key::of("test", &[b"n"]);
         for done in 0..=1000 {
             let (name, message) = ("train".to_owned(), String::new());
             log.emit(EventKind::NodeProgress {

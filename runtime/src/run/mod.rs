@@ -4,4 +4,5 @@ pub mod dir;
 pub(crate) mod execute;
 pub mod journal;
 pub mod log;
+mod record;
 pub mod rows;

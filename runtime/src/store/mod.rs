@@ -7,7 +7,6 @@
 //! computed again.
 
 mod clean;
-mod key;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,7 +21,7 @@ use crate::db::{self, DiskError};
 use crate::files;
 
 pub use clean::{CleanReport, Keep};
-pub use key::{Key, NotAKey};
+pub use evo_lang::plan::Key;
 
 const VERSION: i64 = 1;
 const SCHEMA: &str = "

@@ -9,7 +9,7 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn key(n: u64) -> Key {
-    Key::of(&n.to_le_bytes())
+    Key::of("test", &[&n.to_le_bytes()])
 }
 
 fn make_model(path: &Path) -> io::Result<()> {
