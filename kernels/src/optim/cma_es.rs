@@ -90,14 +90,14 @@ struct State {
     path_sigma: Vec<f64>,
     path_c: Vec<f64>,
     covariance: Vec<f64>,
-    /// Eigenvectors as columns, and the roots of the eigenvalues, of the covariance of generation `eigen_generation`.
+    /// Eigenvectors as rows, and the roots of the eigenvalues, of the covariance of generation `eigen_generation`.
     axes: Vec<f64>,
     lengths: Vec<f64>,
     eigen_generation: u64,
     history: History,
 }
 
-/// A candidate's draw: `z` is standard normal, `step` = axes · (lengths ∘ z).
+/// A candidate's draw: `z` is standard normal, `step` the sum of the axes, each times its length and its entry of `z`.
 struct Draw {
     z: Vec<f64>,
     step: Vec<f64>,
@@ -153,16 +153,21 @@ impl CmaEs {
         (0..n).map(|i| s.sigma * s.scale[i] * s.covariance[i * n + i].sqrt()).collect()
     }
 
-    fn draw(&self, index: usize) -> Draw {
-        let n = self.dimension();
-        let mut z = vec![0.0; n];
-        self.stream.at(self.state.generation).at(index as u64).fill_normal(0, &mut z);
-        let stretched: Vec<f64> = z.iter().zip(&self.state.lengths).map(|(z, length)| z * length).collect();
-        Draw { z, step: multiply(&self.state.axes, &stretched) }
-    }
-
     fn draws(&self) -> Vec<Draw> {
-        (0..self.population()).map(|index| self.draw(index)).collect()
+        let n = self.dimension();
+        let draw = |index: u64| {
+            let mut z = vec![0.0; n];
+            self.stream.at(self.state.generation).at(index).fill_normal(0, &mut z);
+            Draw { z, step: vec![0.0; n] }
+        };
+        let mut draws: Vec<Draw> = (0..self.population() as u64).map(draw).collect();
+        // All candidates at once, so that the matrix is read once.
+        for (j, (axis, length)) in self.state.axes.chunks_exact(n).zip(&self.state.lengths).enumerate() {
+            for Draw { z, step } in &mut draws {
+                add_scaled(step, length * z[j], axis);
+            }
+        }
+        draws
     }
 
     /// Moves the mean to the weighted mean of the best, and both paths along; returns whether the step-size path is short
@@ -173,12 +178,15 @@ impl CmaEs {
         let weighted = |part: &dyn Fn(&Draw) -> &[f64]| {
             let mut sum = vec![0.0; n];
             for (weight, draw) in p.weights[..p.mu].iter().zip(best_first) {
-                sum.iter_mut().zip(part(draw)).for_each(|(s, x)| *s += weight * x);
+                add_scaled(&mut sum, *weight, part(draw));
             }
             sum
         };
-        let (step, whitened) = (weighted(&|draw| &draw.step), weighted(&|draw| &draw.z));
-        let whitened = multiply(&self.state.axes, &whitened);
+        let (step, z) = (weighted(&|draw| &draw.step), weighted(&|draw| &draw.z));
+        let mut whitened = vec![0.0; n];
+        for (axis, z) in self.state.axes.chunks_exact(n).zip(&z) {
+            add_scaled(&mut whitened, *z, axis);
+        }
         let s = &mut self.state;
         for ((mean, scale), step) in s.mean.iter_mut().zip(&s.scale).zip(&step) {
             *mean += s.sigma * scale * step;
@@ -198,12 +206,16 @@ impl CmaEs {
         let (p, s) = (&self.params, &mut self.state);
         let c_1 = if short_path { p.c_1 } else { p.c_1 * (1.0 - p.c_c * (2.0 - p.c_c)) };
         let decay = 1.0 - c_1 - p.c_mu * p.weights.iter().sum::<f64>();
-        s.covariance.iter_mut().for_each(|c| *c *= decay);
-        add_square(&mut s.covariance, p.c_1, &s.path_c);
+        let mut squares = vec![(p.c_1, &s.path_c)];
         for (&weight, draw) in p.weights.iter().zip(best_first) {
             let length = square(&draw.z).sqrt() + 1e-9;
             let factor = if weight < 0.0 { n as f64 / (length * length) } else { 1.0 };
-            add_square(&mut s.covariance, p.c_mu * weight * factor, &draw.step);
+            squares.push((p.c_mu * weight * factor, &draw.step));
+        }
+        for (i, row) in s.covariance.chunks_exact_mut(n).enumerate() {
+            let lower_half = &mut row[..=i];
+            lower_half.iter_mut().for_each(|c| *c *= decay);
+            squares.iter().for_each(|(factor, x)| add_scaled(lower_half, factor * x[i], &x[..=i]));
         }
         for i in 0..n {
             for j in 0..i {
@@ -245,7 +257,7 @@ impl CmaEs {
             match symmetric_eigen(&s.covariance, n) {
                 Ok(eigen) if eigen.values.iter().all(|value| *value > 0.0) => {
                     s.lengths = eigen.values.iter().map(|value| value.sqrt()).collect();
-                    s.axes = eigen.vectors;
+                    s.axes = (0..n * n).map(|i| eigen.vectors[i % n * n + i / n]).collect();
                     return;
                 }
                 _ => (0..n).for_each(|i| s.covariance[i * n + i] += spare),
@@ -277,7 +289,7 @@ impl CmaEs {
             return Some(StopReason::NoEffectCoordinate { coordinate });
         }
         let axis = (s.generation % n as u64) as usize;
-        let step = |i: usize| 0.1 * s.sigma * s.lengths[axis] * s.scale[i] * s.axes[i * n + axis];
+        let step = |i: usize| 0.1 * s.sigma * s.lengths[axis] * s.scale[i] * s.axes[axis * n + i];
         (0..n).all(|i| s.mean[i] == s.mean[i] + step(i)).then_some(StopReason::NoEffectAxis { axis })
     }
 }
@@ -383,15 +395,7 @@ fn square(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum()
 }
 
-/// The product of a row-major n × n matrix and a vector.
-fn multiply(matrix: &[f64], x: &[f64]) -> Vec<f64> {
-    matrix.chunks_exact(x.len()).map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
-}
-
-/// Adds factor · x xᵀ to the lower half of a matrix.
-fn add_square(matrix: &mut [f64], factor: f64, x: &[f64]) {
-    for (i, row) in matrix.chunks_exact_mut(x.len()).enumerate() {
-        let scaled = factor * x[i];
-        row[..=i].iter_mut().zip(x).for_each(|(c, xj)| *c += scaled * xj);
-    }
+/// Adds factor · x to a sum.
+fn add_scaled(sum: &mut [f64], factor: f64, x: &[f64]) {
+    sum.iter_mut().zip(x).for_each(|(s, x)| *s += factor * x);
 }
