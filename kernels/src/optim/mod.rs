@@ -68,7 +68,8 @@ pub trait Optimizer: Send {
     /// Why the search should end, by its own criteria; `None` while it should go on.
     fn stop(&self) -> Option<StopReason>;
 
-    /// All that changes from generation to generation, as plain numbers. Restoring it continues to the bit.
+    /// All that changes from generation to generation, as plain numbers. Restoring it continues to the bit. Some may be
+    /// infinite, so save their bits or a text form that knows infinities.
     fn state(&self) -> Vec<f64>;
 
     /// Takes up a state that [`Optimizer::state`] gave under the same settings and stream.
