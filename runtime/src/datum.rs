@@ -56,12 +56,7 @@ impl<T: Into<Datum>> From<Vec<T>> for Datum {
 
 impl<K: Into<String>, V: Into<Datum>> FromIterator<(K, V)> for Datum {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(fields: I) -> Datum {
-        Datum::Record(
-            fields
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        Datum::Record(fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 
@@ -74,22 +69,9 @@ impl Datum {
     /// Its entries by column name, if it spreads over columns: the fields of a record, or the items of a short list.
     fn spread(&self) -> Option<Vec<(String, &Datum)>> {
         match self {
-            Datum::Record(fields) => Some(
-                fields
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value))
-                    .collect(),
-            ),
-            Datum::List(items)
-                if items.len() <= Table::WIDEST_LIST && items.iter().all(Datum::is_scalar) =>
-            {
-                Some(
-                    items
-                        .iter()
-                        .enumerate()
-                        .map(|(i, value)| (format!("[{i}]"), value))
-                        .collect(),
-                )
+            Datum::Record(fields) => Some(fields.iter().map(|(name, value)| (name.clone(), value)).collect()),
+            Datum::List(items) if items.len() <= Table::WIDEST_LIST && items.iter().all(Datum::is_scalar) => {
+                Some(items.iter().enumerate().map(|(i, value)| (format!("[{i}]"), value)).collect())
             }
             _ => None,
         }
@@ -119,96 +101,50 @@ impl Table {
     /// list's items get a column each.
     pub fn of(value: &Datum) -> Table {
         match value {
-            Datum::Record(fields) => Table::named(
-                "name",
-                fields.iter().map(|(k, v)| (Datum::Text(k.clone()), v)),
-            ),
-            Datum::List(items)
-                if !items.is_empty() && items.iter().all(|i| matches!(i, Datum::Record(_))) =>
-            {
+            Datum::Record(fields) => Table::named("name", fields.iter().map(|(k, v)| (Datum::Text(k.clone()), v))),
+            Datum::List(items) if !items.is_empty() && items.iter().all(|i| matches!(i, Datum::Record(_))) => {
                 Table::of_records(items)
             }
-            Datum::List(items) => Table::named(
-                "index",
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(i, v)| (Datum::Int(i as i64), v)),
-            ),
-            plain => Table {
-                title: None,
-                columns: vec!["value".into()],
-                rows: vec![vec![plain.clone()]],
-            },
+            Datum::List(items) => {
+                Table::named("index", items.iter().enumerate().map(|(i, v)| (Datum::Int(i as i64), v)))
+            }
+            plain => Table { title: None, columns: vec!["value".into()], rows: vec![vec![plain.clone()]] },
         }
     }
 
     /// The same table under a title.
     pub fn titled(self, title: impl Into<String>) -> Table {
-        Table {
-            title: Some(title.into()),
-            ..self
-        }
+        Table { title: Some(title.into()), ..self }
     }
 
     fn of_records(items: &[Datum]) -> Table {
-        let rows: Vec<Vec<(String, &Datum)>> = items
-            .iter()
-            .map(|item| item.spread().unwrap_or_default())
-            .collect();
+        let rows: Vec<Vec<(String, &Datum)>> = items.iter().map(|item| item.spread().unwrap_or_default()).collect();
         let columns = union(&rows);
-        let rows = rows
-            .iter()
-            .map(|row| columns.iter().map(|column| entry(row, column)).collect())
-            .collect();
-        Table {
-            title: None,
-            columns: columns.into_iter().collect(),
-            rows,
-        }
+        let rows = rows.iter().map(|row| columns.iter().map(|column| entry(row, column)).collect()).collect();
+        Table { title: None, columns: columns.into_iter().collect(), rows }
     }
 
     fn named<'a>(first: &str, entries: impl Iterator<Item = (Datum, &'a Datum)>) -> Table {
         let rows: Vec<(Datum, Vec<(String, &Datum)>)> = entries
-            .map(|(label, value)| {
-                (
-                    label,
-                    value
-                        .spread()
-                        .unwrap_or_else(|| vec![("value".into(), value)]),
-                )
-            })
+            .map(|(label, value)| (label, value.spread().unwrap_or_else(|| vec![("value".into(), value)])))
             .collect();
         let columns = union(rows.iter().map(|(_, row)| row));
         let mut names = vec![first.to_owned()];
         names.extend(columns.iter().cloned());
         let rows = rows
             .into_iter()
-            .map(|(label, row)| {
-                std::iter::once(label)
-                    .chain(columns.iter().map(|c| entry(&row, c)))
-                    .collect()
-            })
+            .map(|(label, row)| std::iter::once(label).chain(columns.iter().map(|c| entry(&row, c))).collect())
             .collect();
-        Table {
-            title: None,
-            columns: names,
-            rows,
-        }
+        Table { title: None, columns: names, rows }
     }
 }
 
 fn union<'a>(rows: impl IntoIterator<Item = &'a Vec<(String, &'a Datum)>>) -> IndexSet<String> {
-    rows.into_iter()
-        .flatten()
-        .map(|(name, _)| name.clone())
-        .collect()
+    rows.into_iter().flatten().map(|(name, _)| name.clone()).collect()
 }
 
 fn entry(row: &[(String, &Datum)], column: &str) -> Datum {
-    row.iter()
-        .find(|(name, _)| name == column)
-        .map_or(Datum::Missing, |(_, value)| (*value).clone())
+    row.iter().find(|(name, _)| name == column).map_or(Datum::Missing, |(_, value)| (*value).clone())
 }
 
 #[cfg(test)]
@@ -228,14 +164,8 @@ mod tests {
         let dba: Datum = [("shell", 0.4), ("coding", 0.3)].into_iter().collect();
         let table = Table::of(&[("coder", coder), ("dba", dba)].into_iter().collect());
         assert_eq!(table.columns, ["name", "sql", "shell", "coding"]);
-        assert_eq!(
-            table.rows[0],
-            ["coder".into(), 0.1.into(), 0.2.into(), Datum::Missing]
-        );
-        assert_eq!(
-            table.rows[1],
-            ["dba".into(), Datum::Missing, 0.4.into(), 0.3.into()]
-        );
+        assert_eq!(table.rows[0], ["coder".into(), 0.1.into(), 0.2.into(), Datum::Missing]);
+        assert_eq!(table.rows[1], ["dba".into(), Datum::Missing, 0.4.into(), 0.3.into()]);
         let table = Table::of(&[("seeds", vec![1.0, 2.0])].into_iter().collect());
         assert_eq!(table.columns, ["name", "[0]", "[1]"]);
     }
@@ -248,13 +178,8 @@ mod tests {
 
     #[test]
     fn a_list_of_records_is_a_row_each() {
-        let rows: Vec<Datum> = (0..3_i64)
-            .map(|i| {
-                [("rank", Datum::Int(i)), ("score", Datum::Real(0.5))]
-                    .into_iter()
-                    .collect()
-            })
-            .collect();
+        let rows: Vec<Datum> =
+            (0..3_i64).map(|i| [("rank", Datum::Int(i)), ("score", Datum::Real(0.5))].into_iter().collect()).collect();
         let table = Table::of(&Datum::List(rows));
         assert_eq!(table.columns, ["rank", "score"]);
         assert_eq!(table.rows.len(), 3);
@@ -262,19 +187,11 @@ mod tests {
 
     #[test]
     fn data_comes_back_from_json_with_its_types() {
-        let datum: Datum = [
-            ("n", Datum::Int(1)),
-            ("x", Datum::Real(1.0)),
-            ("s", "text".into()),
-            ("none", Datum::Missing),
-        ]
-        .into_iter()
-        .collect();
+        let datum: Datum =
+            [("n", Datum::Int(1)), ("x", Datum::Real(1.0)), ("s", "text".into()), ("none", Datum::Missing)]
+                .into_iter()
+                .collect();
         let json = serde_json::to_string(&datum).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Datum>(&json).unwrap(),
-            datum,
-            "{json}"
-        );
+        assert_eq!(serde_json::from_str::<Datum>(&json).unwrap(), datum, "{json}");
     }
 }

@@ -60,19 +60,13 @@ impl DiskError {
     pub fn from_io(path: &Path, error: &io::Error) -> DiskError {
         let path = path.to_owned();
         match error.kind() {
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => DiskError::Full { path },
-            io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::NotADirectory => DiskError::Unwritable {
-                path,
-                reason: error.to_string(),
-            },
-            _ => DiskError::Other {
-                path,
-                reason: error.to_string(),
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                DiskError::Full { path }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
+                DiskError::Unwritable { path, reason: error.to_string() }
+            }
+            _ => DiskError::Other { path, reason: error.to_string() },
         }
     }
 
@@ -85,9 +79,7 @@ impl DiskError {
             Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                 DiskError::Unwritable { path, reason }
             }
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                DiskError::Damaged { path, reason }
-            }
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DiskError::Damaged { path, reason },
             _ => DiskError::Other { path, reason },
         }
     }
@@ -97,9 +89,7 @@ impl DiskError {
         match self {
             DiskError::Full { .. } => Code::R0541,
             DiskError::Unwritable { .. } => Code::R0542,
-            DiskError::Newer { .. } | DiskError::Damaged { .. } | DiskError::Other { .. } => {
-                Code::R0543
-            }
+            DiskError::Newer { .. } | DiskError::Damaged { .. } | DiskError::Other { .. } => Code::R0543,
         }
     }
 
@@ -109,14 +99,10 @@ impl DiskError {
             DiskError::Full { .. } => {
                 "free some space (`evo clean` shows what the store holds), then `evo run --resume`"
             }
-            DiskError::Unwritable { .. } => {
-                "choose a place that can be written to, or change its permissions"
-            }
+            DiskError::Unwritable { .. } => "choose a place that can be written to, or change its permissions",
             DiskError::Newer { .. } => "use the newer version, or another directory",
             DiskError::Damaged { .. } => "move the file away; what it held is computed again",
-            DiskError::Other { .. } => {
-                "once the cause is gone, `evo run --resume` continues the run"
-            }
+            DiskError::Other { .. } => "once the cause is gone, `evo run --resume` continues the run",
         }
     }
 }
@@ -128,31 +114,18 @@ pub(crate) fn open(path: &Path, schema: &str, version: i64) -> Result<Connection
     let mut connection = Connection::open(path).map_err(sort)?;
     connection.busy_timeout(BUSY).map_err(sort)?;
     // A committed transaction outlives the process; after a power cut the newest may be missing, never half there.
-    connection
-        .pragma_update(None, "journal_mode", "wal")
-        .map_err(sort)?;
-    connection
-        .pragma_update(None, "synchronous", "normal")
-        .map_err(sort)?;
-    let step = connection
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .map_err(sort)?;
-    let found: i64 = step
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(sort)?;
+    connection.pragma_update(None, "journal_mode", "wal").map_err(sort)?;
+    connection.pragma_update(None, "synchronous", "normal").map_err(sort)?;
+    let step = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sort)?;
+    let found: i64 = step.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sort)?;
     match found {
         0 => {
             step.execute_batch(schema).map_err(sort)?;
-            step.pragma_update(None, "user_version", version)
-                .map_err(sort)?;
+            step.pragma_update(None, "user_version", version).map_err(sort)?;
         }
         known if known == version => {}
         _ => {
-            return Err(DiskError::Newer {
-                path: path.to_owned(),
-                found,
-                known: version,
-            });
+            return Err(DiskError::Newer { path: path.to_owned(), found, known: version });
         }
     }
     step.commit().map_err(sort)?;

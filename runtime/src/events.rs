@@ -247,9 +247,7 @@ impl Shown {
         match value {
             Datum::Text(text) => Shown::Text(text),
             Datum::Record(_) => Shown::Table(Table::of(&value)),
-            Datum::List(ref items)
-                if !items.is_empty() && items.iter().all(|i| matches!(i, Datum::Record(_))) =>
-            {
+            Datum::List(ref items) if !items.is_empty() && items.iter().all(|i| matches!(i, Datum::Record(_))) => {
                 Shown::Table(Table::of(&value))
             }
             other => Shown::Value(other),
@@ -289,10 +287,7 @@ impl Status {
 
     /// Whether `--resume` may continue a run in this state (if no process is at it).
     pub fn can_resume(self) -> bool {
-        matches!(
-            self,
-            Status::Running | Status::Failed | Status::CutShort | Status::Interrupted
-        )
+        matches!(self, Status::Running | Status::Failed | Status::CutShort | Status::Interrupted)
     }
 }
 
@@ -325,10 +320,7 @@ impl Cancel {
     /// Asks to stop; says how often that has been asked, this time included (at most 255).
     pub fn stop(&self) -> u8 {
         let add = |n: u8| Some(n.saturating_add(1));
-        self.0
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, add)
-            .unwrap_or(u8::MAX)
-            .saturating_add(1)
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).unwrap_or(u8::MAX).saturating_add(1)
     }
 
     /// Whether anyone asked to stop.
@@ -353,10 +345,7 @@ mod tests {
                 search: Key::of("test", &[b"s"]),
                 generation: 3,
                 candidate: 1,
-                outcome: Outcome::Failed {
-                    code: "R0502".into(),
-                    reason: "not finite\nat all".into(),
-                },
+                outcome: Outcome::Failed { code: "R0502".into(), reason: "not finite\nat all".into() },
                 cached: false,
                 seconds: 0.25,
             },
@@ -364,35 +353,18 @@ mod tests {
                 search: Key::of("test", &[b"s"]),
                 generation: 3,
                 candidate: 2,
-                outcome: Outcome::Scored {
-                    scores: vec![0.1 + 0.2],
-                    measures: vec![],
-                },
+                outcome: Outcome::Scored { scores: vec![0.1 + 0.2], measures: vec![] },
                 cached: true,
                 seconds: 0.0,
             },
-            EventKind::Printed {
-                request: 0,
-                shown: Shown::Value(Datum::Real(1.0)),
-            },
-            EventKind::RunFinished {
-                status: Status::CutShort,
-                seconds: 1.5,
-            },
+            EventKind::Printed { request: 0, shown: Shown::Value(Datum::Real(1.0)) },
+            EventKind::RunFinished { status: Status::CutShort, seconds: 1.5 },
         ];
         for kind in kinds {
-            let event = Event {
-                sequence: 7,
-                time: "2026-01-02T03:04:05.678Z".into(),
-                kind,
-            };
+            let event = Event { sequence: 7, time: "2026-01-02T03:04:05.678Z".into(), kind };
             let line = serde_json::to_string(&event).unwrap();
             assert!(!line.contains('\n'), "{line}");
-            assert_eq!(
-                serde_json::from_str::<Event>(&line).unwrap(),
-                event,
-                "{line}"
-            );
+            assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event, "{line}");
         }
     }
 
@@ -405,10 +377,7 @@ mod tests {
                 search: Key::of("test", &[b"s"]),
                 generation: 0,
                 candidate: 4,
-                outcome: Outcome::Scored {
-                    scores: vec![0.5],
-                    measures: vec![],
-                },
+                outcome: Outcome::Scored { scores: vec![0.5], measures: vec![] },
                 cached: false,
                 seconds: 1.0,
             },

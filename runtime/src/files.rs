@@ -15,10 +15,7 @@ pub(crate) fn aside(folder: &Path, stem: &str) -> PathBuf {
 /// Writes a file so that a reader, or a crash at any moment, sees the old content or the new: aside, synced, renamed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let stem = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = aside(folder, &stem);
     let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
@@ -34,14 +31,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder).and_then(|file| file.sync_all()) {
         // Some file systems cannot sync a directory; the rename itself is atomic all the same.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => Ok(()),
         other => other,
     }
 }
@@ -83,10 +73,7 @@ pub(crate) fn files_below(root: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Bytes of all files below a path.
 pub(crate) fn size_below(root: &Path) -> io::Result<u64> {
-    files_below(root)?
-        .iter()
-        .map(|file| fs::metadata(file).map(|found| found.len()))
-        .sum()
+    files_below(root)?.iter().map(|file| fs::metadata(file).map(|found| found.len())).sum()
 }
 
 /// The hash of a file's bytes, or of a directory's relative paths, lengths and bytes; with the total of bytes.
@@ -95,11 +82,7 @@ pub(crate) fn checksum(root: &Path) -> io::Result<(blake3::Hash, u64)> {
     let mut total = 0;
     let mut buffer = vec![0; 1 << 20];
     for file in files_below(root)? {
-        let name = file
-            .strip_prefix(root)
-            .unwrap_or(&file)
-            .to_string_lossy()
-            .into_owned();
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
         let mut content = blake3::Hasher::new();
         let mut reader = File::open(&file)?;
         let mut length = 0_u64;
@@ -111,12 +94,8 @@ pub(crate) fn checksum(root: &Path) -> io::Result<(blake3::Hash, u64)> {
             content.update(buffer.get(..count).unwrap_or_default());
             length += count as u64;
         }
-        hasher
-            .update(&(name.len() as u64).to_le_bytes())
-            .update(name.as_bytes());
-        hasher
-            .update(&length.to_le_bytes())
-            .update(content.finalize().as_bytes());
+        hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+        hasher.update(&length.to_le_bytes()).update(content.finalize().as_bytes());
         total += length;
     }
     Ok((hasher.finalize(), total))
@@ -130,10 +109,7 @@ pub(crate) fn sync_below(root: &Path) -> io::Result<()> {
     }
     let mut folders: Vec<&Path> = files.iter().filter_map(|file| file.parent()).collect();
     folders.dedup();
-    folders
-        .into_iter()
-        .filter(|folder| folder.starts_with(root))
-        .try_for_each(sync_folder)
+    folders.into_iter().filter(|folder| folder.starts_with(root)).try_for_each(sync_folder)
 }
 
 #[cfg(test)]

@@ -12,9 +12,7 @@ static PLACE: Mutex<Option<String>> = Mutex::new(None);
 pub(crate) fn install_hook() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let place = info
-            .location()
-            .map(|at| format!("{}:{}", at.file(), at.line()));
+        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line()));
         *PLACE.lock().unwrap_or_else(PoisonError::into_inner) = place;
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             usual(info);
@@ -25,9 +23,7 @@ pub(crate) fn install_hook() {
 /// What a caught panic says, and where it happened if the hook is in place.
 pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".into());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into());
     match PLACE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(place) => format!("internal error: {text} ({place})"),
         None => format!("internal error: {text}"),

@@ -25,70 +25,46 @@ const POPULATION: u64 = 8;
 
 /// A fixed sequence of numbers that look random.
 fn mix(n: u64) -> u64 {
-    let x = (n ^ (n >> 30))
-        .wrapping_mul(0xbf58_476d_1ce4_e5b9)
-        .wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9).wrapping_add(0x9e37_79b9_7f4a_7c15);
     (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
 fn identity() -> Identity {
-    let params = [("evaluations".to_owned(), Datum::Int(96))]
-        .into_iter()
-        .collect();
+    let params = [("evaluations".to_owned(), Datum::Int(96))].into_iter().collect();
     let (program, program_hash) = ("crash".to_owned(), Key::of("test", &[b"crash"]));
-    Identity {
-        program,
-        program_hash,
-        params,
-        seed: 7,
-        tiny: false,
-        out: PathBuf::from("."),
-    }
+    Identity { program, program_hash, params, seed: 7, tiny: false, out: PathBuf::from(".") }
 }
 
 /// What a run does, in small: trains once (an artifact in the store), then searches with two threads.
 fn write_a_run(root: &Path) {
     let runs = root.join("runs");
     let mut run = match RunDir::resume_latest(&runs, &identity(), 2) {
-        Err(RunDirError::NothingToResume { .. }) => {
-            RunDir::create(&runs, identity(), "crash.evo", "", 2).unwrap()
-        }
+        Err(RunDirError::NothingToResume { .. }) => RunDir::create(&runs, identity(), "crash.evo", "", 2).unwrap(),
         other => other.unwrap(),
     };
     let log = EventLog::open(&run.events(), vec![]).unwrap();
     let journal = Journal::open(&run.journal()).unwrap();
     let store = Store::open(&root.join("store")).unwrap();
     let trained = Key::of("test", &[b"trained"]);
-    if !matches!(store.get(&trained).unwrap(), Found::Path(_)) {
+    if !matches!(store.get(&trained).unwrap(), Found::Artifact(_)) {
         let make = |path: &Path| {
             fs::create_dir(path)?;
             (0..20).try_for_each(|i| fs::write(path.join(format!("shard-{i}")), vec![i; 10_000]))
         };
         store.put_artifact(&trained, make).unwrap();
     }
-    journal
-        .commit(vec![node_row(&trained, "calculator", "train", 0.0)])
-        .unwrap();
+    journal.commit(vec![node_row(&trained, "calculator", "train", 0.0)]).unwrap();
     let search = Key::of("test", &[b"search"]);
-    let finished: BTreeSet<(u64, u64)> = journal
-        .evaluations(&search)
-        .unwrap()
-        .iter()
-        .map(|e| (e.generation, e.candidate))
-        .collect();
+    let finished: BTreeSet<(u64, u64)> =
+        journal.evaluations(&search).unwrap().iter().map(|e| (e.generation, e.candidate)).collect();
     for generation in 0..GENERATIONS {
-        let rows = (0..POPULATION)
-            .flat_map(|candidate| make_candidate(search, generation, candidate).rows())
-            .collect();
+        let rows = (0..POPULATION).flat_map(|candidate| make_candidate(search, generation, candidate).rows()).collect();
         journal.commit(rows).unwrap();
         std::thread::scope(|scope| {
             for half in 0..2 {
                 let (journal, log, store, finished) = (&journal, &log, &store, &finished);
                 scope.spawn(move || {
-                    for candidate in (half..POPULATION)
-                        .step_by(2)
-                        .filter(|c| !finished.contains(&(generation, *c)))
-                    {
+                    for candidate in (half..POPULATION).step_by(2).filter(|c| !finished.contains(&(generation, *c))) {
                         evaluate(root, journal, log, store, (search, generation, candidate));
                     }
                 });
@@ -96,26 +72,14 @@ fn write_a_run(root: &Path) {
         });
     }
     run.finish(Status::Done, None).unwrap();
-    log.emit(EventKind::RunFinished {
-        status: Status::Done,
-        seconds: 0.0,
-    });
+    log.emit(EventKind::RunFinished { status: Status::Done, seconds: 0.0 });
     assert!(log.failure().is_none());
 }
 
 fn make_candidate(search: Key, generation: u64, candidate: u64) -> Candidate {
     let genome = Datum::Real(mix(generation * 100 + candidate) as f64 / u64::MAX as f64);
-    let parents = (0..generation.min(2))
-        .map(|p| (generation - 1, (candidate + p) % POPULATION))
-        .collect();
-    Candidate {
-        search,
-        generation,
-        candidate,
-        genome,
-        operator: "sample".into(),
-        parents,
-    }
+    let parents = (0..generation.min(2)).map(|p| (generation - 1, (candidate + p) % POPULATION)).collect();
+    Candidate { search, generation, candidate, genome, operator: "sample".into(), parents }
 }
 
 fn evaluate(root: &Path, journal: &Journal, log: &EventLog, store: &Store, at: (Key, u64, u64)) {
@@ -126,45 +90,19 @@ fn evaluate(root: &Path, journal: &Journal, log: &EventLog, store: &Store, at: (
     store.put(&node, &generation.to_le_bytes()).unwrap();
     let score = mix(generation * 1000 + candidate) as f64 / 3.0;
     let outcome = match mix(candidate + 17 * generation) % 7 {
-        0 => Outcome::Failed {
-            code: "R0502".into(),
-            reason: format!("candidate {candidate} is not finite"),
-        },
-        _ => Outcome::Scored {
-            scores: vec![score],
-            measures: vec![],
-        },
+        0 => Outcome::Failed { code: "R0502".into(), reason: format!("candidate {candidate} is not finite") },
+        _ => Outcome::Scored { scores: vec![score], measures: vec![] },
     };
-    let row = Evaluation {
-        search,
-        generation,
-        candidate,
-        node,
-        outcome: outcome.clone(),
-        seconds: 0.0,
-    }
-    .row();
+    let row = Evaluation { search, generation, candidate, node, outcome: outcome.clone(), seconds: 0.0 }.row();
     journal.commit(vec![row]).unwrap();
     note(root, "done", generation, candidate);
-    log.emit(EventKind::Evaluation {
-        search,
-        generation,
-        candidate,
-        outcome,
-        cached: false,
-        seconds: 0.0,
-    });
+    log.emit(EventKind::Evaluation { search, generation, candidate, outcome, cached: false, seconds: 0.0 });
 }
 
 /// One line in a file outside the run, written with one system call.
 fn note(root: &Path, what: &str, generation: u64, candidate: u64) {
-    let mut file = File::options()
-        .create(true)
-        .append(true)
-        .open(root.join("notes"))
-        .unwrap();
-    file.write_all(format!("{what} {generation} {candidate}\n").as_bytes())
-        .unwrap();
+    let mut file = File::options().create(true).append(true).open(root.join("notes")).unwrap();
+    file.write_all(format!("{what} {generation} {candidate}\n").as_bytes()).unwrap();
 }
 
 /// Runs in the child only; in the parent it passes at once.
@@ -200,33 +138,20 @@ fn killed_at_random_moments_the_end_is_the_same() {
         std::thread::sleep(Duration::from_micros(2_000 + mix(attempt) % 50_000));
         child.kill().unwrap();
         kills += usize::from(!child.wait().unwrap().success());
-        if dir::list(&shot.path().join("runs"))
-            .unwrap()
-            .iter()
-            .any(|r| Record::read(r).unwrap().status == Status::Done)
+        if dir::list(&shot.path().join("runs")).unwrap().iter().any(|r| Record::read(r).unwrap().status == Status::Done)
         {
             break; // nothing is left to be killed
         }
     }
     assert!(kills >= 3, "only {kills} of the kills hit a running writer");
-    if dir::list(&shot.path().join("runs"))
-        .unwrap()
-        .iter()
-        .all(|r| Record::read(r).unwrap().status != Status::Done)
-    {
+    if dir::list(&shot.path().join("runs")).unwrap().iter().all(|r| Record::read(r).unwrap().status != Status::Done) {
         assert!(start_writer(shot.path()).wait().unwrap().success());
     }
     let (calm_run, shot_run) = (only_run(calm.path()), only_run(shot.path()));
     assert_eq!(Record::read(&shot_run).unwrap().status, Status::Done);
     let expected = journal::content(&calm_run.join("run.db")).unwrap();
-    assert_eq!(
-        expected["evaluations"].len() as u64,
-        GENERATIONS * POPULATION
-    );
-    assert_eq!(
-        journal::content(&shot_run.join("run.db")).unwrap(),
-        expected
-    );
+    assert_eq!(expected["evaluations"].len() as u64, GENERATIONS * POPULATION);
+    assert_eq!(journal::content(&shot_run.join("run.db")).unwrap(), expected);
     check_notes(shot.path());
     check_events(&shot_run);
     check_store(&shot.path().join("store"));
@@ -249,38 +174,15 @@ fn check_notes(root: &Path) {
 
 fn check_events(run: &Path) {
     let text = fs::read_to_string(run.join("events.jsonl")).unwrap();
-    let events: Vec<Event> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert!(
-        events
-            .iter()
-            .enumerate()
-            .all(|(i, event)| event.sequence == i as u64)
-    );
-    assert!(matches!(
-        events.last().unwrap().kind,
-        EventKind::RunFinished {
-            status: Status::Done,
-            ..
-        }
-    ));
-    assert!(!events.iter().any(|e| matches!(
-        &e.kind,
-        EventKind::NodeFinished {
-            outcome: NodeOutcome::Failed,
-            ..
-        }
-    )));
+    let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().enumerate().all(|(i, event)| event.sequence == i as u64));
+    assert!(matches!(events.last().unwrap().kind, EventKind::RunFinished { status: Status::Done, .. }));
+    assert!(!events.iter().any(|e| matches!(&e.kind, EventKind::NodeFinished { outcome: NodeOutcome::Failed, .. })));
 }
 
 fn check_store(root: &Path) {
     let store = Store::open(root).unwrap();
-    assert!(matches!(
-        store.get(&Key::of("test", &[b"trained"])).unwrap(),
-        Found::Path(_)
-    ));
+    assert!(matches!(store.get(&Key::of("test", &[b"trained"])).unwrap(), Found::Artifact(_)));
     assert_eq!(store.size().unwrap().entries, 1 + GENERATIONS * POPULATION);
     drop(store);
     let report = Store::clean(root, Keep::default()).unwrap().unwrap();

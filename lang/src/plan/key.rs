@@ -47,7 +47,13 @@ impl FromStr for Key {
     type Err = NotAKey;
 
     fn from_str(text: &str) -> Result<Key, NotAKey> {
-        blake3::Hash::from_hex(text).map(|hash| Key(*hash.as_bytes())).map_err(|_| NotAKey)
+        blake3::Hash::from_hex(text).map(Key::from).map_err(|_| NotAKey)
+    }
+}
+
+impl From<blake3::Hash> for Key {
+    fn from(hash: blake3::Hash) -> Key {
+        Key(*hash.as_bytes())
     }
 }
 

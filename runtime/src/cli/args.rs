@@ -7,13 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// evo: declare models, data, tasks and searches; get evolved models.
 #[derive(Debug, Parser)]
-#[command(
-    name = "evo",
-    version,
-    max_term_width = 100,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "evo", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
   evo check quickstart.evo            what is wrong with a program, in milliseconds
@@ -160,9 +154,7 @@ pub(super) struct PlanArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  evo eval evolved tasks.evo                 a score for each `task` of tasks.evo"
-)]
+#[command(after_help = "Example:\n  evo eval evolved tasks.evo                 a score for each `task` of tasks.evo")]
 pub(super) struct EvalArgs {
     /// A Hugging Face directory or a GGUF file
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -246,9 +238,7 @@ pub(super) struct ExplainArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  evo completions bash > ~/.local/share/bash-completion/completions/evo"
-)]
+#[command(after_help = "Example:\n  evo completions bash > ~/.local/share/bash-completion/completions/evo")]
 pub(super) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
@@ -266,9 +256,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 
 /// An amount of bytes as programs write it: `5GB` (powers of 1000), `64MiB` (powers of 1024), or a plain number.
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit.trim() {
         "" | "B" => 1.0,
@@ -282,9 +270,7 @@ fn size(text: &str) -> Result<u64, String> {
         "TiB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
         other => return Err(format!("`{other}` is no unit: write 5GB, 512MiB …")),
     };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "write a size such as 5GB or 512MiB".to_owned())?;
+    let number: f64 = number.parse().map_err(|_| "write a size such as 5GB or 512MiB".to_owned())?;
     Ok((number * scale) as u64)
 }
 
@@ -303,12 +289,7 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for arg in command.get_arguments().filter(|arg| arg.get_id() != "help") {
-                assert!(
-                    arg.get_help().is_some(),
-                    "{} {}",
-                    command.get_name(),
-                    arg.get_id()
-                );
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
             }
         }
     }
@@ -320,20 +301,13 @@ mod tests {
         assert_eq!(size("1.5kB"), Ok(1500));
         assert!(size("5 parsecs").is_err() && size("GB").is_err() && size("").is_err());
         assert_eq!(name_and_value("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(
-            name_and_value("a").is_err()
-                && name_and_value("=b").is_err()
-                && name_and_value("a b=c").is_err()
-        );
+        assert!(name_and_value("a").is_err() && name_and_value("=b").is_err() && name_and_value("a b=c").is_err());
     }
 
     #[test]
     fn resume_takes_a_name_or_none() {
         let resume =
-            |args: &[&str]| match Cli::try_parse_from([&["evo", "run", "a.evo"], args].concat())
-                .unwrap()
-                .command
-            {
+            |args: &[&str]| match Cli::try_parse_from([&["evo", "run", "a.evo"], args].concat()).unwrap().command {
                 Command::Run(run) => run.resume,
                 _ => None,
             };

@@ -23,14 +23,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Stop> {
     for file in &args.files {
         match check_one(&engine, file, &settings, args.emit) {
             Ok(found) => count.show(&found.0, &found.1, args.json)?,
-            Err(Stop::Failure(
-                Failure {
-                    diagnostics,
-                    sources,
-                    ..
-                },
-                _,
-            )) => count.show(&diagnostics, &sources, args.json)?,
+            Err(Stop::Failure(Failure { diagnostics, sources, .. }, _)) => {
+                count.show(&diagnostics, &sources, args.json)?
+            }
             Err(other) => return Err(other),
         }
     }
@@ -42,12 +37,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Stop> {
 
 type Found = (Vec<Diagnostic>, std::sync::Arc<SourceMap>);
 
-fn check_one(
-    engine: &Engine,
-    file: &Path,
-    settings: &Settings,
-    emit: Option<Emit>,
-) -> Result<Found, Stop> {
+fn check_one(engine: &Engine, file: &Path, settings: &Settings, emit: Option<Emit>) -> Result<Found, Stop> {
     let program = engine.load(file)?;
     let form = emit.map(form);
     if let Some(text) = form.and_then(|form| program.emit(form)) {
@@ -72,17 +62,9 @@ fn form(emit: Emit) -> Form {
 }
 
 impl Count {
-    fn show(
-        &mut self,
-        diagnostics: &[Diagnostic],
-        sources: &SourceMap,
-        json: bool,
-    ) -> Result<(), Stop> {
+    fn show(&mut self, diagnostics: &[Diagnostic], sources: &SourceMap, json: bool) -> Result<(), Stop> {
         self.errors += diagnostics.iter().filter(|d| d.is_error()).count();
-        self.warnings += diagnostics
-            .iter()
-            .filter(|d| d.severity == diag::Severity::Warning)
-            .count();
+        self.warnings += diagnostics.iter().filter(|d| d.severity == diag::Severity::Warning).count();
         if json {
             screen::diagnostics_json(diagnostics, sources)?;
         } else {
@@ -97,15 +79,8 @@ impl Count {
             1 => format!("1 {word}"),
             _ => format!("{count} {word}s"),
         };
-        let warnings = if self.warnings > 0 {
-            format!(", {}", several(self.warnings, "warning"))
-        } else {
-            String::new()
-        };
-        format!(
-            "{} checked: {}{warnings}",
-            several(files, "program"),
-            several(self.errors, "error")
-        )
+        let warnings =
+            if self.warnings > 0 { format!(", {}", several(self.warnings, "warning")) } else { String::new() };
+        format!("{} checked: {}{warnings}", several(files, "program"), several(self.errors, "error"))
     }
 }

@@ -31,23 +31,15 @@ pub(super) fn clean(args: &CleanArgs) -> Result<u8, Stop> {
     };
     let runs = clean_runs(engine.runs(), args).map_err(Failure::from)?;
     if args.json {
-        screen::json(
-            &serde_json::json!({ "dry_run": args.dry_run, "store": store, "runs": runs }),
-        )?;
+        screen::json(&serde_json::json!({ "dry_run": args.dry_run, "store": store, "runs": runs }))?;
         return Ok(0);
     }
-    let would = if args.dry_run {
-        "would remove"
-    } else {
-        "removed"
-    };
+    let would = if args.dry_run { "would remove" } else { "removed" };
     screen::result(&store_line(engine.store(), &store, would))?;
     screen::result(&runs_line(engine.runs(), &runs, would))?;
     let asked = args.all || args.max.is_some() || args.older.is_some() || args.runs.is_some();
     if !asked && store.bytes + runs.bytes > 0 {
-        screen::note(
-            "nothing was removed: `--max 5GB`, `--older 30d`, `--all` bound the store, `--runs 10` the runs",
-        );
+        screen::note("nothing was removed: `--max 5GB`, `--older 30d`, `--all` bound the store, `--runs 10` the runs");
     }
     Ok(0)
 }
@@ -56,9 +48,7 @@ fn clean_store(store: &Path, args: &CleanArgs) -> Result<Option<CleanReport>, Di
     let asked = args.all || args.max.is_some() || args.older.is_some();
     let keep = Keep {
         max_bytes: if args.all { Some(0) } else { args.max },
-        used_within_ms: args
-            .older
-            .map(|older| i64::try_from(older.as_millis()).unwrap_or(i64::MAX)),
+        used_within_ms: args.older.map(|older| i64::try_from(older.as_millis()).unwrap_or(i64::MAX)),
         dry_run: args.dry_run || !asked,
     };
     Store::clean(store, keep)
@@ -85,11 +75,7 @@ fn clean_runs(runs: &Path, args: &CleanArgs) -> Result<RunsReport, DiskError> {
 }
 
 fn remove(run: PathBuf, dry_run: bool) -> Result<bool, DiskError> {
-    if dry_run {
-        dir::is_busy(&run).map(|busy| !busy)
-    } else {
-        dir::remove(&run)
-    }
+    if dry_run { dir::is_busy(&run).map(|busy| !busy) } else { dir::remove(&run) }
 }
 
 fn store_line(path: &Path, report: &CleanReport, would: &str) -> String {
@@ -100,37 +86,23 @@ fn store_line(path: &Path, report: &CleanReport, would: &str) -> String {
         render::count(report.entries)
     );
     if report.removed_entries > 0 {
-        let (bytes, entries) = (
-            render::bytes(report.removed_bytes),
-            render::count(report.removed_entries),
-        );
+        let (bytes, entries) = (render::bytes(report.removed_bytes), render::count(report.removed_entries));
         line += &format!("; {would} {bytes} in {entries} entries");
     }
     if report.rubbish_bytes > 0 {
-        line += &format!(
-            "; {} left by killed processes",
-            render::bytes(report.rubbish_bytes)
-        );
+        line += &format!("; {} left by killed processes", render::bytes(report.rubbish_bytes));
     }
     line
 }
 
 fn runs_line(path: &Path, report: &RunsReport, would: &str) -> String {
-    let mut line = format!(
-        "runs   {}: {} in {} runs",
-        path.display(),
-        render::bytes(report.bytes),
-        render::count(report.runs)
-    );
+    let mut line =
+        format!("runs   {}: {} in {} runs", path.display(), render::bytes(report.bytes), render::count(report.runs));
     if report.unfinished > 0 {
         line += &format!(", {} unfinished", report.unfinished);
     }
     if report.removed_runs > 0 {
-        line += &format!(
-            "; {would} {} in {} runs",
-            render::bytes(report.removed_bytes),
-            report.removed_runs
-        );
+        line += &format!("; {would} {} in {} runs", render::bytes(report.removed_bytes), report.removed_runs);
     }
     line
 }

@@ -16,7 +16,8 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, Stop> {
     let names = tasks.declared("task");
     if names.is_empty() {
         let title = format!("`{}` declares no task", args.tasks.display());
-        let help = "declare one, such as `task t = exact_match { data: d, prompt: \"{question}\", expected: \"{answer}\" }`";
+        let help =
+            "declare one, such as `task t = exact_match { data: d, prompt: \"{question}\", expected: \"{answer}\" }`";
         return Err(in_form(Failure::placeless(2, Code::E0131, title, help)));
     }
     let program = engine.load_text("eval.evo", &text(&args.model, &args.tasks, &names));
@@ -34,14 +35,8 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, Stop> {
 
 /// The program that asks for a table of scores.
 fn text(model: &str, tasks: &Path, names: &[String]) -> String {
-    let reader = if model.to_lowercase().ends_with(".gguf") {
-        "gguf"
-    } else {
-        "hf"
-    };
-    let rows = names
-        .iter()
-        .map(|name| format!("  {name}: score(evaluated, tasks.{name})\n"));
+    let reader = if model.to_lowercase().ends_with(".gguf") { "gguf" } else { "hf" };
+    let rows = names.iter().map(|name| format!("  {name}: score(evaluated, tasks.{name})\n"));
     format!(
         "use {} as tasks\nmodel evaluated = {reader}({})\nprint table {{\n{}}}\n",
         quote(&tasks.display().to_string()),
@@ -62,10 +57,7 @@ mod tests {
 
     #[test]
     fn the_program_is_one_whatever_the_paths_are() {
-        for (model, tasks) in [
-            ("models/tiny", "tasks.evo"),
-            ("a \"b\" \\ c.GGUF", "d\\e \"f\".evo"),
-        ] {
+        for (model, tasks) in [("models/tiny", "tasks.evo"), ("a \"b\" \\ c.GGUF", "d\\e \"f\".evo")] {
             let text = text(model, Path::new(tasks), &["sums".into(), "wordings".into()]);
             let (module, diagnostics) = evo_lang::syntax::parse(&text, FileId(0));
             assert!(diagnostics.is_empty(), "{text}\n{diagnostics:?}");

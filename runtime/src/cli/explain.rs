@@ -26,16 +26,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Stop> {
         }
         return Ok(0);
     }
-    let near = suggest(
-        &wanted.to_uppercase(),
-        Code::pages().iter().map(|page| page.code.as_str()),
-    );
-    let help = near.map_or("`evo explain` lists all codes".to_owned(), |near| {
-        format!("did you mean `{near}`?")
-    });
-    screen::note(&format!(
-        "error: there is no code `{wanted}`\n  help: {help}"
-    ));
+    let near = suggest(&wanted.to_uppercase(), Code::pages().iter().map(|page| page.code.as_str()));
+    let help = near.map_or("`evo explain` lists all codes".to_owned(), |near| format!("did you mean `{near}`?"));
+    screen::note(&format!("error: there is no code `{wanted}`\n  help: {help}"));
     Ok(2)
 }
 

@@ -14,8 +14,7 @@ pub(super) fn logits(args: &LogitsArgs) -> Result<u8, Stop> {
         (Some(text), _) => Prompt::Text(text),
         (None, tokens) => Prompt::Tokens(tokens.as_deref().unwrap_or_default()),
     };
-    let told = open(&args.model)
-        .and_then(|model| model::logits(&model, prompt, args.greedy, Engine::new().jobs()));
+    let told = open(&args.model).and_then(|model| model::logits(&model, prompt, args.greedy, Engine::new().jobs()));
     match told {
         Ok(logits) => screen::json(&logits)?,
         Err(error) => {
@@ -28,14 +27,8 @@ pub(super) fn logits(args: &LogitsArgs) -> Result<u8, Stop> {
 
 /// Loads a Hugging Face directory or a GGUF file. Weights that are not numbers are refused: their logits mean nothing.
 fn open(path: &Path) -> Result<Model, ModelError> {
-    let is_gguf = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    let model = if is_gguf {
-        model::gguf(path)?
-    } else {
-        model::hf(path)?
-    };
+    let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    let model = if is_gguf { model::gguf(path)? } else { model::hf(path)? };
     model::check_finite(&model.tensors)?;
     Ok(model)
 }

@@ -57,9 +57,7 @@ pub fn main() -> ExitCode {
         Ok(Err(stop)) => report(&stop),
         Err(panic) => {
             let help = "please report it with the command and the program";
-            report(
-                &Failure::placeless(3, Code::R0546, panics::describe(panic.as_ref()), help).into(),
-            )
+            report(&Failure::placeless(3, Code::R0546, panics::describe(panic.as_ref()), help).into())
         }
     };
     ExitCode::from(code)
@@ -97,13 +95,6 @@ fn completions(args: &CompletionsArgs) -> u8 {
 }
 
 fn settings(args: &SettingArgs) -> Settings {
-    let params = args
-        .set
-        .iter()
-        .map(|(name, value)| (name.clone(), ParamValue::Source(value.clone())));
-    Settings {
-        params: params.collect(),
-        seed: args.seed,
-        tiny: args.tiny,
-    }
+    let params = args.set.iter().map(|(name, value)| (name.clone(), ParamValue::Source(value.clone())));
+    Settings { params: params.collect(), seed: args.seed, tiny: args.tiny }
 }

@@ -28,11 +28,7 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
         Some(name) if name.is_empty() => Resume::Latest,
         Some(name) => Resume::Named(name),
     };
-    let options = RunOptions {
-        jobs: None,
-        out: args.out,
-        resume,
-    };
+    let options = RunOptions { jobs: None, out: args.out, resume };
     let run = planned.start(options).map_err(in_form)?;
     stop_on_signals(engine.cancel());
     let outcome = run.wait();
@@ -45,9 +41,7 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
 
 /// An engine for the working directory that shows its runs.
 pub(super) fn engine(jobs: Option<u16>, json: bool) -> (Option<Arc<Watcher>>, Engine) {
-    let builder = jobs.into_iter().fold(Engine::builder(), |builder, jobs| {
-        builder.jobs(usize::from(jobs))
-    });
+    let builder = jobs.into_iter().fold(Engine::builder(), |builder, jobs| builder.jobs(usize::from(jobs)));
     if json {
         return (None, builder.observer(Arc::new(JsonLines)).build());
     }
@@ -82,9 +76,7 @@ pub(super) fn stop_on_signals(cancel: &Cancel) {
         screen::note("stopping: what runs is brought to a safe point; Ctrl-C again stops at once");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        screen::note(&format!(
-            "Ctrl-C will stop at once, without a clean end: {error}"
-        ));
+        screen::note(&format!("Ctrl-C will stop at once, without a clean end: {error}"));
     }
 }
 
@@ -106,11 +98,7 @@ pub(super) fn conclude(outcome: &RunOutcome, file: &Path, json: bool) -> Result<
                 Status::CutShort => "cut short",
                 _ => "failed",
             };
-            let name = outcome
-                .run_dir
-                .file_name()
-                .map(|name| name.to_string_lossy())
-                .unwrap_or_default();
+            let name = outcome.run_dir.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
             format!(
                 "{word} after {time}; what is finished is kept in {run}\nto go on: evo run {} --resume {name}",
                 file.display()

@@ -44,11 +44,7 @@ pub(super) fn note(text: &str) {
 /// Writes diagnostics for people.
 pub(super) fn diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap) {
     if !diagnostics.is_empty() {
-        note(&diag::render_all(
-            diagnostics,
-            sources,
-            console::colors_enabled_stderr(),
-        ));
+        note(&diag::render_all(diagnostics, sources, console::colors_enabled_stderr()));
     }
 }
 
@@ -60,12 +56,8 @@ pub(super) fn diagnostics_json(diagnostics: &[Diagnostic], sources: &SourceMap) 
             (object.as_object_mut(), diag::to_json(diagnostic, sources))
         {
             if sources.file(diagnostic.primary.span.file).is_none() {
-                fields.retain(|name, _| {
-                    !matches!(
-                        name.as_str(),
-                        "file" | "line" | "column" | "end_line" | "end_column"
-                    )
-                });
+                fields
+                    .retain(|name, _| !matches!(name.as_str(), "file" | "line" | "column" | "end_line" | "end_column"));
             }
             object.append(&mut fields);
         }

@@ -50,16 +50,8 @@ impl Watcher {
     /// For the terminal at hand, or the file in its place.
     pub(super) fn new() -> Watcher {
         let bars = console::user_attended_stderr().then(MultiProgress::new);
-        let state = State {
-            clock: Stopwatch::start(),
-            running: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            next: 0,
-        };
-        Watcher {
-            bars,
-            state: Mutex::new(state),
-        }
+        let state = State { clock: Stopwatch::start(), running: BTreeMap::new(), waiting: BTreeMap::new(), next: 0 };
+        Watcher { bars, state: Mutex::new(state) }
     }
 
     /// Takes the bars away and writes the results that waited for one that never came.
@@ -114,33 +106,14 @@ impl Watcher {
             bar.set_message(at.what.clone());
         } else if shown.last_line.seconds() >= LINE_EVERY {
             shown.last_line = Stopwatch::start();
-            let of = at
-                .total
-                .map(|total| format!("/{total}"))
-                .unwrap_or_default();
-            self.note(&format!(
-                "{} {}: {}{of} {}",
-                screen::dim(&since(elapsed)),
-                at.name,
-                at.done,
-                at.what
-            ));
+            let of = at.total.map(|total| format!("/{total}")).unwrap_or_default();
+            self.note(&format!("{} {}: {}{of} {}", screen::dim(&since(elapsed)), at.name, at.done, at.what));
         }
     }
 
-    fn node_finished(
-        &self,
-        state: &mut State,
-        node: &Key,
-        name: &str,
-        outcome: NodeOutcome,
-        seconds: f64,
-    ) {
+    fn node_finished(&self, state: &mut State, node: &Key, name: &str, outcome: NodeOutcome, seconds: f64) {
         let known = state.running.remove(node);
-        known
-            .iter()
-            .filter_map(|shown| shown.bar.as_ref())
-            .for_each(ProgressBar::finish_and_clear);
+        known.iter().filter_map(|shown| shown.bar.as_ref()).for_each(ProgressBar::finish_and_clear);
         let line = match outcome {
             NodeOutcome::Computed if seconds >= WORTH_A_LINE => {
                 format!("{name}: {}", render::duration(seconds))
@@ -148,10 +121,7 @@ impl Watcher {
             NodeOutcome::Failed => format!("{name}: failed"),
             _ => return,
         };
-        self.note(&format!(
-            "{} {line}",
-            screen::dim(&since(state.clock.seconds()))
-        ));
+        self.note(&format!("{} {line}", screen::dim(&since(state.clock.seconds()))));
     }
 }
 
@@ -159,34 +129,17 @@ impl Observer for Watcher {
     fn event(&self, event: &Event) {
         let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &event.kind {
-            EventKind::RunStarted {
-                run, segment, tiny, ..
-            } => self.note(&started(run, *segment, *tiny)),
+            EventKind::RunStarted { run, segment, tiny, .. } => self.note(&started(run, *segment, *tiny)),
             EventKind::NodeProgress { node, .. } | EventKind::Generation { search: node, .. } => {
                 if let Some(at) = At::of(&event.kind) {
                     self.advance(state, node, &at);
                 }
             }
-            EventKind::NodeFinished {
-                node,
-                name,
-                outcome,
-                seconds,
-            } => {
+            EventKind::NodeFinished { node, name, outcome, seconds } => {
                 self.node_finished(state, node, name, *outcome, *seconds);
             }
-            EventKind::Warning {
-                code,
-                message,
-                place,
-                help,
-            } => {
-                self.note(&warning(
-                    code.as_deref(),
-                    message,
-                    place.as_deref(),
-                    help.as_deref(),
-                ));
+            EventKind::Warning { code, message, place, help } => {
+                self.note(&warning(code.as_deref(), message, place.as_deref(), help.as_deref()));
             }
             other => {
                 if let Some((request, text)) = answer(other) {
@@ -204,12 +157,8 @@ fn started(run: &str, segment: u32, tiny: bool) -> String {
 }
 
 fn warning(code: Option<&str>, message: &str, place: Option<&str>, help: Option<&str>) -> String {
-    let place = place
-        .map(|place| format!("\n  at {place}"))
-        .unwrap_or_default();
-    let help = help
-        .map(|help| format!("\n  help: {help}"))
-        .unwrap_or_default();
+    let place = place.map(|place| format!("\n  at {place}")).unwrap_or_default();
+    let help = help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
     format!("{}: {message}{place}{help}", screen::warning_word(code))
 }
 
@@ -217,33 +166,12 @@ fn warning(code: Option<&str>, message: &str, place: Option<&str>, help: Option<
 fn answer(kind: &EventKind) -> Option<(u32, String)> {
     match kind {
         EventKind::Printed { request, shown } => Some((*request, render::shown(shown))),
-        EventKind::Plotted {
-            request,
-            path: Some(path),
-            ..
-        } => Some((*request, format!("plotted {path}"))),
-        EventKind::Plotted {
-            request,
-            path: None,
-            text,
-        } => Some((*request, text.clone())),
-        EventKind::Saved {
-            request,
-            path,
-            what,
-        } => Some((*request, format!("saved {what} {path}"))),
-        EventKind::Expected {
-            request,
-            message,
-            holds,
-            enforced,
-        } => {
+        EventKind::Plotted { request, path: Some(path), .. } => Some((*request, format!("plotted {path}"))),
+        EventKind::Plotted { request, path: None, text } => Some((*request, text.clone())),
+        EventKind::Saved { request, path, what } => Some((*request, format!("saved {what} {path}"))),
+        EventKind::Expected { request, message, holds, enforced } => {
             let answer = if *holds { "holds" } else { "does not hold" };
-            let shown = if *enforced {
-                ""
-            } else {
-                " (a tiny run: not enforced)"
-            };
+            let shown = if *enforced { "" } else { " (a tiny run: not enforced)" };
             Some((*request, format!("expected: {message}: {answer}{shown}")))
         }
         _ => None,
@@ -262,50 +190,18 @@ impl<'a> At<'a> {
     /// What an event says of a node's progress.
     fn of(kind: &'a EventKind) -> Option<At<'a>> {
         let real = |name: &str, value: f64| format!("{name} {}", render::real(value));
-        let join =
-            |parts: Vec<Option<String>>| parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let join = |parts: Vec<Option<String>>| parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
         match kind {
-            EventKind::NodeProgress {
-                name,
-                done,
-                total,
-                message,
-                rate,
-                metric,
-                ..
-            } => {
+            EventKind::NodeProgress { name, done, total, message, rate, metric, .. } => {
                 let message = Some(message.clone()).filter(|message| !message.is_empty());
-                let metric = metric
-                    .as_ref()
-                    .map(|metric| real(&metric.name, metric.value));
+                let metric = metric.as_ref().map(|metric| real(&metric.name, metric.value));
                 let rate = rate.map(|rate| format!("{}/s", render::real(rate)));
-                Some(At {
-                    name,
-                    done: *done,
-                    total: *total,
-                    what: join(vec![message, metric, rate]),
-                })
+                Some(At { name, done: *done, total: *total, what: join(vec![message, metric, rate]) })
             }
-            EventKind::Generation {
-                name,
-                generation,
-                evaluations,
-                limit,
-                best,
-                sigma,
-                ..
-            } => {
+            EventKind::Generation { name, generation, evaluations, limit, best, sigma, .. } => {
                 let generation = format!("evaluations, generation {generation}");
-                let (best, sigma) = (
-                    best.map(|best| real("best", best)),
-                    sigma.map(|sigma| real("sigma", sigma)),
-                );
-                Some(At {
-                    name,
-                    done: *evaluations,
-                    total: *limit,
-                    what: join(vec![Some(generation), best, sigma]),
-                })
+                let (best, sigma) = (best.map(|best| real("best", best)), sigma.map(|sigma| real("sigma", sigma)));
+                Some(At { name, done: *evaluations, total: *limit, what: join(vec![Some(generation), best, sigma]) })
             }
             _ => None,
         }
@@ -323,8 +219,7 @@ fn make_bar(bars: &MultiProgress, at: &At<'_>) -> ProgressBar {
         None => "{prefix:>14!} {spinner} {pos} {wide_msg} {elapsed:>4}",
     };
     // A template is fixed text: where it is not understood, the plain style shows the same figures.
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style.progress_chars("━╸─"));
     bar.set_prefix(at.name.to_owned());
     bar

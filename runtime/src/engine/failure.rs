@@ -24,43 +24,24 @@ pub struct Failure {
 impl Failure {
     /// What is wrong with a program.
     pub fn program(diagnostics: Vec<Diagnostic>, sources: Arc<SourceMap>) -> Failure {
-        Failure {
-            exit_code: 2,
-            diagnostics,
-            sources,
-        }
+        Failure { exit_code: 2, diagnostics, sources }
     }
 
     /// Something without a place in a program.
-    pub fn placeless(
-        exit_code: u8,
-        code: Code,
-        title: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Failure {
+    pub fn placeless(exit_code: u8, code: Code, title: impl Into<String>, help: impl Into<String>) -> Failure {
         let diagnostic = Diagnostic::error(code, nowhere(), title, "").help(help);
-        Failure {
-            exit_code,
-            diagnostics: vec![diagnostic],
-            sources: Arc::default(),
-        }
+        Failure { exit_code, diagnostics: vec![diagnostic], sources: Arc::default() }
     }
 
     /// The first title, for a log line.
     pub fn title(&self) -> &str {
-        self.diagnostics
-            .first()
-            .map_or("", |diagnostic| &diagnostic.title)
+        self.diagnostics.first().map_or("", |diagnostic| &diagnostic.title)
     }
 }
 
 /// The span of what stands in no file.
 pub(crate) fn nowhere() -> Span {
-    Span {
-        file: FileId(u32::MAX),
-        start: 0,
-        end: 0,
-    }
+    Span { file: FileId(u32::MAX), start: 0, end: 0 }
 }
 
 impl fmt::Display for Failure {

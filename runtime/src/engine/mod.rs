@@ -53,23 +53,10 @@ pub(crate) struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host {
-            root,
-            store,
-            runs,
-            jobs,
-            observers,
-            cancel: _,
-        } = self;
+        let Host { root, store, runs, jobs, observers, cancel: _ } = self;
         let mut shown = out.debug_struct("Host");
-        shown
-            .field("root", root)
-            .field("store", store)
-            .field("runs", runs)
-            .field("jobs", jobs);
-        shown
-            .field("observers", &observers.len())
-            .finish_non_exhaustive()
+        shown.field("root", root).field("store", store).field("runs", runs).field("jobs", jobs);
+        shown.field("observers", &observers.len()).finish_non_exhaustive()
     }
 }
 
@@ -136,9 +123,7 @@ pub struct EngineBuilder {
 
 impl fmt::Debug for EngineBuilder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("EngineBuilder")
-            .field("root", &self.root)
-            .finish_non_exhaustive()
+        out.debug_struct("EngineBuilder").field("root", &self.root).finish_non_exhaustive()
     }
 }
 
@@ -184,17 +169,13 @@ impl EngineBuilder {
         let root = self.root.unwrap_or_else(|| PathBuf::from("."));
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         let host = Host {
-            store: self
-                .store
-                .unwrap_or_else(|| root.join(".evo").join("store")),
+            store: self.store.unwrap_or_else(|| root.join(".evo").join("store")),
             runs: self.runs.unwrap_or_else(|| root.join("runs")),
             jobs: self.jobs.unwrap_or_else(cores),
             observers: self.observers,
             cancel: self.cancel,
             root,
         };
-        Engine {
-            host: Arc::new(host),
-        }
+        Engine { host: Arc::new(host) }
     }
 }

@@ -125,22 +125,13 @@ pub struct Program {
 impl Program {
     pub(super) fn load(engine: &Engine, file: &Path) -> Result<Program, Failure> {
         let shown = file.display().to_string();
-        let path = if file.is_absolute() {
-            file.to_owned()
-        } else {
-            engine.host.root.join(file)
-        };
+        let path = if file.is_absolute() { file.to_owned() } else { engine.host.root.join(file) };
         match fs::read(&path).map(String::from_utf8) {
             Ok(Ok(text)) => Ok(Program::of_text(engine, &shown, &text)),
             Ok(Err(error)) => {
                 let at = error.utf8_error().valid_up_to();
                 let title = format!("`{shown}` is not UTF-8 text (byte {at})");
-                Err(Failure::placeless(
-                    2,
-                    Code::E0130,
-                    title,
-                    "save the file as UTF-8",
-                ))
+                Err(Failure::placeless(2, Code::E0130, title, "save the file as UTF-8"))
             }
             Err(error) => Err(unreadable(&shown, &path, &error)),
         }
@@ -151,19 +142,9 @@ impl Program {
         let entry = sources.add(name, text);
         let (checked, mut diagnostics) = execute::check(&engine.host, &mut sources, entry);
         diag::sort(&mut diagnostics);
-        let stem = Path::new(name)
-            .file_stem()
-            .map_or("program".into(), |stem| stem.to_string_lossy().into_owned());
+        let stem = Path::new(name).file_stem().map_or("program".into(), |stem| stem.to_string_lossy().into_owned());
         let (engine, file, text) = (engine.clone(), name.to_owned(), text.into());
-        Program {
-            engine,
-            name: stem,
-            file,
-            text,
-            sources: Arc::new(sources),
-            checked,
-            diagnostics,
-        }
+        Program { engine, name: stem, file, text, sources: Arc::new(sources), checked, diagnostics }
     }
 
     /// The file's stem.
@@ -205,9 +186,7 @@ impl Program {
         diag::sort(&mut found);
         let fail = |diagnostics| Failure::program(diagnostics, self.sources.clone());
         match planned {
-            Some(planned) if !diag::has_errors(&found) => {
-                Ok(Plan::new(self, planned, settings, found))
-            }
+            Some(planned) if !diag::has_errors(&found) => Ok(Plan::new(self, planned, settings, found)),
             _ => Err(fail(found)),
         }
     }
@@ -216,46 +195,29 @@ impl Program {
 fn unreadable(shown: &str, path: &Path, error: &io::Error) -> Failure {
     let (title, help) = match error.kind() {
         io::ErrorKind::NotFound => (format!("there is no file `{shown}`"), nearby(path)),
-        io::ErrorKind::IsADirectory => (
-            format!("`{shown}` is a directory"),
-            "name the `.evo` file in it".to_owned(),
-        ),
-        _ => (
-            format!("`{shown}` cannot be read: {error}"),
-            "check the file's permissions".to_owned(),
-        ),
+        io::ErrorKind::IsADirectory => (format!("`{shown}` is a directory"), "name the `.evo` file in it".to_owned()),
+        _ => (format!("`{shown}` cannot be read: {error}"), "check the file's permissions".to_owned()),
     };
     Failure::placeless(2, Code::E0130, title, help)
 }
 
 /// The programs beside a file that is missing.
 fn nearby(path: &Path) -> String {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.ends_with(".evo"))
         .collect();
     names.sort();
-    let wanted = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match diag::suggest(&wanted, names.iter().map(String::as_str)) {
         Some(name) => format!("did you mean `{name}`?"),
         None if names.is_empty() => format!("no `.evo` file is in `{}`", folder.display()),
         None => format!(
             "`{}` has {}",
             folder.display(),
-            names
-                .iter()
-                .take(6)
-                .map(|n| format!("`{n}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
+            names.iter().take(6).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
         ),
     }
 }

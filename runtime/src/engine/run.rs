@@ -94,28 +94,14 @@ impl Run {
         probe(&out)?;
         plan.identity.out = out.clone();
         let dir = match &options.resume {
-            Resume::No => RunDir::create(
-                &host.runs,
-                plan.identity.clone(),
-                &plan.file,
-                &plan.text,
-                jobs,
-            )?,
+            Resume::No => RunDir::create(&host.runs, plan.identity.clone(), &plan.file, &plan.text, jobs)?,
             Resume::Latest => RunDir::resume_latest(&host.runs, &plan.identity, jobs)?,
             Resume::Named(name) => RunDir::resume_named(&host.runs, name, &plan.identity, jobs)?,
         };
         let log = EventLog::open(&dir.events(), host.observers.clone())?;
         let journal = Journal::open(&dir.journal())?;
         let store = Store::open(&host.store)?;
-        Ok(Run {
-            plan,
-            jobs,
-            out,
-            dir,
-            log,
-            journal,
-            store,
-        })
+        Ok(Run { plan, jobs, out, dir, log, journal, store })
     }
 
     /// The run directory.
@@ -142,34 +128,17 @@ impl Run {
         let outputs = self.journal.outputs().unwrap_or_default();
         let (status, failure) = self.judge(done, &outputs);
         if status == Status::Interrupted {
-            self.log.emit(EventKind::Cancelled {
-                now: self.cancel().is_immediate(),
-            });
+            self.log.emit(EventKind::Cancelled { now: self.cancel().is_immediate() });
         }
         if status.can_resume() {
-            self.log.emit(EventKind::Checkpoint {
-                path: self.dir.path().display().to_string(),
-            });
+            self.log.emit(EventKind::Checkpoint { path: self.dir.path().display().to_string() });
         }
         let seconds = watch.seconds();
         self.log.emit(EventKind::RunFinished { status, seconds });
-        let noted = self.dir.finish(
-            status,
-            failure.as_ref().map(|failure| failure.title().to_owned()),
-        );
+        let noted = self.dir.finish(status, failure.as_ref().map(|failure| failure.title().to_owned()));
         let failure = failure.or_else(|| noted.err().map(Failure::from));
-        let status = if failure.is_some() && status == Status::Done {
-            Status::Failed
-        } else {
-            status
-        };
-        RunOutcome {
-            status,
-            outputs,
-            run_dir: self.dir.path().to_owned(),
-            failure,
-            seconds,
-        }
+        let status = if failure.is_some() && status == Status::Done { Status::Failed } else { status };
+        RunOutcome { status, outputs, run_dir: self.dir.path().to_owned(), failure, seconds }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -202,12 +171,9 @@ impl Run {
     }
 
     fn judge(&self, done: Result<(), Failure>, outputs: &[Output]) -> (Status, Option<Failure>) {
-        let refuted =
-            |output: &Output| matches!(output.kind, OutputKind::Expected { holds: false, .. });
+        let refuted = |output: &Output| matches!(output.kind, OutputKind::Expected { holds: false, .. });
         match done {
-            Ok(()) if !self.plan.identity.tiny && outputs.iter().any(refuted) => {
-                (Status::Refuted, None)
-            }
+            Ok(()) if !self.plan.identity.tiny && outputs.iter().any(refuted) => (Status::Refuted, None),
             Ok(()) => (Status::Done, None),
             Err(failure) => {
                 let status = match failure.exit_code {
@@ -235,10 +201,7 @@ fn probe(out: &Path) -> Result<(), DiskError> {
 
 /// A panic as a failure that says where the checkpoint is.
 fn internal(panic: &(dyn Any + Send), run: &Path) -> Failure {
-    let name = run
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let help = format!(
         "please report it; what is finished is safe in `{}`, and `evo run FILE --resume {name}` goes on from there",
         run.display()

@@ -26,15 +26,9 @@ pub fn datum(value: &Datum) -> String {
         Datum::Int(value) => value.to_string(),
         Datum::Real(value) => real(*value),
         Datum::Text(text) => text.clone(),
-        Datum::List(items) => format!(
-            "[{}]",
-            items.iter().map(datum).collect::<Vec<_>>().join(", ")
-        ),
+        Datum::List(items) => format!("[{}]", items.iter().map(datum).collect::<Vec<_>>().join(", ")),
         Datum::Record(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|(name, value)| format!("{name}: {}", datum(value)))
-                .collect();
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {}", datum(value))).collect();
             format!("{{ {} }}", fields.join(", "))
         }
     }

@@ -33,12 +33,8 @@ pub(crate) fn decimals(size: f64) -> usize {
 /// A whole number with its thousands apart: `812,160`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .filter_map(|group| std::str::from_utf8(group).ok())
-        .collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")
 }
 
@@ -96,19 +92,10 @@ mod tests {
 
     #[test]
     fn amounts_have_units() {
-        assert_eq!(
-            [bytes(0), bytes(999), bytes(3_249_152), bytes(999_600)],
-            ["0 B", "999 B", "3.2 MB", "1.0 MB"]
-        );
+        assert_eq!([bytes(0), bytes(999), bytes(3_249_152), bytes(999_600)], ["0 B", "999 B", "3.2 MB", "1.0 MB"]);
         assert_eq!(bytes(270_000_000), "270 MB");
-        assert_eq!(
-            [count(0), count(999), count(812_160), count(1_000_000)],
-            ["0", "999", "812,160", "1,000,000"]
-        );
+        assert_eq!([count(0), count(999), count(812_160), count(1_000_000)], ["0", "999", "812,160", "1,000,000"]);
         let times = [0.44, 9.99, 59.6, 200.0, 7500.0, f64::NAN].map(duration);
-        assert_eq!(
-            times,
-            ["0.4 s", "10 s", "1 min 0 s", "3 min 20 s", "2 h 5 min", "?"]
-        );
+        assert_eq!(times, ["0.4 s", "10 s", "1 min 0 s", "3 min 20 s", "2 h 5 min", "?"]);
     }
 }

@@ -79,13 +79,7 @@ pub struct RunDir {
 
 impl RunDir {
     /// Makes a directory for a new run in `runs`.
-    pub fn create(
-        runs: &Path,
-        identity: Identity,
-        file: &str,
-        text: &str,
-        jobs: usize,
-    ) -> Result<RunDir, RunDirError> {
+    pub fn create(runs: &Path, identity: Identity, file: &str, text: &str, jobs: usize) -> Result<RunDir, RunDirError> {
         fs::create_dir_all(runs).map_err(|e| DiskError::from_io(runs, &e))?;
         let (run, path) = make_unique(runs, &identity)?;
         let at = |e: io::Error| DiskError::from_io(&path, &e);
@@ -103,21 +97,13 @@ impl RunDir {
             error: None,
             segments: vec![Segment::begin(jobs)],
         };
-        let dir = RunDir {
-            path,
-            record,
-            _lock: lock,
-        };
+        let dir = RunDir { path, record, _lock: lock };
         dir.write()?;
         Ok(dir)
     }
 
     /// Reopens the latest unfinished run of the same program, params and seed that no process is at.
-    pub fn resume_latest(
-        runs: &Path,
-        identity: &Identity,
-        jobs: usize,
-    ) -> Result<RunDir, RunDirError> {
+    pub fn resume_latest(runs: &Path, identity: &Identity, jobs: usize) -> Result<RunDir, RunDirError> {
         let mut busy = None;
         for path in list(runs)?.into_iter().rev() {
             let Ok(record) = Record::read(&path) else {
@@ -136,19 +122,11 @@ impl RunDir {
     }
 
     /// Reopens a run by its name under `runs`, or by its path, if it is of the same program, params and seed.
-    pub fn resume_named(
-        runs: &Path,
-        name: &str,
-        identity: &Identity,
-        jobs: usize,
-    ) -> Result<RunDir, RunDirError> {
+    pub fn resume_named(runs: &Path, name: &str, identity: &Identity, jobs: usize) -> Result<RunDir, RunDirError> {
         let path = find(runs, name)?;
         let record = Record::read(&path)?;
         if let Some(what) = record.identity.difference(identity) {
-            return Err(RunDirError::Other {
-                run: record.run,
-                what,
-            });
+            return Err(RunDirError::Other { run: record.run, what });
         }
         if !record.status.can_resume() {
             return Err(RunDirError::Finished(record.run));
@@ -160,20 +138,12 @@ impl RunDir {
         let Some(lock) = lock(&path)? else {
             let last = record.segments.pop();
             let (process, host) = last.map(|s| (s.process, s.host)).unwrap_or_default();
-            return Err(RunDirError::Busy {
-                run: record.run,
-                process,
-                host,
-            });
+            return Err(RunDirError::Busy { run: record.run, process, host });
         };
         record.status = Status::Running;
         record.error = None;
         record.segments.push(Segment::begin(jobs));
-        let dir = RunDir {
-            path,
-            record,
-            _lock: lock,
-        };
+        let dir = RunDir { path, record, _lock: lock };
         dir.write()?;
         Ok(dir)
     }
@@ -229,9 +199,7 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|e| DiskError::from_io(&path, &e))?,
         };
-        let content = whole
-            .split_first_chunk::<32>()
-            .filter(|(sum, bytes)| blake3::hash(bytes) == **sum);
+        let content = whole.split_first_chunk::<32>().filter(|(sum, bytes)| blake3::hash(bytes) == **sum);
         Ok(content.map(|(_, bytes)| bytes.to_vec()))
     }
 
@@ -248,10 +216,8 @@ pub fn list(runs: &Path) -> Result<Vec<PathBuf>, DiskError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|e| DiskError::from_io(runs, &e))?,
     };
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("run.json").is_file())
-        .collect();
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.join("run.json").is_file()).collect();
     found.sort();
     Ok(found)
 }
@@ -273,27 +239,18 @@ pub fn is_busy(run: &Path) -> Result<bool, DiskError> {
 
 fn find(runs: &Path, name: &str) -> Result<PathBuf, RunDirError> {
     let places = [runs.join(name), PathBuf::from(name)];
-    let found = places
-        .into_iter()
-        .find(|path| path.join("run.json").is_file());
+    let found = places.into_iter().find(|path| path.join("run.json").is_file());
     found.ok_or_else(|| RunDirError::Missing(name.to_owned()))
 }
 
 fn make_unique(runs: &Path, identity: &Identity) -> Result<(String, PathBuf), DiskError> {
-    let base = format!(
-        "{}-{}-{}",
-        clock::stamp(),
-        plain(&identity.program),
-        identity.hash().short()
-    );
+    let base = format!("{}-{}-{}", clock::stamp(), plain(&identity.program), identity.hash().short());
     let mut run = base.clone();
     for count in 2.. {
         let path = runs.join(&run);
         match fs::create_dir(&path) {
             Ok(()) => return Ok((run, path)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                run = format!("{base}-{count}")
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => run = format!("{base}-{count}"),
             Err(error) => return Err(DiskError::from_io(&path, &error)),
         }
     }
@@ -303,11 +260,7 @@ fn make_unique(runs: &Path, identity: &Identity) -> Result<(String, PathBuf), Di
 /// A name with nothing in it that a shell or file system treats specially.
 fn plain(name: &str) -> String {
     let keep = |c: char| {
-        if c.is_alphanumeric() || c == '_' || c == '.' {
-            c
-        } else {
-            '_'
-        }
+        if c.is_alphanumeric() || c == '_' || c == '.' { c } else { '_' }
     };
     let short: String = name.chars().map(keep).take(40).collect();
     short.trim_start_matches('.').to_owned()
@@ -316,11 +269,7 @@ fn plain(name: &str) -> String {
 /// Locks a run directory for this process; nothing if another has it. The lock goes with the process, however it ends.
 fn lock(run: &Path) -> Result<Option<File>, DiskError> {
     let path = run.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| DiskError::from_io(&path, &e))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -338,9 +287,7 @@ mod tests {
         Identity {
             program: "quick start".into(),
             program_hash: Key::of("test", &[b"program"]),
-            params: [("evaluations".to_owned(), Datum::Int(120))]
-                .into_iter()
-                .collect(),
+            params: [("evaluations".to_owned(), Datum::Int(120))].into_iter().collect(),
             seed,
             tiny: false,
             out: PathBuf::from("."),
@@ -357,28 +304,13 @@ mod tests {
         let mut run = create(folder.path(), 7);
         let other = create(folder.path(), 7);
         assert_ne!(run.path(), other.path());
-        let name = run
-            .path()
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
-        assert!(
-            name.contains("Z-quick_start-") && name.ends_with(&identity(7).hash().short()),
-            "{name}"
-        );
-        assert_eq!(
-            fs::read_to_string(run.path().join("program.evo")).unwrap(),
-            "print 1\n"
-        );
+        let name = run.path().file_name().unwrap().to_string_lossy().into_owned();
+        assert!(name.contains("Z-quick_start-") && name.ends_with(&identity(7).hash().short()), "{name}");
+        assert_eq!(fs::read_to_string(run.path().join("program.evo")).unwrap(), "print 1\n");
         assert_eq!(Record::read(run.path()).unwrap(), *run.record());
-        run.finish(Status::Failed, Some("disk full".into()))
-            .unwrap();
+        run.finish(Status::Failed, Some("disk full".into())).unwrap();
         let record = Record::read(run.path()).unwrap();
-        assert_eq!(
-            (record.status, record.error.as_deref()),
-            (Status::Failed, Some("disk full"))
-        );
+        assert_eq!((record.status, record.error.as_deref()), (Status::Failed, Some("disk full")));
         assert!(record.segments[0].ended.is_some());
     }
 
@@ -387,33 +319,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runs = folder.path();
         let resume = |seed| RunDir::resume_latest(runs, &identity(seed), 2);
-        assert!(matches!(
-            resume(7),
-            Err(RunDirError::NothingToResume { .. })
-        ));
+        assert!(matches!(resume(7), Err(RunDirError::NothingToResume { .. })));
         let mut done = create(runs, 7);
         let name = done.record().run.clone();
-        assert!(
-            matches!(resume(7), Err(RunDirError::Busy { .. })),
-            "it is under way"
-        );
+        assert!(matches!(resume(7), Err(RunDirError::Busy { .. })), "it is under way");
         assert!(matches!(remove(done.path()), Ok(false)));
         drop(done);
-        assert!(
-            matches!(resume(8), Err(RunDirError::NothingToResume { .. })),
-            "another seed is another run"
-        );
+        assert!(matches!(resume(8), Err(RunDirError::NothingToResume { .. })), "another seed is another run");
         done = resume(7).unwrap();
-        assert_eq!(
-            (done.record().run.as_str(), done.segment()),
-            (name.as_str(), 1)
-        );
+        assert_eq!((done.record().run.as_str(), done.segment()), (name.as_str(), 1));
         done.finish(Status::Done, None).unwrap();
         drop(done);
-        assert!(
-            matches!(resume(7), Err(RunDirError::NothingToResume { .. })),
-            "it is finished"
-        );
+        assert!(matches!(resume(7), Err(RunDirError::NothingToResume { .. })), "it is finished");
     }
 
     #[test]
@@ -423,38 +340,15 @@ mod tests {
         let run = create(runs, 7);
         let (name, path) = (run.record().run.clone(), run.path().to_owned());
         drop(run);
-        let resume =
-            |name: &str, identity: Identity| RunDir::resume_named(runs, name, &identity, 2);
-        assert!(matches!(
-            resume("nothing", identity(7)),
-            Err(RunDirError::Missing(_))
-        ));
+        let resume = |name: &str, identity: Identity| RunDir::resume_named(runs, name, &identity, 2);
+        assert!(matches!(resume("nothing", identity(7)), Err(RunDirError::Missing(_))));
         let what = |identity| resume(&name, identity).err().unwrap().to_string();
         assert!(what(identity(8)).ends_with("differs in `seed`: 7 there, 8 here"));
-        let params = [("evaluations".to_owned(), Datum::Int(60))]
-            .into_iter()
-            .collect();
-        assert!(
-            what(Identity {
-                params,
-                ..identity(7)
-            })
-            .ends_with("differs in `evaluations`: 120 there, 60 here")
-        );
+        let params = [("evaluations".to_owned(), Datum::Int(60))].into_iter().collect();
+        assert!(what(Identity { params, ..identity(7) }).ends_with("differs in `evaluations`: 120 there, 60 here"));
         let program_hash = Key::of("test", &[b"changed"]);
-        assert!(
-            what(Identity {
-                program_hash,
-                ..identity(7)
-            })
-            .contains("its program")
-        );
-        assert_eq!(
-            resume(path.to_str().unwrap(), identity(7))
-                .unwrap()
-                .segment(),
-            1
-        );
+        assert!(what(Identity { program_hash, ..identity(7) }).contains("its program"));
+        assert_eq!(resume(path.to_str().unwrap(), identity(7)).unwrap().segment(), 1);
         assert!(remove(&path).unwrap() && !path.exists());
     }
 
@@ -476,12 +370,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, b"").unwrap();
-        let error = RunDir::create(&file.join("runs"), identity(7), "a.evo", "", 1)
-            .err()
-            .unwrap();
-        assert!(
-            matches!(error, RunDirError::Disk(DiskError::Unwritable { .. })),
-            "{error:?}"
-        );
+        let error = RunDir::create(&file.join("runs"), identity(7), "a.evo", "", 1).err().unwrap();
+        assert!(matches!(error, RunDirError::Disk(DiskError::Unwritable { .. })), "{error:?}");
     }
 }

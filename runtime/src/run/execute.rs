@@ -47,10 +47,7 @@ impl Scope<'_> {
     pub(crate) fn answer(&self, request: u32, kind: OutputKind) -> Result<(), Failure> {
         let kind = match kind {
             OutputKind::Printed(Shown::Table(table)) if self.identity.tiny => {
-                let title = table
-                    .title
-                    .as_ref()
-                    .map_or("tiny run".to_owned(), |title| format!("{title} (tiny run)"));
+                let title = table.title.as_ref().map_or("tiny run".to_owned(), |title| format!("{title} (tiny run)"));
                 OutputKind::Printed(Shown::Table(table.titled(title)))
             }
             other => other,
@@ -59,67 +56,32 @@ impl Scope<'_> {
         self.journal.commit(vec![output.row()])?;
         self.log.emit(match output.kind {
             OutputKind::Printed(shown) => EventKind::Printed { request, shown },
-            OutputKind::Saved { path, what } => EventKind::Saved {
-                request,
-                path,
-                what,
-            },
-            OutputKind::Plotted { path, text } => EventKind::Plotted {
-                request,
-                path,
-                text,
-            },
-            OutputKind::Expected { message, holds } => EventKind::Expected {
-                request,
-                message,
-                holds,
-                enforced: !self.identity.tiny,
-            },
+            OutputKind::Saved { path, what } => EventKind::Saved { request, path, what },
+            OutputKind::Plotted { path, text } => EventKind::Plotted { request, path, text },
+            OutputKind::Expected { message, holds } => {
+                EventKind::Expected { request, message, holds, enforced: !self.identity.tiny }
+            }
         });
         Ok(())
     }
 }
 
 /// Parses and type-checks the entry file and all that it uses; used files are added to `sources`.
-pub(crate) fn check(
-    _host: &Host,
-    sources: &mut SourceMap,
-    entry: FileId,
-) -> (Checked, Vec<Diagnostic>) {
-    let text = sources
-        .file(entry)
-        .map(|file| file.text.clone())
-        .unwrap_or_default();
+pub(crate) fn check(_host: &Host, sources: &mut SourceMap, entry: FileId) -> (Checked, Vec<Diagnostic>) {
+    let text = sources.file(entry).map(|file| file.text.clone()).unwrap_or_default();
     let (module, diagnostics) = syntax::parse(&text, entry);
     (Checked { module }, diagnostics)
 }
 
 /// Elaborates a checked program under settings, with headers and first rows read.
-pub(crate) fn plan(
-    _host: &Host,
-    _program: &Program,
-    _settings: &Settings,
-) -> (Option<Planned>, Vec<Diagnostic>) {
+pub(crate) fn plan(_host: &Host, _program: &Program, _settings: &Settings) -> (Option<Planned>, Vec<Diagnostic>) {
     let span = crate::engine::nowhere();
-    (
-        None,
-        vec![Diagnostic::error(
-            Code::R0546,
-            span,
-            "programs cannot be planned yet",
-            "",
-        )],
-    )
+    (None, vec![Diagnostic::error(Code::R0546, span, "programs cannot be planned yet", "")])
 }
 
 /// Answers the plan's requests.
 pub(crate) fn run(_scope: &Scope<'_>) -> Result<(), Failure> {
-    Err(Failure::placeless(
-        3,
-        Code::R0546,
-        "plans cannot be run yet",
-        "",
-    ))
+    Err(Failure::placeless(3, Code::R0546, "plans cannot be run yet", ""))
 }
 
 impl Checked {
@@ -130,14 +92,10 @@ impl Checked {
 
     /// Names of the declarations of a kind.
     pub(crate) fn declared(&self, kind: &str) -> Vec<String> {
-        let named = self
-            .module
-            .items
-            .iter()
-            .filter_map(|item| match &item.kind {
-                ast::ItemKind::Decl(decl) if decl.kind.text == kind => Some(decl.name.text.clone()),
-                _ => None,
-            });
+        let named = self.module.items.iter().filter_map(|item| match &item.kind {
+            ast::ItemKind::Decl(decl) if decl.kind.text == kind => Some(decl.name.text.clone()),
+            _ => None,
+        });
         named.collect()
     }
 

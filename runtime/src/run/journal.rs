@@ -30,9 +30,7 @@ pub enum JournalError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A row was written before with other content: something in the run was not reproducible.
-    #[error(
-        "`{table}` has a row {key} already, and it differs: a step of the run is not reproducible"
-    )]
+    #[error("`{table}` has a row {key} already, and it differs: a step of the run is not reproducible")]
     Differs {
         /// The table.
         table: &'static str,
@@ -69,52 +67,30 @@ impl Journal {
             .name("journal".into())
             .spawn(move || write_all(&owned, connection, &taken))
             .map_err(|e| DiskError::from_io(path, &e))?;
-        Ok(Journal {
-            path: path.to_owned(),
-            reader: Mutex::new(reader),
-            hand_in: Some(hand_in),
-            writer: Some(writer),
-        })
+        Ok(Journal { path: path.to_owned(), reader: Mutex::new(reader), hand_in: Some(hand_in), writer: Some(writer) })
     }
 
     /// Writes rows in one transaction, and returns when it is committed. Rows that are there already are compared.
     pub fn commit(&self, rows: Vec<Row>) -> Result<(), JournalError> {
         let (answer, answered) = channel();
         let hand_in = self.hand_in.as_ref().ok_or(JournalError::Closed)?;
-        hand_in
-            .send(HandIn { rows, answer })
-            .map_err(|_| JournalError::Closed)?;
+        hand_in.send(HandIn { rows, answer }).map_err(|_| JournalError::Closed)?;
         answered.recv().map_err(|_| JournalError::Closed)?
     }
 
     /// The finished evaluations of a search, in the order of generation and candidate.
     pub fn evaluations(&self, search: &Key) -> Result<Vec<Evaluation>, DiskError> {
-        self.select(
-            &rows::EVALUATIONS,
-            "WHERE search = ?1",
-            &[search.to_string().into()],
-            Evaluation::read,
-        )
+        self.select(&rows::EVALUATIONS, "WHERE search = ?1", &[search.to_string().into()], Evaluation::read)
     }
 
     /// The candidates of a search, in the order of generation and candidate.
     pub fn candidates(&self, search: &Key) -> Result<Vec<Candidate>, DiskError> {
-        self.select(
-            &rows::CANDIDATES,
-            "WHERE search = ?1",
-            &[search.to_string().into()],
-            Candidate::read,
-        )
+        self.select(&rows::CANDIDATES, "WHERE search = ?1", &[search.to_string().into()], Candidate::read)
     }
 
     /// The recorded answer to a request that was sent to a language model or a host function.
     pub fn call(&self, request: &Key) -> Result<Option<Call>, DiskError> {
-        let found = self.select(
-            &rows::CALLS,
-            "WHERE request = ?1",
-            &[request.to_string().into()],
-            Call::read,
-        )?;
+        let found = self.select(&rows::CALLS, "WHERE request = ?1", &[request.to_string().into()], Call::read)?;
         Ok(found.into_iter().next())
     }
 
@@ -131,15 +107,9 @@ impl Journal {
         read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, DiskError> {
         let reader = self.reader();
-        let sql = format!(
-            "SELECT * FROM {} {condition} ORDER BY {}",
-            table.name,
-            table.keys()
-        );
+        let sql = format!("SELECT * FROM {} {condition} ORDER BY {}", table.name, table.keys());
         let selected = reader.prepare_cached(&sql).and_then(|mut statement| {
-            statement
-                .query_map(params_from_iter(with), |row| read(row))?
-                .collect::<rusqlite::Result<Vec<T>>>()
+            statement.query_map(params_from_iter(with), |row| read(row))?.collect::<rusqlite::Result<Vec<T>>>()
         });
         selected.map_err(|e| DiskError::from_sql(&self.path, &e))
     }
@@ -159,23 +129,14 @@ impl Drop for Journal {
 }
 
 fn open_reader(path: &Path) -> Result<Connection, DiskError> {
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .map_err(|e| DiskError::from_sql(path, &e))
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|e| DiskError::from_sql(path, &e))
 }
 
 /// The writer's thread: waits for a hand-in, takes what else has come, commits, answers.
 fn write_all(path: &Path, mut connection: Connection, taken: &Receiver<HandIn>) {
     while let Ok(first) = taken.recv() {
-        let batch: Vec<HandIn> = std::iter::once(first)
-            .chain(taken.try_iter().take(BATCH - 1))
-            .collect();
-        if write(
-            &mut connection,
-            batch.iter().flat_map(|hand_in| &hand_in.rows),
-            path,
-        )
-        .is_ok()
-        {
+        let batch: Vec<HandIn> = std::iter::once(first).chain(taken.try_iter().take(BATCH - 1)).collect();
+        if write(&mut connection, batch.iter().flat_map(|hand_in| &hand_in.rows), path).is_ok() {
             for hand_in in batch {
                 let _ = hand_in.answer.send(Ok(())); // whoever waits no longer needs no answer
             }
@@ -198,10 +159,7 @@ fn write<'a>(
     let step = connection.transaction().map_err(sort)?;
     for row in rows {
         if !row.insert(&step).map_err(sort)? && !row.is_there(&step).map_err(sort)? {
-            return Err(JournalError::Differs {
-                table: row.table.name,
-                key: row.key_text(),
-            });
+            return Err(JournalError::Differs { table: row.table.name, key: row.key_text() });
         }
     }
     step.commit().map_err(sort)?;
@@ -214,25 +172,14 @@ pub fn content(path: &Path) -> Result<BTreeMap<&'static str, Vec<Vec<String>>>, 
     let connection = open_reader(path)?;
     let read = |table: &'static Table| -> rusqlite::Result<(&'static str, Vec<Vec<String>>)> {
         let columns = table.lasting();
-        let sql = format!(
-            "SELECT {} FROM {} ORDER BY {}",
-            columns.join(", "),
-            table.name,
-            table.keys()
-        );
+        let sql = format!("SELECT {} FROM {} ORDER BY {}", columns.join(", "), table.name, table.keys());
         let mut statement = connection.prepare(&sql)?;
         let rows = statement.query_map([], |row| {
-            (0..columns.len())
-                .map(|i| row.get::<_, Value>(i).map(|value| format!("{value:?}")))
-                .collect()
+            (0..columns.len()).map(|i| row.get::<_, Value>(i).map(|value| format!("{value:?}"))).collect()
         })?;
         Ok((table.name, rows.collect::<rusqlite::Result<_>>()?))
     };
-    TABLES
-        .into_iter()
-        .map(read)
-        .collect::<rusqlite::Result<_>>()
-        .map_err(|e| DiskError::from_sql(path, &e))
+    TABLES.into_iter().map(read).collect::<rusqlite::Result<_>>().map_err(|e| DiskError::from_sql(path, &e))
 }
 
 #[cfg(test)]
@@ -244,27 +191,11 @@ mod tests {
 
     fn evaluation(candidate: u64, score: f64) -> Evaluation {
         let outcome = match candidate {
-            2 => Outcome::Failed {
-                code: "R0502".into(),
-                reason: "score is not finite".into(),
-            },
-            _ => Outcome::Scored {
-                scores: vec![score, f64::MIN_POSITIVE],
-                measures: vec![0.1 + 0.2],
-            },
+            2 => Outcome::Failed { code: "R0502".into(), reason: "score is not finite".into() },
+            _ => Outcome::Scored { scores: vec![score, f64::MIN_POSITIVE], measures: vec![0.1 + 0.2] },
         };
-        let (search, node) = (
-            Key::of("test", &[b"search"]),
-            Key::of("test", &[&candidate.to_le_bytes()]),
-        );
-        Evaluation {
-            search,
-            generation: 1,
-            candidate,
-            node,
-            outcome,
-            seconds: 0.5,
-        }
+        let (search, node) = (Key::of("test", &[b"search"]), Key::of("test", &[&candidate.to_le_bytes()]));
+        Evaluation { search, generation: 1, candidate, node, outcome, seconds: 0.5 }
     }
 
     fn journal() -> (tempfile::TempDir, Journal) {
@@ -278,25 +209,10 @@ mod tests {
         let (_folder, journal) = journal();
         let third = 1.0 / 3.0;
         journal.commit(vec![evaluation(3, third).row()]).unwrap();
-        journal
-            .commit(vec![
-                evaluation(2, third).row(),
-                evaluation(1, -third).row(),
-            ])
-            .unwrap();
-        let expected = vec![
-            evaluation(1, -third),
-            evaluation(2, third),
-            evaluation(3, third),
-        ];
-        assert_eq!(
-            journal.evaluations(&Key::of("test", &[b"search"])).unwrap(),
-            expected
-        );
-        assert_eq!(
-            journal.evaluations(&Key::of("test", &[b"other"])).unwrap(),
-            []
-        );
+        journal.commit(vec![evaluation(2, third).row(), evaluation(1, -third).row()]).unwrap();
+        let expected = vec![evaluation(1, -third), evaluation(2, third), evaluation(3, third)];
+        assert_eq!(journal.evaluations(&Key::of("test", &[b"search"])).unwrap(), expected);
+        assert_eq!(journal.evaluations(&Key::of("test", &[b"other"])).unwrap(), []);
     }
 
     #[test]
@@ -312,10 +228,7 @@ mod tests {
             parents: vec![],
         };
         journal.commit(candidate.rows()).unwrap();
-        assert_eq!(
-            journal.candidates(&Key::of("test", &[b"search"])).unwrap(),
-            [candidate]
-        );
+        assert_eq!(journal.candidates(&Key::of("test", &[b"search"])).unwrap(), [candidate]);
         let call = Call {
             request: Key::of("test", &[b"request"]),
             target: "model".into(),
@@ -327,10 +240,7 @@ mod tests {
             seconds: 2.0,
         };
         journal.commit(vec![call.row()]).unwrap();
-        assert_eq!(
-            journal.call(&Key::of("test", &[b"request"])).unwrap(),
-            Some(call)
-        );
+        assert_eq!(journal.call(&Key::of("test", &[b"request"])).unwrap(), Some(call));
         assert_eq!(journal.call(&Key::of("test", &[b"other"])).unwrap(), None);
     }
 
@@ -340,26 +250,12 @@ mod tests {
         let third = 1.0 / 3.0;
         let kinds = [
             OutputKind::Printed(Shown::Value(Datum::Real(third))),
-            OutputKind::Saved {
-                path: "evolved".into(),
-                what: "model".into(),
-            },
-            OutputKind::Plotted {
-                path: None,
-                text: "plot".into(),
-            },
-            OutputKind::Expected {
-                message: "it holds".into(),
-                holds: false,
-            },
+            OutputKind::Saved { path: "evolved".into(), what: "model".into() },
+            OutputKind::Plotted { path: None, text: "plot".into() },
+            OutputKind::Expected { message: "it holds".into(), holds: false },
         ];
-        let outputs: Vec<Output> = (0..)
-            .zip(kinds)
-            .map(|(request, kind)| Output { request, kind })
-            .collect();
-        journal
-            .commit(outputs.iter().map(Output::row).collect())
-            .unwrap();
+        let outputs: Vec<Output> = (0..).zip(kinds).map(|(request, kind)| Output { request, kind }).collect();
+        journal.commit(outputs.iter().map(Output::row).collect()).unwrap();
         assert_eq!(journal.outputs().unwrap(), outputs);
     }
 
@@ -369,39 +265,11 @@ mod tests {
         journal.commit(vec![evaluation(1, 0.5).row()]).unwrap();
         let path = folder.path().join("run.db");
         let before = content(&path).unwrap();
-        journal
-            .commit(vec![
-                Evaluation {
-                    seconds: 9.0,
-                    ..evaluation(1, 0.5)
-                }
-                .row(),
-            ])
-            .unwrap();
-        let error = journal
-            .commit(vec![evaluation(3, 0.5).row(), evaluation(1, 0.25).row()])
-            .err()
-            .unwrap();
-        assert!(
-            matches!(
-                error,
-                JournalError::Differs {
-                    table: "evaluations",
-                    ..
-                }
-            ),
-            "{error}"
-        );
-        assert_eq!(
-            content(&path).unwrap(),
-            before,
-            "all rows of a hand-in, or none"
-        );
-        assert_eq!(
-            journal.evaluations(&Key::of("test", &[b"search"])).unwrap()[0].seconds,
-            0.5,
-            "the first stays"
-        );
+        journal.commit(vec![Evaluation { seconds: 9.0, ..evaluation(1, 0.5) }.row()]).unwrap();
+        let error = journal.commit(vec![evaluation(3, 0.5).row(), evaluation(1, 0.25).row()]).err().unwrap();
+        assert!(matches!(error, JournalError::Differs { table: "evaluations", .. }), "{error}");
+        assert_eq!(content(&path).unwrap(), before, "all rows of a hand-in, or none");
+        assert_eq!(journal.evaluations(&Key::of("test", &[b"search"])).unwrap()[0].seconds, 0.5, "the first stays");
     }
 
     #[test]
@@ -411,51 +279,24 @@ mod tests {
         let failed: Vec<u64> = std::thread::scope(|scope| {
             let hand_in = |i: u64| {
                 let journal = &journal;
-                let row = if i.is_multiple_of(5) {
-                    evaluation(0, 0.75).row()
-                } else {
-                    evaluation(i, 0.5).row()
-                };
+                let row = if i.is_multiple_of(5) { evaluation(0, 0.75).row() } else { evaluation(i, 0.5).row() };
                 scope.spawn(move || journal.commit(vec![row]).err().map(|_| i))
             };
             let threads: Vec<_> = (1..40).map(hand_in).collect();
-            threads
-                .into_iter()
-                .filter_map(|t| t.join().unwrap())
-                .collect()
+            threads.into_iter().filter_map(|t| t.join().unwrap()).collect()
         });
         assert_eq!(failed, [5, 10, 15, 20, 25, 30, 35]);
-        assert_eq!(
-            journal
-                .evaluations(&Key::of("test", &[b"search"]))
-                .unwrap()
-                .len(),
-            1 + 39 - 7
-        );
+        assert_eq!(journal.evaluations(&Key::of("test", &[b"search"])).unwrap().len(), 1 + 39 - 7);
     }
 
     #[test]
     fn content_leaves_out_times_and_process_ids() {
         let (folder, journal) = journal();
-        journal
-            .commit(vec![node_row(
-                &Key::of("test", &[b"n"]),
-                "calculator",
-                "train",
-                3.5,
-            )])
-            .unwrap();
+        journal.commit(vec![node_row(&Key::of("test", &[b"n"]), "calculator", "train", 3.5)]).unwrap();
         let content = content(&folder.path().join("run.db")).unwrap();
         assert_eq!(
             content.keys().copied().collect::<Vec<_>>(),
-            [
-                "calls",
-                "candidates",
-                "evaluations",
-                "lineage",
-                "nodes",
-                "outputs"
-            ]
+            ["calls", "candidates", "evaluations", "lineage", "nodes", "outputs"]
         );
         assert_eq!(
             content["nodes"],
@@ -472,13 +313,7 @@ mod tests {
         let (folder, journal) = journal();
         drop(journal);
         let path = folder.path().join("run.db");
-        Connection::open(&path)
-            .unwrap()
-            .pragma_update(None, "user_version", 99)
-            .unwrap();
-        assert!(matches!(
-            Journal::open(&path),
-            Err(DiskError::Newer { found: 99, .. })
-        ));
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Journal::open(&path), Err(DiskError::Newer { found: 99, .. })));
     }
 }

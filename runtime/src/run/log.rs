@@ -31,33 +31,21 @@ struct State {
 
 impl fmt::Debug for EventLog {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("EventLog")
-            .field("observers", &self.observers.len())
-            .finish_non_exhaustive()
+        out.debug_struct("EventLog").field("observers", &self.observers.len()).finish_non_exhaustive()
     }
 }
 
 impl EventLog {
     /// Events that only the observers get.
     pub fn unwritten(observers: Vec<Arc<dyn Observer>>) -> EventLog {
-        EventLog {
-            observers,
-            state: Mutex::default(),
-        }
+        EventLog { observers, state: Mutex::default() }
     }
 
     /// Appends to a file, and goes on with its numbers. A line that a killed process left half written is cut off.
     pub fn open(path: &Path, observers: Vec<Arc<dyn Observer>>) -> Result<EventLog, DiskError> {
         let opened = open_for_append(path).map_err(|e| DiskError::from_io(path, &e))?;
-        let state = State {
-            next: opened.1,
-            file: Some((path.to_owned(), opened.0)),
-            ..State::default()
-        };
-        Ok(EventLog {
-            observers,
-            state: Mutex::new(state),
-        })
+        let state = State { next: opened.1, file: Some((path.to_owned(), opened.0)), ..State::default() };
+        Ok(EventLog { observers, state: Mutex::new(state) })
     }
 
     /// Says that something happened. A line that cannot be written is no reason to stop here: see
@@ -67,11 +55,7 @@ impl EventLog {
         if state.is_too_soon(&kind) {
             return;
         }
-        let event = Event {
-            sequence: state.next,
-            time: clock::now_text(),
-            kind,
-        };
+        let event = Event { sequence: state.next, time: clock::now_text(), kind };
         state.next += 1;
         state.write(&event);
         for observer in &self.observers {
@@ -82,21 +66,12 @@ impl EventLog {
     /// A warning without a place.
     pub fn warn(&self, code: &str, message: impl Into<String>, help: impl Into<String>) {
         let (code, help) = (Some(code.to_owned()), Some(help.into()));
-        self.emit(EventKind::Warning {
-            code,
-            message: message.into(),
-            place: None,
-            help,
-        });
+        self.emit(EventKind::Warning { code, message: message.into(), place: None, help });
     }
 
     /// The first event that could not be written, if any: the run should end with this error.
     pub fn failure(&self) -> Option<DiskError> {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .failure
-            .take()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
     }
 }
 
@@ -104,16 +79,9 @@ impl State {
     /// Progress comes as often as the work likes; people and files want it less often, but never miss the end.
     fn is_too_soon(&mut self, kind: &EventKind) -> bool {
         match kind {
-            EventKind::NodeProgress {
-                node, done, total, ..
-            } => {
+            EventKind::NodeProgress { node, done, total, .. } => {
                 let last = total.is_some_and(|total| *done >= total);
-                if !last
-                    && self
-                        .told
-                        .get(node)
-                        .is_some_and(|told| told.seconds() < PROGRESS_EVERY)
-                {
+                if !last && self.told.get(node).is_some_and(|told| told.seconds() < PROGRESS_EVERY) {
                     return true;
                 }
                 self.told.insert(*node, Stopwatch::start());
@@ -130,11 +98,9 @@ impl State {
         let Some((path, file)) = &mut self.file else {
             return;
         };
-        let written = serde_json::to_string(event)
-            .map_err(io::Error::other)
-            .and_then(|line| {
-                file.write_all((line + "\n").as_bytes()) // one call, so that lines are whole unless the process dies in it
-            });
+        let written = serde_json::to_string(event).map_err(io::Error::other).and_then(|line| {
+            file.write_all((line + "\n").as_bytes()) // one call, so that lines are whole unless the process dies in it
+        });
         if let (Err(error), None) = (written, &self.failure) {
             self.failure = Some(DiskError::from_io(path, &error));
         }
@@ -143,20 +109,12 @@ impl State {
 
 /// The file, placed behind its last whole line, and the number of the next event.
 fn open_for_append(path: &Path) -> io::Result<(File, u64)> {
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)?;
+    let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
     let (mut end, mut next) = (0_u64, 0);
     let mut lines = BufReader::new(&file);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
-        let Some(event) = line
-            .strip_suffix(b"\n")
-            .and_then(|line| serde_json::from_slice::<Event>(line).ok())
-        else {
+        let Some(event) = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Event>(line).ok()) else {
             break;
         };
         end += line.len() as u64;
@@ -173,12 +131,7 @@ mod tests {
     use super::*;
 
     fn warn(log: &EventLog, text: &str) {
-        log.emit(EventKind::Warning {
-            code: None,
-            message: text.into(),
-            place: None,
-            help: None,
-        });
+        log.emit(EventKind::Warning { code: None, message: text.into(), place: None, help: None });
     }
 
     #[test]
@@ -189,25 +142,12 @@ mod tests {
         warn(&log, "one");
         warn(&log, "two");
         drop(log);
-        File::options()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"{\"sequence\":2,\"tim")
-            .unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"sequence\":2,\"tim").unwrap();
         warn(&EventLog::open(&path, vec![]).unwrap(), "three");
         let text = std::fs::read_to_string(&path).unwrap();
-        let events: Vec<Event> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(
-            events.iter().map(|e| e.sequence).collect::<Vec<_>>(),
-            [0, 1, 2]
-        );
-        assert!(
-            matches!(&events[2].kind, EventKind::Warning { message, .. } if message == "three")
-        );
+        let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(events.iter().map(|e| e.sequence).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(matches!(&events[2].kind, EventKind::Warning { message, .. } if message == "three"));
     }
 
     #[test]
@@ -225,10 +165,7 @@ mod tests {
         });
         assert_eq!(*seen.lock().unwrap(), (0..200).collect::<Vec<u64>>());
         let written = std::fs::read_to_string(&path).unwrap();
-        let numbers: Vec<u64> = written
-            .lines()
-            .map(|l| serde_json::from_str::<Event>(l).unwrap().sequence)
-            .collect();
+        let numbers: Vec<u64> = written.lines().map(|l| serde_json::from_str::<Event>(l).unwrap().sequence).collect();
         assert_eq!(numbers, (0..200).collect::<Vec<u64>>());
     }
 

@@ -70,13 +70,7 @@ impl Segment {
     /// This process's share, from now on.
     pub(crate) fn begin(jobs: usize) -> Segment {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        Segment {
-            started: clock::now_text(),
-            ended: None,
-            host,
-            process: std::process::id(),
-            jobs,
-        }
+        Segment { started: clock::now_text(), ended: None, host, process: std::process::id(), jobs }
     }
 }
 
@@ -85,20 +79,14 @@ impl Record {
     pub fn read(run: &Path) -> Result<Record, DiskError> {
         let path = run.join("run.json");
         let text = fs::read(&path).map_err(|e| DiskError::from_io(&path, &e))?;
-        serde_json::from_slice(&text).map_err(|e| DiskError::Damaged {
-            path,
-            reason: e.to_string(),
-        })
+        serde_json::from_slice(&text).map_err(|e| DiskError::Damaged { path, reason: e.to_string() })
     }
 }
 
 impl Identity {
     /// The hash that names the run directory.
     pub fn hash(&self) -> Key {
-        Key::of(
-            "run",
-            &[serde_json::to_string(self).unwrap_or_default().as_bytes()],
-        )
+        Key::of("run", &[serde_json::to_string(self).unwrap_or_default().as_bytes()])
     }
 
     /// The first thing in which another one differs, for a message.
@@ -119,12 +107,8 @@ impl Identity {
             return named("--out", &self.out.display(), &other.out.display());
         }
         let names = self.params.keys().chain(other.params.keys());
-        let changed = names
-            .into_iter()
-            .find(|name| self.params.get(*name) != other.params.get(*name))?;
-        let show = |params: &IndexMap<String, Datum>| {
-            serde_json::to_string(&params.get(changed)).unwrap_or_default()
-        };
+        let changed = names.into_iter().find(|name| self.params.get(*name) != other.params.get(*name))?;
+        let show = |params: &IndexMap<String, Datum>| serde_json::to_string(&params.get(changed)).unwrap_or_default();
         named(changed, &show(&self.params), &show(&other.params))
     }
 }

@@ -39,12 +39,7 @@ pub static CANDIDATES: Table = Table {
 /// Which candidates a candidate was bred from.
 pub static LINEAGE: Table = Table {
     name: "lineage",
-    key: &[
-        "search TEXT",
-        "generation INTEGER",
-        "candidate INTEGER",
-        "parent INTEGER",
-    ],
+    key: &["search TEXT", "generation INTEGER", "candidate INTEGER", "parent INTEGER"],
     fixed: &["parent_generation INTEGER", "parent_candidate INTEGER"],
     varying: &[],
 };
@@ -53,15 +48,7 @@ pub static LINEAGE: Table = Table {
 pub static EVALUATIONS: Table = Table {
     name: "evaluations",
     key: &["search TEXT", "generation INTEGER", "candidate INTEGER"],
-    fixed: &[
-        "node TEXT",
-        "outcome TEXT",
-        "score REAL",
-        "scores TEXT",
-        "measures TEXT",
-        "code TEXT",
-        "reason TEXT",
-    ],
+    fixed: &["node TEXT", "outcome TEXT", "score REAL", "scores TEXT", "measures TEXT", "code TEXT", "reason TEXT"],
     varying: VARYING,
 };
 
@@ -69,24 +56,13 @@ pub static EVALUATIONS: Table = Table {
 pub static CALLS: Table = Table {
     name: "calls",
     key: &["request TEXT"],
-    fixed: &[
-        "target TEXT",
-        "question TEXT",
-        "answer TEXT",
-        "tokens_in INTEGER",
-        "tokens_out INTEGER",
-        "cost REAL",
-    ],
+    fixed: &["target TEXT", "question TEXT", "answer TEXT", "tokens_in INTEGER", "tokens_out INTEGER", "cost REAL"],
     varying: VARYING,
 };
 
 /// The nodes that are finished.
-pub static NODES: Table = Table {
-    name: "nodes",
-    key: &["node TEXT"],
-    fixed: &["name TEXT", "kind TEXT"],
-    varying: VARYING,
-};
+pub static NODES: Table =
+    Table { name: "nodes", key: &["node TEXT"], fixed: &["name TEXT", "kind TEXT"], varying: VARYING };
 
 /// What the program's requests gave.
 pub static OUTPUTS: Table = Table {
@@ -97,14 +73,7 @@ pub static OUTPUTS: Table = Table {
 };
 
 /// All tables.
-pub static TABLES: [&Table; 6] = [
-    &CANDIDATES,
-    &LINEAGE,
-    &EVALUATIONS,
-    &CALLS,
-    &NODES,
-    &OUTPUTS,
-];
+pub static TABLES: [&Table; 6] = [&CANDIDATES, &LINEAGE, &EVALUATIONS, &CALLS, &NODES, &OUTPUTS];
 
 fn bare(column: &'static str) -> &'static str {
     column.split_once(' ').map_or(column, |(name, _)| name)
@@ -113,22 +82,12 @@ fn bare(column: &'static str) -> &'static str {
 impl Table {
     /// The primary key's columns, separated by commas.
     pub(crate) fn keys(&self) -> String {
-        self.key
-            .iter()
-            .copied()
-            .map(bare)
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.key.iter().copied().map(bare).collect::<Vec<_>>().join(", ")
     }
 
     /// All columns but times and process ids.
     pub(crate) fn lasting(&self) -> Vec<&'static str> {
-        self.key
-            .iter()
-            .chain(self.fixed)
-            .copied()
-            .map(bare)
-            .collect()
+        self.key.iter().chain(self.fixed).copied().map(bare).collect()
     }
 
     fn all(&self) -> Vec<&'static str> {
@@ -160,43 +119,25 @@ impl Row {
     /// Inserts the row; `false` if its key is there already.
     pub(crate) fn insert(&self, to: &Connection) -> rusqlite::Result<bool> {
         let marks = vec!["?"; self.values.len()].join(", ");
-        let sql = format!(
-            "INSERT INTO {} VALUES ({marks}) ON CONFLICT DO NOTHING",
-            self.table.name
-        );
-        Ok(to
-            .prepare_cached(&sql)?
-            .execute(params_from_iter(&self.values))?
-            > 0)
+        let sql = format!("INSERT INTO {} VALUES ({marks}) ON CONFLICT DO NOTHING", self.table.name);
+        Ok(to.prepare_cached(&sql)?.execute(params_from_iter(&self.values))? > 0)
     }
 
     /// Whether the row is there with the same content, but for times and process ids.
     pub(crate) fn is_there(&self, at: &Connection) -> rusqlite::Result<bool> {
         let columns = self.table.lasting();
-        let same: Vec<String> = columns
-            .iter()
-            .map(|column| format!("{column} IS ?"))
-            .collect();
-        let sql = format!(
-            "SELECT 1 FROM {} WHERE {}",
-            self.table.name,
-            same.join(" AND ")
-        );
-        at.prepare_cached(&sql)?
-            .exists(params_from_iter(self.values.iter().take(columns.len())))
+        let same: Vec<String> = columns.iter().map(|column| format!("{column} IS ?")).collect();
+        let sql = format!("SELECT 1 FROM {} WHERE {}", self.table.name, same.join(" AND "));
+        at.prepare_cached(&sql)?.exists(params_from_iter(self.values.iter().take(columns.len())))
     }
 
     /// The primary key, for a message.
     pub(crate) fn key_text(&self) -> String {
-        let parts = self
-            .values
-            .iter()
-            .take(self.table.key.len())
-            .map(|value| match value {
-                Value::Text(text) => text.chars().take(12).collect(),
-                Value::Integer(number) => number.to_string(),
-                other => format!("{other:?}"),
-            });
+        let parts = self.values.iter().take(self.table.key.len()).map(|value| match value {
+            Value::Text(text) => text.chars().take(12).collect(),
+            Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        });
         format!("({})", parts.collect::<Vec<String>>().join(", "))
     }
 }
@@ -225,18 +166,11 @@ impl Candidate {
         let own = [at(), vec![json(&self.genome), text(&self.operator)]].concat();
         let parent = |(index, (generation, candidate)): (usize, &(u64, u64))| Row {
             table: &LINEAGE,
-            values: [
-                at(),
-                vec![int(index as u64), int(*generation), int(*candidate)],
-            ]
-            .concat(),
+            values: [at(), vec![int(index as u64), int(*generation), int(*candidate)]].concat(),
         };
-        std::iter::once(Row {
-            table: &CANDIDATES,
-            values: own,
-        })
-        .chain(self.parents.iter().enumerate().map(parent))
-        .collect()
+        std::iter::once(Row { table: &CANDIDATES, values: own })
+            .chain(self.parents.iter().enumerate().map(parent))
+            .collect()
     }
 
     /// Reads a row of `candidates`, without the parents.
@@ -275,48 +209,23 @@ impl Evaluation {
         let null = || Value::Null;
         let (word, score, scores, measures, code, reason) = match &self.outcome {
             Outcome::Scored { scores, measures } => {
-                let first = scores
-                    .first()
-                    .map_or(Value::Null, |score| Value::Real(*score));
-                (
-                    "scored",
-                    first,
-                    json(scores),
-                    json(measures),
-                    null(),
-                    null(),
-                )
+                let first = scores.first().map_or(Value::Null, |score| Value::Real(*score));
+                ("scored", first, json(scores), json(measures), null(), null())
             }
-            Outcome::Failed { code, reason } => {
-                ("failed", null(), null(), null(), text(code), text(reason))
-            }
+            Outcome::Failed { code, reason } => ("failed", null(), null(), null(), text(code), text(reason)),
         };
-        let mut values = vec![
-            hex(&self.search),
-            int(self.generation),
-            int(self.candidate),
-            hex(&self.node),
-        ];
+        let mut values = vec![hex(&self.search), int(self.generation), int(self.candidate), hex(&self.node)];
         values.extend([text(word), score, scores, measures, code, reason]);
         values.extend(varying(self.seconds));
-        Row {
-            table: &EVALUATIONS,
-            values,
-        }
+        Row { table: &EVALUATIONS, values }
     }
 
     /// Reads a row of `evaluations`.
     pub(crate) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Evaluation> {
         let outcome = if row.get::<_, String>("outcome")? == "scored" {
-            Outcome::Scored {
-                scores: read_json(row, "scores")?,
-                measures: read_json(row, "measures")?,
-            }
+            Outcome::Scored { scores: read_json(row, "scores")?, measures: read_json(row, "measures")? }
         } else {
-            Outcome::Failed {
-                code: row.get("code")?,
-                reason: row.get("reason")?,
-            }
+            Outcome::Failed { code: row.get("code")?, reason: row.get("reason")? }
         };
         Ok(Evaluation {
             search: read_key(row, "search")?,
@@ -353,22 +262,10 @@ pub struct Call {
 impl Call {
     /// Its row.
     pub fn row(&self) -> Row {
-        let mut values = vec![
-            hex(&self.request),
-            text(&self.target),
-            json(&self.question),
-            json(&self.answer),
-        ];
-        values.extend([
-            int(self.tokens_in),
-            int(self.tokens_out),
-            Value::Real(self.cost),
-        ]);
+        let mut values = vec![hex(&self.request), text(&self.target), json(&self.question), json(&self.answer)];
+        values.extend([int(self.tokens_in), int(self.tokens_out), Value::Real(self.cost)]);
         values.extend(varying(self.seconds));
-        Row {
-            table: &CALLS,
-            values,
-        }
+        Row { table: &CALLS, values }
     }
 
     /// Reads a row of `calls`.
@@ -390,10 +287,7 @@ impl Call {
 pub fn node_row(node: &Key, name: &str, kind: &str, seconds: f64) -> Row {
     let mut values = vec![hex(node), text(name), text(kind)];
     values.extend(varying(seconds));
-    Row {
-        table: &NODES,
-        values,
-    }
+    Row { table: &NODES, values }
 }
 
 /// What a request gave.
@@ -439,44 +333,28 @@ impl Output {
         let (kind, path, content) = match &self.kind {
             OutputKind::Printed(shown) => ("printed", Value::Null, json(shown)),
             OutputKind::Saved { path, what } => ("saved", text(path), json(what)),
-            OutputKind::Plotted { path, text: drawn } => (
-                "plotted",
-                path.as_deref().map_or(Value::Null, text),
-                json(drawn),
-            ),
-            OutputKind::Expected { message, holds } => {
-                ("expected", Value::Null, json(&(message, holds)))
+            OutputKind::Plotted { path, text: drawn } => {
+                ("plotted", path.as_deref().map_or(Value::Null, text), json(drawn))
             }
+            OutputKind::Expected { message, holds } => ("expected", Value::Null, json(&(message, holds))),
         };
         let mut values = vec![int(u64::from(self.request)), text(kind), path, content];
         values.extend(varying(0.0).into_iter().skip(1));
-        Row {
-            table: &OUTPUTS,
-            values,
-        }
+        Row { table: &OUTPUTS, values }
     }
 
     /// Reads a row of `outputs`.
     pub(crate) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Output> {
         let kind = match row.get::<_, String>("kind")?.as_str() {
             "printed" => OutputKind::Printed(read_json(row, "content")?),
-            "saved" => OutputKind::Saved {
-                path: row.get("path")?,
-                what: read_json(row, "content")?,
-            },
-            "plotted" => OutputKind::Plotted {
-                path: row.get("path")?,
-                text: read_json(row, "content")?,
-            },
+            "saved" => OutputKind::Saved { path: row.get("path")?, what: read_json(row, "content")? },
+            "plotted" => OutputKind::Plotted { path: row.get("path")?, text: read_json(row, "content")? },
             _ => {
                 let (message, holds) = read_json(row, "content")?;
                 OutputKind::Expected { message, holds }
             }
         };
-        Ok(Output {
-            request: row.get("request")?,
-            kind,
-        })
+        Ok(Output { request: row.get("request")?, kind })
     }
 }
 
@@ -498,25 +376,15 @@ fn json(value: &impl serde::Serialize) -> Value {
 }
 
 fn varying(seconds: f64) -> [Value; 3] {
-    [
-        Value::Real(seconds),
-        Value::Text(clock::now_text()),
-        Value::Integer(i64::from(std::process::id())),
-    ]
+    [Value::Real(seconds), Value::Text(clock::now_text()), Value::Integer(i64::from(std::process::id()))]
 }
 
 fn read_key(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Key> {
-    row.get::<_, String>(column)?
-        .parse()
-        .map_err(|error| unreadable(row, column, error))
+    row.get::<_, String>(column)?.parse().map_err(|error| unreadable(row, column, error))
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(
-    row: &rusqlite::Row<'_>,
-    column: &str,
-) -> rusqlite::Result<T> {
-    serde_json::from_str(&row.get::<_, String>(column)?)
-        .map_err(|error| unreadable(row, column, error))
+fn read_json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| unreadable(row, column, error))
 }
 
 fn unreadable(

@@ -62,22 +62,13 @@ impl Store {
 
 fn sweep(root: &Path, index: &mut Connection, keep: Keep) -> Result<CleanReport, DiskError> {
     let sql = |e: rusqlite::Error| DiskError::from_sql(&root.join("index.db"), &e);
-    let step = index
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(sql)?;
+    let step = index.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     let mut entries: Vec<([u8; 32], u64, i64)> = {
-        let mut rows = step
-            .prepare("SELECT key, bytes, used FROM entries ORDER BY used DESC, key")
-            .map_err(sql)?;
-        let found = rows
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .map_err(sql)?;
+        let mut rows = step.prepare("SELECT key, bytes, used FROM entries ORDER BY used DESC, key").map_err(sql)?;
+        let found = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(sql)?;
         found.collect::<rusqlite::Result<_>>().map_err(sql)?
     };
-    let before = Size {
-        entries: entries.len() as u64,
-        bytes: entries.iter().map(|e| e.1).sum(),
-    };
+    let before = Size { entries: entries.len() as u64, bytes: entries.iter().map(|e| e.1).sum() };
     let oldest = keep.used_within_ms.map(|within| clock::now_ms() - within);
     let mut kept = Size::default();
     let mut full = false;
@@ -85,10 +76,7 @@ fn sweep(root: &Path, index: &mut Connection, keep: Keep) -> Result<CleanReport,
         full |= keep.max_bytes.is_some_and(|max| kept.bytes + bytes > max);
         let stays = !full && oldest.is_none_or(|oldest| *used >= oldest);
         if stays {
-            kept = Size {
-                entries: kept.entries + 1,
-                bytes: kept.bytes + bytes,
-            };
+            kept = Size { entries: kept.entries + 1, bytes: kept.bytes + bytes };
         }
         !stays
     });
@@ -96,23 +84,16 @@ fn sweep(root: &Path, index: &mut Connection, keep: Keep) -> Result<CleanReport,
     if !keep.dry_run {
         // Rows first: a file without a row is rubbish, a row without a file would be damage.
         for (key, ..) in &entries {
-            step.execute("DELETE FROM entries WHERE key = ?1", [key])
-                .map_err(sql)?;
+            step.execute("DELETE FROM entries WHERE key = ?1", [key]).map_err(sql)?;
         }
     }
     let known: BTreeSet<String> = {
-        let mut rows = step
-            .prepare("SELECT lower(hex(key)) FROM entries WHERE place <> 0")
-            .map_err(sql)?;
+        let mut rows = step.prepare("SELECT lower(hex(key)) FROM entries WHERE place <> 0").map_err(sql)?;
         let found = rows.query_map([], |row| row.get(0)).map_err(sql)?;
         found.collect::<rusqlite::Result<_>>().map_err(sql)?
     };
     step.commit().map_err(sql)?;
-    let removed_files = if keep.dry_run {
-        0
-    } else {
-        file_bytes_of(root, &entries, &known)?
-    };
+    let removed_files = if keep.dry_run { 0 } else { file_bytes_of(root, &entries, &known)? };
     let rubbish = sweep_rubbish(root, &known, keep.dry_run)?;
     Ok(CleanReport {
         entries: before.entries,
@@ -124,11 +105,7 @@ fn sweep(root: &Path, index: &mut Connection, keep: Keep) -> Result<CleanReport,
 }
 
 /// Bytes under `objects/` of entries whose rows are gone, which are no rubbish although nothing knows them any more.
-fn file_bytes_of(
-    root: &Path,
-    removed: &[([u8; 32], u64, i64)],
-    known: &BTreeSet<String>,
-) -> Result<u64, DiskError> {
+fn file_bytes_of(root: &Path, removed: &[([u8; 32], u64, i64)], known: &BTreeSet<String>) -> Result<u64, DiskError> {
     let mut total = 0;
     for (key, ..) in removed {
         let name = super::Key(*key).to_string();
@@ -148,16 +125,9 @@ fn sweep_rubbish(root: &Path, known: &BTreeSet<String>, dry_run: bool) -> Result
         let deep = folder.ends_with("objects");
         let at = |e: std::io::Error| DiskError::from_io(&folder, &e);
         for path in list(&folder).map_err(at)? {
-            let inside = if deep {
-                list(&path).map_err(at)?
-            } else {
-                vec![path]
-            };
+            let inside = if deep { list(&path).map_err(at)? } else { vec![path] };
             for path in inside {
-                let name = path
-                    .file_name()
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default();
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if deep && known.contains(&name) {
                     continue;
                 }
@@ -172,7 +142,5 @@ fn sweep_rubbish(root: &Path, known: &BTreeSet<String>, dry_run: bool) -> Result
 }
 
 fn list(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-    fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect()
+    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
 }

@@ -50,16 +50,13 @@ const USED_RESOLUTION_MS: i64 = 60_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing: compute it.
-    Nothing,
+    Absent,
     /// The bytes of a value.
-    Bytes(Vec<u8>),
+    Value(Vec<u8>),
     /// A file or directory, whole; it must not be changed.
-    Path(PathBuf),
-    /// What was there did not match its checksum and is dropped: warn, and compute it again.
-    Damaged {
-        /// What was wrong.
-        reason: String,
-    },
+    Artifact(PathBuf),
+    /// What was there did not match its checksum and is dropped: warn why, and compute it again.
+    Damaged(String),
 }
 
 /// How much the store holds.
@@ -111,15 +108,9 @@ impl Store {
             fs::create_dir_all(&folder).map_err(|e| DiskError::from_io(&folder, &e))?;
         }
         let lock = open_lock(root)?;
-        lock.lock_shared()
-            .map_err(|e| DiskError::from_io(&root.join("lock"), &e))?;
+        lock.lock_shared().map_err(|e| DiskError::from_io(&root.join("lock"), &e))?;
         let index = open_index(root, &lock)?;
-        Ok(Store {
-            root: root.to_owned(),
-            index: Mutex::new(index),
-            trusted: Mutex::default(),
-            _lock: lock,
-        })
+        Ok(Store { root: root.to_owned(), index: Mutex::new(index), trusted: Mutex::default(), _lock: lock })
     }
 
     /// Where the store is.
@@ -130,7 +121,7 @@ impl Store {
     /// What lies under a key, compared with its checksum (an artifact once a process).
     pub fn get(&self, key: &Key) -> Result<Found, DiskError> {
         let Some(entry) = self.entry(key)? else {
-            return Ok(Found::Nothing);
+            return Ok(Found::Absent);
         };
         if clock::now_ms() - entry.used > USED_RESOLUTION_MS {
             self.touch(key)?;
@@ -147,61 +138,36 @@ impl Store {
                 other => other.map_err(|e| DiskError::from_io(&self.object(key), &e))?,
             },
         };
-        if blake3::hash(&bytes) == entry.checksum {
-            Ok(Found::Bytes(bytes))
-        } else {
-            self.drop_damaged(key, CHANGED)
-        }
+        if blake3::hash(&bytes) == entry.checksum { Ok(Found::Value(bytes)) } else { self.drop_damaged(key, CHANGED) }
     }
 
     /// Stores the bytes of a value. One that is there already stays: equal keys have equal values.
     pub fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), DiskError> {
         let checksum = blake3::hash(bytes);
         if bytes.len() > INLINE {
-            let write =
-                |path: &Path| fs::write(path, bytes).map(|()| (checksum, bytes.len() as u64));
+            let write = |path: &Path| fs::write(path, bytes).map(|()| (checksum, bytes.len() as u64));
             return self.put_aside(key, Place::File, write).map(|_| ());
         }
-        let row = Row {
-            key,
-            place: Place::Index,
-            value: Some(bytes),
-            checksum,
-            bytes: bytes.len() as u64,
-        };
+        let row = Row { key, place: Place::Index, value: Some(bytes), checksum, bytes: bytes.len() as u64 };
         row.insert(&self.index()).map_err(|e| self.sql(&e))
     }
 
     /// Stores a file or a directory that `make` writes at the path it is given (which does not exist yet); says where it
     /// lies. It appears whole or not at all; if another thread or process was faster, theirs stays.
-    pub fn put_artifact(
-        &self,
-        key: &Key,
-        make: impl FnOnce(&Path) -> io::Result<()>,
-    ) -> Result<PathBuf, DiskError> {
-        self.put_aside(key, Place::Artifact, |path| {
-            make(path).and_then(|()| files::checksum(path))
-        })
+    pub fn put_artifact(&self, key: &Key, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<PathBuf, DiskError> {
+        self.put_aside(key, Place::Artifact, |path| make(path).and_then(|()| files::checksum(path)))
     }
 
     /// Notes that an entry was used now, which keeps it from being cleaned away early.
     pub fn touch(&self, key: &Key) -> Result<(), DiskError> {
         let sql = "UPDATE entries SET used = ?2 WHERE key = ?1";
-        self.index()
-            .execute(sql, params![key.0, clock::now_ms()])
-            .map(|_| ())
-            .map_err(|e| self.sql(&e))
+        self.index().execute(sql, params![key.0, clock::now_ms()]).map(|_| ()).map_err(|e| self.sql(&e))
     }
 
     /// How much the store holds.
     pub fn size(&self) -> Result<Size, DiskError> {
         let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM entries";
-        let sized = self.index().query_row(sql, [], |row| {
-            Ok(Size {
-                entries: row.get(0)?,
-                bytes: row.get(1)?,
-            })
-        });
+        let sized = self.index().query_row(sql, [], |row| Ok(Size { entries: row.get(0)?, bytes: row.get(1)? }));
         sized.map_err(|e| self.sql(&e))
     }
 
@@ -251,17 +217,13 @@ impl Store {
             }
             self.trusted().insert(*key);
         }
-        Ok(Found::Path(path))
+        Ok(Found::Artifact(path))
     }
 
     fn drop_damaged(&self, key: &Key, reason: &str) -> Result<Found, DiskError> {
-        self.index()
-            .execute("DELETE FROM entries WHERE key = ?1", [key.0])
-            .map_err(|e| self.sql(&e))?;
+        self.index().execute("DELETE FROM entries WHERE key = ?1", [key.0]).map_err(|e| self.sql(&e))?;
         self.discard(&self.object(key))?;
-        Ok(Found::Damaged {
-            reason: reason.to_owned(),
-        })
+        Ok(Found::Damaged(reason.to_owned()))
     }
 
     /// Takes something out of sight in one step, then removes it.
@@ -282,20 +244,9 @@ impl Store {
     ) -> Result<PathBuf, DiskError> {
         let temporary = files::aside(&self.root.join("tmp"), &key.short());
         let made = make(&temporary).and_then(|made| files::sync_below(&temporary).map(|()| made));
-        let placed = made
-            .map_err(|e| DiskError::from_io(&temporary, &e))
-            .and_then(|(checksum, bytes)| {
-                self.rename_in(
-                    &Row {
-                        key,
-                        place,
-                        value: None,
-                        checksum,
-                        bytes,
-                    },
-                    &temporary,
-                )
-            });
+        let placed = made.map_err(|e| DiskError::from_io(&temporary, &e)).and_then(|(checksum, bytes)| {
+            self.rename_in(&Row { key, place, value: None, checksum, bytes }, &temporary)
+        });
         if placed.is_err() {
             let _ = files::remove(&temporary); // the first error is the one to report
         }
@@ -309,14 +260,8 @@ impl Store {
         let shelf = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(shelf).map_err(|e| DiskError::from_io(shelf, &e))?;
         let mut index = self.index();
-        let step = index
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|e| self.sql(&e))?;
-        let there = step
-            .query_row("SELECT 1 FROM entries WHERE key = ?1", [row.key.0], |_| {
-                Ok(())
-            })
-            .optional();
+        let step = index.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| self.sql(&e))?;
+        let there = step.query_row("SELECT 1 FROM entries WHERE key = ?1", [row.key.0], |_| Ok(())).optional();
         if there.map_err(|e| self.sql(&e))?.is_some() {
             files::remove(temporary).map_err(|e| DiskError::from_io(temporary, &e))?;
             return Ok(path);
@@ -324,9 +269,7 @@ impl Store {
         self.discard(&path)?; // without a row, it was left by a process that died
         fs::rename(temporary, &path).map_err(|e| DiskError::from_io(&path, &e))?;
         files::sync_folder(shelf).map_err(|e| DiskError::from_io(shelf, &e))?;
-        row.insert(&step)
-            .and_then(|()| step.commit())
-            .map_err(|e| self.sql(&e))?;
+        row.insert(&step).and_then(|()| step.commit()).map_err(|e| self.sql(&e))?;
         self.trusted().insert(*row.key);
         Ok(path)
     }
@@ -346,30 +289,13 @@ impl Row<'_> {
         let sql = "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT DO NOTHING";
         let checksum = self.checksum.as_bytes();
         let now = clock::now_ms();
-        index
-            .execute(
-                sql,
-                params![
-                    self.key.0,
-                    self.place as i64,
-                    self.value,
-                    checksum,
-                    self.bytes,
-                    now
-                ],
-            )
-            .map(|_| ())
+        index.execute(sql, params![self.key.0, self.place as i64, self.value, checksum, self.bytes, now]).map(|_| ())
     }
 }
 
 fn open_lock(root: &Path) -> Result<File, DiskError> {
     let path = root.join("lock");
-    let opened = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path);
+    let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     opened.map_err(|e| DiskError::from_io(&path, &e))
 }
 
@@ -378,24 +304,15 @@ fn open_index(root: &Path, lock: &File) -> Result<Connection, DiskError> {
     let path = root.join("index.db");
     let at_lock = |e: io::Error| DiskError::from_io(&root.join("lock"), &e);
     match db::open(&path, SCHEMA, VERSION) {
-        Err(DiskError::Damaged {
-            path: damaged,
-            reason,
-        }) => {
+        Err(DiskError::Damaged { path: damaged, reason }) => {
             lock.unlock().map_err(at_lock)?;
             if lock.try_lock().is_err() {
-                return Err(DiskError::Damaged {
-                    path: damaged,
-                    reason,
-                });
+                return Err(DiskError::Damaged { path: damaged, reason });
             }
             for suffix in ["", "-wal", "-shm"] {
-                files::remove(&root.join(format!("index.db{suffix}")))
-                    .map_err(|e| DiskError::from_io(&path, &e))?;
+                files::remove(&root.join(format!("index.db{suffix}"))).map_err(|e| DiskError::from_io(&path, &e))?;
             }
-            lock.unlock()
-                .and_then(|()| lock.lock_shared())
-                .map_err(at_lock)?;
+            lock.unlock().and_then(|()| lock.lock_shared()).map_err(at_lock)?;
             db::open(&path, SCHEMA, VERSION)
         }
         other => other,
