@@ -41,9 +41,9 @@ fn explain_prints_pages_and_suggests() {
     assert!(list.lines().any(|line| line.starts_with("R0541: ")), "{list}");
     let json: serde_json::Value = serde_json::from_str(&out(&evo(&["explain", "R0541", "--json"]))).unwrap();
     assert_eq!(json["code"], "R0541");
-    let unknown = evo(&["explain", "E0210"]);
+    let unknown = evo(&["explain", "E02O1"]);
     assert_eq!((code(&unknown), out(&unknown).as_str()), (2, ""));
-    assert!(err(&unknown).contains("did you mean `E0"), "{}", err(&unknown));
+    assert!(err(&unknown).contains("did you mean `E0201`?"), "{}", err(&unknown));
 }
 
 #[test]
