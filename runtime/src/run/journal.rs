@@ -83,6 +83,12 @@ impl Journal {
         self.select(&rows::EVALUATIONS, "WHERE search = ?1", &[search.to_string().into()], Evaluation::read)
     }
 
+    /// The finished evaluations of one generation of a search, in the order of candidates.
+    pub fn generation(&self, search: &Key, generation: u64) -> Result<Vec<Evaluation>, DiskError> {
+        let with = [search.to_string().into(), i64::try_from(generation).unwrap_or(i64::MAX).into()];
+        self.select(&rows::EVALUATIONS, "WHERE search = ?1 AND generation = ?2", &with, Evaluation::read)
+    }
+
     /// The candidates of a search, in the order of generation and candidate.
     pub fn candidates(&self, search: &Key) -> Result<Vec<Candidate>, DiskError> {
         self.select(&rows::CANDIDATES, "WHERE search = ?1", &[search.to_string().into()], Candidate::read)
@@ -213,6 +219,8 @@ mod tests {
         let expected = vec![evaluation(1, -third), evaluation(2, third), evaluation(3, third)];
         assert_eq!(journal.evaluations(&Key::of("test", &[b"search"])).unwrap(), expected);
         assert_eq!(journal.evaluations(&Key::of("test", &[b"other"])).unwrap(), []);
+        assert_eq!(journal.generation(&Key::of("test", &[b"search"]), 1).unwrap(), expected);
+        assert_eq!(journal.generation(&Key::of("test", &[b"search"]), 0).unwrap(), []);
     }
 
     #[test]
