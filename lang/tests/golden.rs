@@ -5,6 +5,8 @@
 //! order; in `types` sections then `// name: type` for each declaration. `EVO_BLESS=1` rewrites the expectations.
 //! `// file other.evo` begins another file of the section, which it may `use`.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test runner reads its files, and fails loudly")]
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +68,7 @@ fn blessed(section: &Section) -> String {
     if section.head.is_empty() {
         return section.text.clone();
     }
-    format!("{}\n{}\n{}\n", section.head, section.text.trim_end(), section.found()).replace("\n\n\n", "\n\n") + "\n"
+    format!("{}\n{}\n{}\n", section.head, section.text.trim_end(), section.found())
 }
 
 impl Section {

@@ -126,9 +126,9 @@ impl<'a> Mentions<'a> {
 
     fn expr(&mut self, e: &'a Expr) {
         match &e.kind {
-            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) => {}
+            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Error => {}
             ExprKind::Name(n) => self.name(n),
-            ExprKind::List(items) => items.iter().for_each(|i| self.expr(i)),
+            ExprKind::List(items) | ExprKind::Tuple(items) => items.iter().for_each(|i| self.expr(i)),
             ExprKind::Comprehension(c) => {
                 self.expr(&c.source);
                 self.inside(c.pattern.iter().map(|n| n.text.as_str()), |m| {

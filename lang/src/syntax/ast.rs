@@ -252,6 +252,10 @@ pub enum ExprKind {
     Dot(Box<Expr>, Name),
     /// `(e)`
     Group(Box<Expr>),
+    /// `(a, b)`
+    Tuple(Vec<Expr>),
+    /// Stands where an error was reported.
+    Error,
 }
 
 /// A number as written.

@@ -228,7 +228,7 @@ impl<'a> Builder<'a> {
                 _ => result = Some(self.expr(part)),
             }
         }
-        let result = result.unwrap_or(Expr { span, kind: ExprKind::Record(Vec::new()) });
+        let result = result.unwrap_or(Expr { span, kind: ExprKind::Error });
         if lets.is_empty() {
             return result;
         }
@@ -376,7 +376,7 @@ impl<'a> Builder<'a> {
     pub(super) fn expr(&mut self, pair: P<'a>) -> Expr {
         let span = self.span(&pair);
         if !self.enter(span) {
-            return Expr { span, kind: ExprKind::Record(Vec::new()) };
+            return Expr { span, kind: ExprKind::Error };
         }
         let pair = if pair.as_rule() == Rule::expr { pair.inner().next() } else { Some(pair) };
         let mut operands = Vec::new();
@@ -400,7 +400,7 @@ impl<'a> Builder<'a> {
 
     /// Precedence climbing: an operand and all operators that bind at least as tightly as `least`.
     fn climb(&mut self, c: &mut Climb<'a>, least: u8, span: Span) -> Expr {
-        let Some(mut operand) = c.operands.next() else { return Expr { span, kind: ExprKind::Record(Vec::new()) } };
+        let Some(mut operand) = c.operands.next() else { return Expr { span, kind: ExprKind::Error } };
         let left = self.prefixed(c, &mut operand, span);
         self.climb_from(c, left, least, span)
     }
@@ -409,12 +409,12 @@ impl<'a> Builder<'a> {
         let Some(prefix) = operand.prefixes.pop() else {
             return match operand.core.take() {
                 Some(core) => self.core(core),
-                None => Expr { span, kind: ExprKind::Record(Vec::new()) },
+                None => Expr { span, kind: ExprKind::Error },
             };
         };
         let at = self.span(&prefix);
         if !self.enter(at) {
-            return Expr { span, kind: ExprKind::Record(Vec::new()) };
+            return Expr { span, kind: ExprKind::Error };
         }
         let (op, least) = if prefix.as_str() == "-" { (UnaryOp::Neg, 8) } else { (UnaryOp::Not, 3) };
         let mut value = self.prefixed(c, operand, span);
@@ -433,21 +433,31 @@ impl<'a> Builder<'a> {
             }
             c.next += 1;
             let value = self.climb(c, right, span);
-            self.check_chain(op, at, &left);
-            left = Expr { span: left.span.to(value.span), kind: ExprKind::Binary(op, at, Box::new(left), Box::new(value)) };
+            left = self.pair(op, at, left, value);
         }
         self.depth = before;
         left
     }
 
-    fn check_chain(&mut self, op: BinaryOp, at: Span, left: &Expr) {
-        let ExprKind::Binary(first, before, ..) = &left.kind else { return };
+    /// `a op b`; a comparison after a comparison is reported.
+    fn pair(&mut self, op: BinaryOp, at: Span, left: Expr, right: Expr) -> Expr {
+        let span = left.span.to(right.span);
+        if self.is_chain(op, at, &left) {
+            return Expr { span, kind: ExprKind::Error };
+        }
+        Expr { span, kind: ExprKind::Binary(op, at, Box::new(left), Box::new(right)) }
+    }
+
+    fn is_chain(&mut self, op: BinaryOp, at: Span, left: &Expr) -> bool {
+        let ExprKind::Binary(first, before, ..) = &left.kind else { return false };
         let ranges = [BinaryOp::Range, BinaryOp::RangeIncl];
-        if op.is_comparison() && first.is_comparison() || ranges.contains(&op) && ranges.contains(first) {
+        let chain = op.is_comparison() && first.is_comparison() || ranges.contains(&op) && ranges.contains(first);
+        if chain {
             let title = format!("`{}` after `{}` makes a chain, which has no meaning", op.text(), first.text());
             let d = Diagnostic::error(Code::E0116, at, title, "second of a chain").label(*before, "first");
             self.diagnostics.push(d.help("compare two things at a time: `a < b and b < c`"));
         }
+        chain
     }
 
     /// A closure, or a primary expression with its tails.
@@ -457,7 +467,7 @@ impl<'a> Builder<'a> {
         }
         let mut parts = pair.inner();
         let before = self.depth;
-        let Some(first) = parts.next() else { return Expr { span: Span::default(), kind: ExprKind::Record(Vec::new()) } };
+        let Some(first) = parts.next() else { return Expr { span: Span::default(), kind: ExprKind::Error } };
         let mut value = self.primary(first);
         for part in parts {
             let end = self.span(&part);
@@ -488,7 +498,7 @@ impl<'a> Builder<'a> {
         let span = self.span(&pair);
         let mut inner = pair.inner();
         let names = inner.next().map_or(Vec::new(), |head| head.inner().map(|n| self.name(&n)).collect());
-        let body = self.next_expr(&mut inner).unwrap_or(Expr { span, kind: ExprKind::Record(Vec::new()) });
+        let body = self.next_expr(&mut inner).unwrap_or(Expr { span, kind: ExprKind::Error });
         Expr { span, kind: ExprKind::Closure(names, Box::new(body)) }
     }
 
@@ -515,19 +525,22 @@ impl<'a> Builder<'a> {
             Rule::record => match pair.inner().next() {
                 Some(fields) if fields.as_rule() == Rule::fields => ExprKind::Record(self.fields(fields)),
                 Some(block) => return self.steps(block),
-                None => ExprKind::Record(Vec::new()),
+                None => ExprKind::Error,
             },
             Rule::if_expr => {
                 let mut parts = pair.inner();
                 match (self.next_expr(&mut parts), self.next_expr(&mut parts), self.next_expr(&mut parts)) {
                     (Some(c), Some(a), Some(b)) => ExprKind::If(Box::new(c), Box::new(a), Box::new(b)),
-                    _ => ExprKind::Record(Vec::new()),
+                    _ => ExprKind::Error,
                 }
             }
-            _ => match pair.inner().next() {
-                Some(inner) => ExprKind::Group(Box::new(self.expr(inner))),
-                None => ExprKind::Record(Vec::new()),
-            },
+            _ => {
+                let mut items: Vec<Expr> = pair.inner().map(|e| self.expr(e)).collect();
+                match items.len() {
+                    1 => ExprKind::Group(Box::new(items.remove(0))),
+                    _ => ExprKind::Tuple(items),
+                }
+            }
         };
         Expr { span, kind }
     }

@@ -207,20 +207,24 @@ impl<'a> Failure<'a> {
         // Between the last `if` and the failure, one of the words that it needs is missing.
         let open = self.enclosing().map_or(self.from, |o| o + 1);
         let words: Vec<usize> = (open..self.at).filter(|&i| matches!(self.tokens.word(i), Some("if" | "then" | "else"))).collect();
-        if let Some(&last) = words.last().filter(|&&i| self.tokens.word(i) != Some("else") && !self.in_comprehension(open)) {
-            if previous.is_some_and(|p| self.tokens.ends_expression(p)) {
-                let missing = if self.text(last) == "if" { "then" } else { "else" };
-                let d = Diagnostic::error(Code::E0117, here, format!("`{missing}` is missing after `{}`", self.text(last)), format!("`{missing}` belongs here"));
-                return Some(d.label(self.span(last), "it begins here").help("every `if` has both: `if a then b else c`"));
-            }
+        if let Some(&last) = words.last().filter(|&&i| self.tokens.word(i) != Some("else") && !self.in_comprehension(open))
+            && previous.is_some_and(|p| self.tokens.ends_expression(p))
+        {
+            let word = self.text(last);
+            let missing = if word == "if" { "then" } else { "else" };
+            let d = Diagnostic::error(Code::E0117, here, format!("`{missing}` is missing after `{word}`"), format!("`{missing}` belongs here"));
+            return Some(d.label(self.span(last), "it begins here").help("every `if` has both: `if a then b else c`"));
         }
         if self.at <= self.from + 1 && self.enclosing().is_none() {
             let first = self.text(self.from);
             let is_word = self.tokens.word(self.from).is_some_and(|w| !is_request(w));
             let d = Diagnostic::error(Code::E0115, self.span(self.from), "this is neither a declaration nor a request", "no item begins like this");
-            let d = if is_word { d.help(format!("give the value a name, `let x = {first}…`, or ask for it, `print {first}…`")) } else { d };
-            let words = "an item begins with a kind and a name (`let x = …`), or with `save`, `print`, `plot`, `expect` or `use`";
-            return Some(d.note(words));
+            let d = d.note("an item begins with a kind and a name (`let x = …`), or with `save`, `print`, `plot`, `expect` or `use`");
+            return Some(match self.kind(self.from) {
+                _ if is_word => d.help(format!("give the value a name, `let x = {first}…`, or ask for it, `print {first}…`")),
+                Some(Kind::Doc) => d.help("`//!` stands at the head of the file, `///` before an item, `//` anywhere"),
+                _ => d.help("begin the item with its kind, or remove this"),
+            });
         }
         None
     }

@@ -539,9 +539,26 @@ impl Checker<'_> {
         }
     }
 
+    /// Functions of one kind side by side, such as several losses, as the nodes that they are accepted as.
+    pub(super) fn functions_as_nodes(&self, items: Vec<Expr>) -> Vec<Expr> {
+        let node = items.first().and_then(|e| self.node_of(e));
+        match node {
+            Some(Ty::Node(n)) if items.iter().all(|e| self.node_of(e).is_some_and(|t| t.is_node(&n.name))) => {
+                items.into_iter().map(|e| Expr { ty: Ty::Node(n.clone()), ..e }).collect()
+            }
+            _ => items,
+        }
+    }
+
     /// A function of a kind that is accepted as a node, such as a declared loss where a `Loss` is expected.
-    pub(super) fn function_as_node(&mut self, e: &Expr, want: &Ty) -> Option<Expr> {
+    pub(super) fn function_as_node(&self, e: &Expr, want: &Ty) -> Option<Expr> {
         let Ty::Node(node) = self.shallow(want) else { return None };
+        let value = self.node_of(e)?;
+        value.is_node(&node.name).then(|| Expr { ty: value, ..e.clone() })
+    }
+
+    /// The node type that a function is accepted as, because of its kind.
+    fn node_of(&self, e: &Expr) -> Option<Ty> {
         if !matches!(e.ty, Ty::Fn(_)) {
             return None;
         }
@@ -555,8 +572,7 @@ impl Checker<'_> {
             },
             _ => return None,
         };
-        let value = self.library.kinds.get(&word)?.value.clone()?;
-        value.is_node(&node.name).then(|| Expr { ty: value, ..e.clone() })
+        self.library.kinds.get(&word)?.value.clone()
     }
 
     /// The kind of a function that is called, for whether it is numeric code.

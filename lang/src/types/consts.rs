@@ -50,19 +50,13 @@ impl Checker<'_> {
         }
     }
 
-    /// Where an expression depends on something that only a run tells, and on what.
+    /// Where an expression depends on something that this declaration does not tell, and on what. Whether a library
+    /// function's result is known from headers alone is found out when the plan is made.
     pub(super) fn not_static(&self, e: &Expr) -> Option<(Span, String)> {
         match &e.kind {
             ExprKind::Local(_) => Some((e.span, "depends on a parameter of this function".to_owned())),
             ExprKind::CallExtern { ext, args, .. } => {
-                let numeric = ext.result.is_numeric() && ext.params.iter().all(|p| p.ty.is_numeric() || matches!(p.ty, Ty::List(_)));
-                if ext.is_static {
-                    return None;
-                }
-                if !numeric {
-                    return Some((e.span, format!("`{}` is only known when it has run", ext.name)));
-                }
-                args.iter().flatten().find_map(|a| self.not_static(a))
+                if ext.is_static { None } else { args.iter().flatten().find_map(|a| self.not_static(a)) }
             }
             ExprKind::CallFunction { args, .. } => args.iter().flatten().find_map(|a| self.not_static(a)),
             ExprKind::Global(g) if g.module == self.id => match &self.done(g.index)?.kind {
@@ -121,6 +115,7 @@ pub(super) fn spell(e: &ast::Expr) -> String {
         Dot(a, n) => format!("{}.{}", spell(a), n.text),
         Index(a, i) => format!("{}[{}]", spell(a), list(i)),
         List(items) => format!("[{}]", list(items)),
+        Tuple(items) => format!("({})", list(items)),
         If(c, a, b) => format!("if {} then {} else {}", spell(c), spell(a), spell(b)),
         Call(f, args) => {
             let arg = |a: &ast::Arg| match &a.name {

@@ -241,7 +241,7 @@ impl<'a> Checker<'a> {
         let d = Diagnostic::error(Code::E0201, span, format!("unknown name `{name}`"), "not declared");
         let d = match self.suggest_name(name) {
             Some(near) => d.help(format!("did you mean `{near}`?")).fix(span, near),
-            None if self.library.kinds.contains_key(name) => d.note(format!("`{name}` is a kind: it stands before a declared name")),
+            None if self.library.kinds.contains_key(name) => d.note(format!("`{name}` is a kind: it stands before a declared name")).help("name a value or a function"),
             None => d.help(format!("declare it: `let {name} = …`")),
         };
         self.report(d);

@@ -44,6 +44,10 @@ impl Checker<'_> {
                 self.expect(found, &want)
             }
             (ast::ExprKind::Record(fields), Ty::Record(_) | Ty::Genome(_)) => self.record(fields, &want, e.span),
+            (ast::ExprKind::Tuple(items), Ty::Tuple(types)) if items.len() == types.len() => {
+                let items = items.iter().zip(types.iter()).map(|(i, ty)| self.check(i, ty)).collect();
+                Expr { kind: ExprKind::Tuple(items), ty: want.clone(), span: e.span }
+            }
             (ast::ExprKind::Closure(names, body), Ty::Fn(f)) => self.closure(names, body, &f.clone(), e.span),
             (ast::ExprKind::Binary(op @ (ast::BinaryOp::Range | ast::BinaryOp::RangeIncl), _, a, b), Ty::Range(item)) => {
                 self.range(*op, a, b, Some(item), e.span)
@@ -146,6 +150,7 @@ impl Checker<'_> {
             (ast::ExprKind::List(_) | ast::ExprKind::Comprehension(_), Ty::List(_) | Ty::Array(..)) => true,
             (ast::ExprKind::Closure(names, _), Ty::Fn(f)) => names.len() == f.params.len(),
             (ast::ExprKind::Record(_), Ty::Record(_) | Ty::Genome(_)) => true,
+            (ast::ExprKind::Tuple(_), Ty::Tuple(_)) => true,
             (ast::ExprKind::Binary(ast::BinaryOp::Range | ast::BinaryOp::RangeIncl, ..), Ty::Range(_)) => true,
             _ => false,
         };
@@ -191,10 +196,16 @@ impl Checker<'_> {
         match &e.kind {
             ast::ExprKind::Number(n) => self.number(n, span),
             ast::ExprKind::Text(t) => Expr { kind: ExprKind::Text(t.as_str().into()), ty: Ty::Text, span },
+            ast::ExprKind::Error => poison(span),
             ast::ExprKind::Bool(b) => Expr { kind: ExprKind::Bool(*b), ty: Ty::Bool, span },
             ast::ExprKind::Name(name) => self.name(name, span),
             ast::ExprKind::Group(inner) => self.infer(inner),
             ast::ExprKind::List(items) => self.list(items, span),
+            ast::ExprKind::Tuple(items) => {
+                let items: Vec<Expr> = items.iter().map(|i| self.infer(i)).collect();
+                let ty = Ty::Tuple(items.iter().map(|i| i.ty.clone()).collect());
+                Expr { kind: ExprKind::Tuple(items), ty, span }
+            }
             ast::ExprKind::Comprehension(c) => self.comprehension(c, None, span),
             ast::ExprKind::Record(fields) => self.new_record(fields, span),
             ast::ExprKind::Block(lets, result) => self.block(lets, result, span, None),
@@ -297,6 +308,7 @@ impl Checker<'_> {
 
     fn list(&mut self, items: &[ast::Expr], span: Span) -> Expr {
         let items: Vec<Expr> = items.iter().map(|i| self.infer(i)).collect();
+        let items = self.functions_as_nodes(items);
         let len = Len::Const(items.len() as u64);
         let Some(first) = items.first() else {
             let item = self.fresh();
@@ -318,7 +330,9 @@ impl Checker<'_> {
 
     fn if_expr(&mut self, c: &ast::Expr, a: &ast::Expr, b: &ast::Expr, span: Span) -> Expr {
         let condition = self.check(c, &Ty::Bool);
-        let (then, otherwise) = (self.infer(a), self.infer(b));
+        let branches = vec![self.infer(a), self.infer(b)];
+        let mut branches = self.functions_as_nodes(branches).into_iter();
+        let (Some(then), Some(otherwise)) = (branches.next(), branches.next()) else { return poison(span) };
         let Some(ty) = self.join(&then.ty, &otherwise.ty) else {
             let (one, other) = (show(&self.body.metas.zonk(&then.ty)), show(&self.body.metas.zonk(&otherwise.ty)));
             let d = Diagnostic::error(Code::E0314, otherwise.span, format!("both branches have one type, not `{one}` and `{other}`"), format!("this is `{other}`"));

@@ -232,9 +232,9 @@ impl<'a> Checker<'a> {
         if let (TyKind::Name(path, args), Some((cases, _))) = (&base.kind, dims.last()) {
             match path.first().map(|n| n.text.as_str()) {
                 Some("one_of") if path.len() == 1 && args.is_empty() => {
-                    let cases = cases.to_owned();
+                    let item = self.cases_of(cases);
                     dims.pop();
-                    return self.arrays(self.cases_of(&cases), dims, ty.span);
+                    return self.arrays(item, dims, ty.span);
                 }
                 Some("permutation") if path.len() == 1 => {
                     let title = "a permutation is a gene, not a type of its own";
