@@ -6,6 +6,7 @@
 //! | `run` | a whole program that runs; a ` ```text prints ` fence after it is what it prints |
 //! | `tiny` | a whole program that runs with its effort lowered |
 //! | `fails=E0201` | a whole program that is refused with that code (`plan`, `run` after it: by which command) |
+//! | `fails=R0541 fault` | the same, where it takes more than the program, as its comment says: it parses |
 //! | `from=quickstart.evo` | lines that stand in that program of `programs/` |
 //! | `signature` | a declaration of the library: it parses |
 //! | `example` | expressions, one a line, each with its value after `//` (a rounded one after `// ~`) |
@@ -35,6 +36,8 @@ pub enum Promise {
     Works(Stage),
     /// It is refused with this code at this stage.
     Fails(String, Stage),
+    /// It is refused with a code where something else is wrong too, such as a full disk.
+    Fault,
     /// It stands in this program.
     From(String),
     /// It parses as items.
@@ -101,6 +104,7 @@ fn promise(words: &[&str]) -> Option<Promise> {
         ["signature"] => Promise::Signature,
         ["example"] => Promise::Example,
         [word] if word.starts_with("from=") => Promise::From(word.trim_start_matches("from=").to_owned()),
+        [word, "fault"] if word.starts_with("fails=") => Promise::Fault,
         [word, stage @ ..] if word.starts_with("fails=") => {
             let stage = match stage {
                 [] => Stage::Check,

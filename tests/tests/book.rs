@@ -95,7 +95,7 @@ fn keep(house: &House, fence: &Fence) -> Result<(), String> {
                 Err(format!("these lines are not in {program}"))
             }
         }
-        Promise::Signature => parses(&fence.code),
+        Promise::Signature | Promise::Fault => parses(&fence.code),
         Promise::Example => fence.code.lines().try_for_each(|line| example(house, line)),
     }
 }

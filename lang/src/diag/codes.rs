@@ -1,6 +1,7 @@
 //! The register of codes. Each has one page in `codes/`, named after it: what the rule is, an example that raises the
 //! code, and what to do. The first fence of a page is that example: ` ```evo ` for what the checker finds from the text,
-//! ` ```evo plan ` for what needs the files a program names, ` ```evo run ` for what only shows at run time.
+//! ` ```evo plan ` for what needs the files a program names, ` ```evo run ` for what only shows at run time,
+//! ` ```evo fault ` for what takes more than a program: a full disk, a damaged file, a command named in its comment.
 
 use std::fmt;
 
@@ -25,7 +26,7 @@ impl Page {
         self.text.lines().next().unwrap_or("").trim_start_matches('#').trim()
     }
 
-    /// The example that raises the code, with the words that follow `evo` on its fence (`""`, `"plan"` or `"run"`).
+    /// The example that raises the code, with the words that follow `evo` on its fence (`""`, `"plan"`, `"run"` or `"fault"`).
     pub fn example(&self) -> Option<(&'static str, &'static str)> {
         let (_, rest) = self.text.split_once("```evo")?;
         let (stage, rest) = rest.split_once('\n')?;
