@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use evo_kernels::rng::Stream;
 
-use super::wordings::{Language, template_count, wordings};
+use super::wordings::{Language, template_count, things, wordings};
 use super::{Cell, Data, DataError};
 
 /// What a word problem asks for.
@@ -69,11 +69,11 @@ type Problem = (Operation, usize, i64, i64);
 
 /// Draws word problems: columns `question` (text), `answer`, `left`, `right` (int), `operation` (text).
 ///
-/// A problem is drawn from all combinations of operation, wording and numbers *without replacement*, so no question
-/// occurs twice until every one has occurred: parts of one draw share no question as long as `count` is within the
-/// space (2 operations × 2 wordings × 20 × 8 = 640 for the ranges 10..=29 and 2..=9). Beyond it the draw starts
-/// over in a new order. In a subtraction the larger number is asked first, so that no answer is negative; `left` and
-/// `right` are the numbers as asked.
+/// A problem is drawn from all combinations of operation, wording and numbers *without replacement*, so no combination
+/// occurs twice until every one has occurred: parts of one draw share none as long as `count` is within the space (2
+/// operations × 2 wordings × 20 × 8 = 640 for the ranges 10..=29 and 2..=9). Beyond it the draw starts over in a new
+/// order. The thing that a question is about is drawn for each row. In a subtraction the larger number is asked first, so that
+/// no answer is negative; `left` and `right` are the numbers as asked.
 ///
 /// # Errors
 /// [`DataError::BadArgument`] for an empty list or range, a negative number, a space or a sum beyond 63 bits, or
@@ -81,23 +81,26 @@ type Problem = (Operation, usize, i64, i64);
 pub fn word_problems(args: &WordProblems) -> Result<Data, DataError> {
     let space = Space::new(args)?;
     let stream = Stream::from_seed(args.seed).child("data.word_problems");
-    let mut rows = Vec::with_capacity(args.count);
+    let mut problems = Vec::with_capacity(args.count);
     for pass in 0.. {
-        if rows.len() == args.count {
+        if problems.len() == args.count {
             break;
         }
-        let problems = draw_all(stream.at(pass), space.size).map(|index| space.problem(index));
         let mut seen = BTreeSet::new();
-        let fresh = problems
-            .filter(|problem| seen.insert(*problem))
-            .take(args.count - rows.len());
-        rows.extend(
-            fresh
-                .map(|problem| row(args.language, problem))
-                .collect::<Vec<_>>(),
-        );
+        let drawn = draw_all(stream.at(pass), space.size).map(|index| space.problem(index));
+        let fresh = drawn.filter(|problem| seen.insert(*problem));
+        problems.extend(fresh.take(args.count - problems.len()).collect::<Vec<_>>());
     }
-    Data::new(&["question", "answer", "left", "right", "operation"], rows)
+    let things = things(args.language);
+    let choice = stream.child("things");
+    let rows = (0..).zip(problems).map(|(index, problem)| {
+        let thing = things.get(choice.below(index, things.len() as u64) as usize);
+        row(args.language, problem, thing.copied().unwrap_or_default())
+    });
+    Data::new(
+        &["question", "answer", "left", "right", "operation"],
+        rows.collect(),
+    )
 }
 
 /// All problems the arguments allow, numbered.
@@ -196,14 +199,15 @@ fn draw_all(stream: Stream, size: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-fn row(language: Language, (operation, template, a, b): Problem) -> Vec<Cell> {
+fn row(language: Language, (operation, template, a, b): Problem, thing: &str) -> Vec<Cell> {
     let wording = wordings(language, operation)
         .get(template)
         .copied()
         .unwrap_or_default();
     let question = wording
         .replace("{a}", &a.to_string())
-        .replace("{b}", &b.to_string());
+        .replace("{b}", &b.to_string())
+        .replace("{n}", thing);
     let answer = match operation {
         Operation::Add => a + b,
         Operation::Subtract => a - b,
@@ -219,6 +223,7 @@ fn row(language: Language, (operation, template, a, b): Problem) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wordings::JAPANESE_THINGS;
     use super::*;
 
     fn args() -> WordProblems {
@@ -294,6 +299,19 @@ mod tests {
 
     #[test]
     fn a_draw_beyond_the_space_starts_over() {
+        let problems = |data: &Data| {
+            let row = |row: &std::sync::Arc<crate::data::Row>| {
+                let [Cell::Text(question), _, a, b, _] = row.cells() else {
+                    panic!("{row:?}")
+                };
+                let thing = JAPANESE_THINGS
+                    .iter()
+                    .find(|n| question.starts_with(**n))
+                    .unwrap();
+                format!("{a} {b} {}", question.strip_prefix(thing).unwrap())
+            };
+            data.rows().iter().map(row).collect::<BTreeSet<String>>()
+        };
         let small = WordProblems {
             left: 1..=3,
             right: 1..=3,
@@ -302,9 +320,9 @@ mod tests {
         };
         // Six unordered pairs in two wordings.
         let data = word_problems(&WordProblems { count: 30, ..small }).unwrap();
-        assert_eq!(questions(&data).len(), 12);
-        assert_eq!(questions(&data.first(12)).len(), 12);
-        assert_eq!(questions(&data.first(24).last(12)).len(), 12);
+        assert_eq!(problems(&data).len(), 12);
+        assert_eq!(problems(&data.first(12)).len(), 12);
+        assert_eq!(problems(&data.first(24).last(12)).len(), 12);
         assert_ne!(data.first(12), data.first(24).last(12));
     }
 

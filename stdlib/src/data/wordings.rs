@@ -1,4 +1,4 @@
-//! The wordings of word problems. `{a}` and `{b}` are the two numbers; the asked number is a + b or a − b.
+//! The wordings of word problems. `{a}` and `{b}` are the two numbers, `{n}` a thing; the asked number is a + b or a − b.
 //!
 //! Questions are short, since each byte costs a byte-level model a token. Their order is part of the interface:
 //! `templates: 0..2` means the first two.
@@ -42,32 +42,47 @@ impl Language {
 }
 
 const ENGLISH_ADD: &[&str] = &[
-    "Tom has {a} apples and buys {b} more. How many now?",
-    "{a} birds sit in a tree and {b} more come. How many?",
-    "There are {a} red and {b} blue pens. How many in all?",
-    "Mia read {a} pages, then {b} more. How many in total?",
+    "Tom has {a} {n} and buys {b}. How many?",
+    "There are {a} {n}. Add {b}. How many?",
+    "Mia had {a} {n} and found {b}. In total?",
+    "{a} {n} and {b} more make how many?",
 ];
 
 const ENGLISH_SUBTRACT: &[&str] = &[
-    "Tom has {a} apples and eats {b}. How many are left?",
-    "{a} birds sit in a tree and {b} fly off. How many stay?",
-    "There are {a} pens and {b} get lost. How many remain?",
-    "Mia had {a} coins and spent {b}. How many are left?",
+    "Tom has {a} {n} and sells {b}. How many?",
+    "There are {a} {n}. Take {b}. How many?",
+    "Mia had {a} {n} and lost {b}. Left?",
+    "{a} {n} less {b} leave how many?",
+];
+
+const ENGLISH_THINGS: &[&str] = &[
+    "eggs", "pens", "cards", "coins", "cups", "nuts", "keys", "hats",
 ];
 
 const JAPANESE_ADD: &[&str] = &[
-    "りんごが{a}個、みかんが{b}個。合わせて何個?",
-    "鳥が{a}羽いて、{b}羽来た。今は何羽?",
-    "本を{a}冊持ち、{b}冊もらった。何冊ある?",
-    "{a}円に{b}円を足すと、いくら?",
+    "{n}が{a}個ある。{b}個もらうと何個?",
+    "{n}が{a}個あり、{b}個増えると何個?",
+    "{n}が{a}個ある。{b}個買うと何個?",
+    "{n}が{a}個あり、{b}個拾うと何個?",
 ];
 
 const JAPANESE_SUBTRACT: &[&str] = &[
-    "りんごが{a}個。{b}個食べると、残りは何個?",
-    "鳥が{a}羽いて、{b}羽飛んだ。今は何羽?",
-    "本を{a}冊持ち、{b}冊あげた。何冊ある?",
-    "{a}円から{b}円を引くと、いくら?",
+    "{n}が{a}個ある。{b}個食べると何個?",
+    "{n}が{a}個あり、{b}個減ると何個?",
+    "{n}が{a}個ある。{b}個売ると何個?",
+    "{n}が{a}個あり、{b}個捨てると何個?",
 ];
+
+pub(super) const JAPANESE_THINGS: &[&str] =
+    &["りんご", "みかん", "卵", "飴", "餅", "柿", "栗", "梨"];
+
+/// The things that problems in `language` are about.
+pub(super) fn things(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::English => ENGLISH_THINGS,
+        Language::Japanese => JAPANESE_THINGS,
+    }
+}
 
 /// The wordings of `operation` in `language`, in their fixed order.
 pub(super) fn wordings(language: Language, operation: Operation) -> &'static [&'static str] {
