@@ -3,6 +3,7 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::Workspace;
 use super::ops::{dot, softmax};
 use crate::decode::Config;
 
@@ -60,6 +61,7 @@ impl Queries<'_> {
 
 /// The attended values of the asking rows, and all probabilities (sequence by sequence, head by head, asking rows × rows).
 pub(super) fn attend(
+    ws: &mut Workspace,
     config: &Config,
     queries: &Queries<'_>,
     q: &[f32],
@@ -68,8 +70,8 @@ pub(super) fn attend(
 ) -> (Vec<f32>, Vec<f32>) {
     let (wide, narrow) = (config.query_size(), config.kv_size());
     let scale = 1.0 / (config.head_dim as f32).sqrt();
-    let mut out = vec![0.0; q.len()];
-    let mut probabilities = vec![0.0; queries.scores(config)];
+    let mut out = ws.zeros(q.len());
+    let mut probabilities = ws.zeros(queries.scores(config));
     for head in queries.heads(config) {
         let (asked, len) = (head.asking.1 - head.asking.0, head.span.1 - head.span.0);
         if asked == 0 {
@@ -116,6 +118,7 @@ pub(super) struct Attended<'a> {
 
 /// The reverse of [`attend`]: the gradients by queries, keys and values.
 pub(super) fn attend_backward(
+    ws: &mut Workspace,
     config: &Config,
     queries: &Queries<'_>,
     tape: &Attended<'_>,
@@ -124,9 +127,9 @@ pub(super) fn attend_backward(
     let (wide, narrow) = (config.query_size(), config.kv_size());
     let scale = 1.0 / (config.head_dim as f32).sqrt();
     let (mut dq, mut dk, mut dv) = (
-        vec![0.0; tape.q.len()],
-        vec![0.0; tape.k.len()],
-        vec![0.0; tape.v.len()],
+        ws.zeros(tape.q.len()),
+        ws.zeros(tape.k.len()),
+        ws.zeros(tape.v.len()),
     );
     let mut dscores = Vec::new();
     for head in queries.heads(config) {

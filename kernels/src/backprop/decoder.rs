@@ -2,7 +2,7 @@
 
 use super::attention::{Attended, Queries, attend, attend_backward};
 use super::ops::{Linear, Rotation, gated, gated_backward, norm, norm_backward, rotate, softmax};
-use super::{Batch, Block, Weights};
+use super::{Batch, Block, Weights, Workspace};
 use crate::decode::{Activation, Config, NormKind};
 
 /// What of `config` the passes do not know, if anything: biases.
@@ -52,6 +52,26 @@ struct BlockTape {
     gate: Vec<f32>,
     up: Vec<f32>,
     gated: Vec<f32>,
+}
+
+impl BlockTape {
+    /// All that came from the workspace.
+    fn buffers(self) -> [Vec<f32>; 12] {
+        [
+            self.stream,
+            self.attn_in,
+            self.q,
+            self.k,
+            self.v,
+            self.probabilities,
+            self.attended,
+            self.middle,
+            self.mlp_in,
+            self.gate,
+            self.up,
+            self.gated,
+        ]
+    }
 }
 
 /// The rows that ask in a block: all but in the last block, where only targets' rows matter.
@@ -131,7 +151,12 @@ impl Asking {
 ///
 /// Computed once a row: the last block, but for its keys and values, and the head only where there is a target. Weights must
 /// have the shapes of [`Weights::shapes`], tokens lie below the vocabulary's size, and [`unsupported`] be `None`.
-pub fn forward(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> Tape {
+pub fn forward(
+    ws: &mut Workspace,
+    config: &Config,
+    weights: &Weights<Vec<f32>>,
+    batch: &Batch,
+) -> Tape {
     check(config, weights, batch);
     let hidden = config.hidden_size;
     let longest = batch
@@ -142,12 +167,10 @@ pub fn forward(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> T
         .unwrap_or(0);
     let rotation = Rotation::new(&config.rope.frequencies(config.head_dim), longest);
     let (all, last) = (Asking::all(batch), Asking::targets(batch));
-    let mut stream: Vec<f32> = batch
-        .tokens
-        .iter()
-        .flat_map(|&t| &weights.embed[t as usize * hidden..][..hidden])
-        .copied()
-        .collect();
+    let mut stream = ws.zeros(batch.tokens.len() * hidden);
+    for (row, &token) in stream.chunks_exact_mut(hidden).zip(&batch.tokens) {
+        row.copy_from_slice(&weights.embed[token as usize * hidden..][..hidden]);
+    }
     let mut blocks = Vec::with_capacity(weights.blocks.len());
     for (index, block) in weights.blocks.iter().enumerate() {
         let asking = if index + 1 == weights.blocks.len() {
@@ -155,16 +178,18 @@ pub fn forward(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> T
         } else {
             &all
         };
-        let (tape, next) = block_forward(config, block, batch, (asking, &all, &rotation), stream);
+        let (tape, next) =
+            block_forward(ws, config, block, batch, (asking, &all, &rotation), stream);
         stream = next;
         blocks.push(tape);
     }
     if blocks.is_empty() {
-        stream = last.gather(&stream, hidden);
+        let asked = last.gather(&stream, hidden);
+        stream = ws.copy(&asked);
     }
-    let normed = norm(&stream, &weights.norm, config.norm.eps);
+    let normed = norm(ws, &stream, &weights.norm, config.norm.eps);
     let head = weights.head.as_ref().unwrap_or(&weights.embed);
-    let mut probabilities = head_product(config, batch).forward(&normed.0, head);
+    let mut probabilities = head_product(config, batch).forward(ws, &normed.0, head);
     let rows = probabilities
         .chunks_exact_mut(config.vocab_size)
         .zip(&batch.targets);
@@ -189,6 +214,7 @@ pub fn forward(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> T
 /// The reverse pass: adds to `gradients` the derivative, by each weight, of a loss whose derivative by the log-probability of
 /// each target is `slopes`.
 pub fn backward(
+    ws: &mut Workspace,
     config: &Config,
     weights: &Weights<Vec<f32>>,
     batch: &Batch,
@@ -222,11 +248,11 @@ pub fn backward(
     }
     let product = head_product(config, batch);
     let head = weights.head.as_ref().unwrap_or(&weights.embed);
-    let mut dnormed = vec![0.0; normed.0.len()];
+    let mut dnormed = ws.zeros(normed.0.len());
     product.backward_input(&probabilities, head, &mut dnormed);
     let dhead = gradients.head.as_mut().unwrap_or(&mut gradients.embed);
     product.backward_weight(&probabilities, &normed.0, dhead);
-    let mut dstream = vec![0.0; stream.len()];
+    let mut dstream = ws.zeros(stream.len());
     norm_backward(
         (&stream, &normed.1),
         &weights.norm,
@@ -241,9 +267,9 @@ pub fn backward(
         positions,
     };
     if blocks.is_empty() {
-        let mut every = vec![0.0; batch.tokens.len() * hidden];
+        let mut every = ws.zeros(batch.tokens.len() * hidden);
         last.scatter(&dstream, hidden, &mut every);
-        dstream = every;
+        ws.give([std::mem::replace(&mut dstream, every)]);
     }
     let count = blocks.len();
     let layers = blocks
@@ -255,6 +281,7 @@ pub fn backward(
     for (index, ((tape, block), gradient)) in layers {
         let asking = if index + 1 == count { &last } else { &all };
         dstream = block_backward(
+            ws,
             config,
             block,
             batch,
@@ -266,12 +293,14 @@ pub fn backward(
     for (&token, d) in batch.tokens.iter().zip(dstream.chunks_exact(hidden)) {
         add(&mut gradients.embed[token as usize * hidden..][..hidden], d);
     }
+    ws.give([dstream, dnormed, stream, normed.0, probabilities]);
 }
 
 /// The rows that ask, all rows, and the angles.
 type Rows<'a> = (&'a Asking, &'a Asking, &'a Rotation);
 
 fn block_forward(
+    ws: &mut Workspace,
     config: &Config,
     block: &Block<Vec<f32>>,
     batch: &Batch,
@@ -279,15 +308,15 @@ fn block_forward(
     stream: Vec<f32>,
 ) -> (BlockTape, Vec<f32>) {
     let p = Products::new(config, batch.tokens.len(), asking.positions.len());
-    let (attn_in, attn_factors) = norm(&stream, &block.attn_norm, config.norm.eps);
+    let (attn_in, attn_factors) = norm(ws, &stream, &block.attn_norm, config.norm.eps);
     let mut q = match &asking.rows {
-        None => p.q.forward(&attn_in, &block.q),
+        None => p.q.forward(ws, &attn_in, &block.q),
         Some(_) => {
-            p.q.forward(&asking.gather(&attn_in, config.hidden_size), &block.q)
+            p.q.forward(ws, &asking.gather(&attn_in, config.hidden_size), &block.q)
         }
     };
-    let mut k = p.kv.forward(&attn_in, &block.k);
-    let v = p.kv.forward(&attn_in, &block.v);
+    let mut k = p.kv.forward(ws, &attn_in, &block.k);
+    let v = p.kv.forward(ws, &attn_in, &block.v);
     rotate(
         &mut q,
         config.query_size(),
@@ -296,17 +325,17 @@ fn block_forward(
         false,
     );
     rotate(&mut k, config.kv_size(), rotation, &all.positions, false);
-    let (attended, probabilities) = attend(config, &asking.queries(batch), &q, &k, &v);
-    let mut middle = p.o.forward(&attended, &block.o);
+    let (attended, probabilities) = attend(ws, config, &asking.queries(batch), &q, &k, &v);
+    let mut middle = p.o.forward(ws, &attended, &block.o);
     match &asking.rows {
         None => add(&mut middle, &stream),
         Some(_) => add(&mut middle, &asking.gather(&stream, config.hidden_size)),
     }
-    let (mlp_in, mlp_factors) = norm(&middle, &block.mlp_norm, config.norm.eps);
-    let gate = p.up.forward(&mlp_in, &block.gate);
-    let up = p.up.forward(&mlp_in, &block.up);
-    let gated = gated(&gate, &up);
-    let mut next = p.down.forward(&gated, &block.down);
+    let (mlp_in, mlp_factors) = norm(ws, &middle, &block.mlp_norm, config.norm.eps);
+    let gate = p.up.forward(ws, &mlp_in, &block.gate);
+    let up = p.up.forward(ws, &mlp_in, &block.up);
+    let gated = gated(ws, &gate, &up);
+    let mut next = p.down.forward(ws, &gated, &block.down);
     add(&mut next, &middle);
     let tape = BlockTape {
         stream,
@@ -328,39 +357,22 @@ fn block_forward(
 }
 
 fn block_backward(
+    ws: &mut Workspace,
     config: &Config,
     block: &Block<Vec<f32>>,
     batch: &Batch,
-    (asking, all, rotation): Rows<'_>,
-    tape: BlockTape,
+    rows: Rows<'_>,
+    mut tape: BlockTape,
     (dnext, gradient): (Vec<f32>, &mut Block<Vec<f32>>),
 ) -> Vec<f32> {
+    let (asking, all, rotation) = rows;
+    let hidden = config.hidden_size;
     let p = Products::new(config, batch.tokens.len(), asking.positions.len());
-    let mut dgated = vec![0.0; tape.gated.len()];
-    p.down.backward_input(&dnext, &block.down, &mut dgated);
-    p.down
-        .backward_weight(&dnext, &tape.gated, &mut gradient.down);
-    let (mut dgate, mut dup) = (tape.gate, tape.up);
-    gated_backward(&mut dgate, &mut dup, &dgated);
-    let mut dmlp_in = vec![0.0; tape.mlp_in.len()];
-    p.up.backward_input(&dgate, &block.gate, &mut dmlp_in);
-    p.up.backward_input(&dup, &block.up, &mut dmlp_in);
-    p.up.backward_weight(&dgate, &tape.mlp_in, &mut gradient.gate);
-    p.up.backward_weight(&dup, &tape.mlp_in, &mut gradient.up);
-    let mut dmiddle = dnext;
-    let before = (tape.middle.as_slice(), tape.mlp_factors.as_slice());
-    norm_backward(
-        before,
-        &block.mlp_norm,
-        &dmlp_in,
-        &mut dmiddle,
-        &mut gradient.mlp_norm,
-    );
+    let dmiddle = mlp_backward(ws, &p, block, &mut tape, (dnext, &mut *gradient));
 
-    let mut dattended = vec![0.0; tape.attended.len()];
+    let mut dattended = ws.zeros(tape.attended.len());
     p.o.backward_input(&dmiddle, &block.o, &mut dattended);
     p.o.backward_weight(&dmiddle, &tape.attended, &mut gradient.o);
-
     let attended = Attended {
         q: &tape.q,
         k: &tape.k,
@@ -369,7 +381,7 @@ fn block_backward(
         probabilities: &tape.probabilities,
     };
     let (mut dq, mut dk, dv) =
-        attend_backward(config, &asking.queries(batch), &attended, &dattended);
+        attend_backward(ws, config, &asking.queries(batch), &attended, &dattended);
     rotate(
         &mut dq,
         config.query_size(),
@@ -379,35 +391,23 @@ fn block_backward(
     );
     rotate(&mut dk, config.kv_size(), rotation, &all.positions, true);
 
-    let mut dattn_in = vec![0.0; tape.attn_in.len()];
+    let mut dattn_in = ws.zeros(tape.attn_in.len());
+    let mut dasked = ws.zeros(asking.positions.len() * hidden);
+    p.q.backward_input(&dq, &block.q, &mut dasked);
+    asking.scatter(&dasked, hidden, &mut dattn_in);
     match &asking.rows {
-        None => {
-            p.q.backward_input(&dq, &block.q, &mut dattn_in);
-            p.q.backward_weight(&dq, &tape.attn_in, &mut gradient.q);
-        }
+        None => p.q.backward_weight(&dq, &tape.attn_in, &mut gradient.q),
         Some(_) => {
-            let mut some = vec![0.0; asking.positions.len() * config.hidden_size];
-            p.q.backward_input(&dq, &block.q, &mut some);
-            asking.scatter(&some, config.hidden_size, &mut dattn_in);
-            p.q.backward_weight(
-                &dq,
-                &asking.gather(&tape.attn_in, config.hidden_size),
-                &mut gradient.q,
-            );
+            let asked = asking.gather(&tape.attn_in, hidden);
+            p.q.backward_weight(&dq, &asked, &mut gradient.q);
         }
     }
     p.kv.backward_input(&dk, &block.k, &mut dattn_in);
     p.kv.backward_input(&dv, &block.v, &mut dattn_in);
     p.kv.backward_weight(&dk, &tape.attn_in, &mut gradient.k);
     p.kv.backward_weight(&dv, &tape.attn_in, &mut gradient.v);
-    let mut dstream = match &asking.rows {
-        None => dmiddle,
-        Some(_) => {
-            let mut every = vec![0.0; tape.stream.len()];
-            asking.scatter(&dmiddle, config.hidden_size, &mut every);
-            every
-        }
-    };
+    let mut dstream = ws.zeros(tape.stream.len());
+    asking.scatter(&dmiddle, hidden, &mut dstream);
     let before = (tape.stream.as_slice(), tape.attn_factors.as_slice());
     norm_backward(
         before,
@@ -416,7 +416,40 @@ fn block_backward(
         &mut dstream,
         &mut gradient.attn_norm,
     );
+    ws.give([dmiddle, dattended, dq, dk, dv, dattn_in, dasked]);
+    ws.give(tape.buffers());
     dstream
+}
+
+/// The reverse of the feed-forward part: from the gradient by the block's result to that by the stream before the part.
+fn mlp_backward(
+    ws: &mut Workspace,
+    p: &Products,
+    block: &Block<Vec<f32>>,
+    tape: &mut BlockTape,
+    (dnext, gradient): (Vec<f32>, &mut Block<Vec<f32>>),
+) -> Vec<f32> {
+    let mut dgated = ws.zeros(tape.gated.len());
+    p.down.backward_input(&dnext, &block.down, &mut dgated);
+    p.down
+        .backward_weight(&dnext, &tape.gated, &mut gradient.down);
+    gated_backward(&mut tape.gate, &mut tape.up, &dgated);
+    let mut dmlp_in = ws.zeros(tape.mlp_in.len());
+    p.up.backward_input(&tape.gate, &block.gate, &mut dmlp_in);
+    p.up.backward_input(&tape.up, &block.up, &mut dmlp_in);
+    p.up.backward_weight(&tape.gate, &tape.mlp_in, &mut gradient.gate);
+    p.up.backward_weight(&tape.up, &tape.mlp_in, &mut gradient.up);
+    let mut dmiddle = dnext;
+    let before = (tape.middle.as_slice(), tape.mlp_factors.as_slice());
+    norm_backward(
+        before,
+        &block.mlp_norm,
+        &dmlp_in,
+        &mut dmiddle,
+        &mut gradient.mlp_norm,
+    );
+    ws.give([dgated, dmlp_in]);
+    dmiddle
 }
 
 /// The projections of a block over all rows and over the asking rows.

@@ -1,7 +1,7 @@
 //! The decoder's forward and reverse pass, for training: what [`crate::decode`] computes, with gradients.
 //!
 //! In reading order: [`Weights`] (one of anything for each weight), [`Batch`] (packed sequences with their targets),
-//! [`forward`] and [`backward`] (the passes), [`AdamW`] (the update); `ops` holds the row operations, `attention` the
+//! [`forward`] and [`backward`] (the passes), [`AdamW`] (the update), [`Workspace`] (buffers used again); `ops` holds the row operations, `attention` the
 //! only one that mixes rows.
 //!
 //! The reverse pass is written by hand, for three measured reasons: candle's fused norm, softmax and rope pass no gradient
@@ -18,6 +18,7 @@ mod batch;
 mod decoder;
 mod ops;
 mod weights;
+mod workspace;
 
 #[cfg(test)]
 mod tests;
@@ -26,3 +27,4 @@ pub use adamw::{AdamW, AdamWSettings, clip_norm};
 pub use batch::Batch;
 pub use decoder::{Tape, backward, forward, unsupported};
 pub use weights::{Block, Weights};
+pub use workspace::Workspace;

@@ -5,6 +5,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::Workspace;
+
 /// The sizes of a projection: `rows` vectors of `inputs` values become `rows` vectors of `outputs` values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Linear {
@@ -15,8 +17,8 @@ pub(super) struct Linear {
 
 impl Linear {
     /// `x · wᵀ`.
-    pub(super) fn forward(self, x: &[f32], w: &[f32]) -> Vec<f32> {
-        let mut y = vec![0.0; self.rows * self.outputs];
+    pub(super) fn forward(self, ws: &mut Workspace, x: &[f32], w: &[f32]) -> Vec<f32> {
+        let mut y = ws.zeros(self.rows * self.outputs);
         let dst = MatMut::from_row_major_slice_mut(&mut y, self.rows, self.outputs);
         matmul(
             dst,
@@ -69,9 +71,14 @@ impl Linear {
 }
 
 /// The root-mean-square norm of each row, and the factor by which each row was scaled.
-pub(super) fn norm(x: &[f32], weight: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn norm(
+    ws: &mut Workspace,
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+) -> (Vec<f32>, Vec<f32>) {
     let width = weight.len();
-    let mut y = vec![0.0; x.len()];
+    let mut y = ws.zeros(x.len());
     let mut factors = Vec::with_capacity(x.len() / width);
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
         let factor = 1.0 / (dot(x, x) / width as f32 + eps).sqrt();
@@ -112,11 +119,12 @@ pub(super) fn norm_backward(
 }
 
 /// `silu(gate) · up`.
-pub(super) fn gated(gate: &[f32], up: &[f32]) -> Vec<f32> {
-    gate.iter()
+pub(super) fn gated(ws: &mut Workspace, gate: &[f32], up: &[f32]) -> Vec<f32> {
+    let mut y = ws.copy(gate);
+    y.iter_mut()
         .zip(up)
-        .map(|(&g, &u)| g * sigmoid(g) * u)
-        .collect()
+        .for_each(|(g, &u)| *g = *g * sigmoid(*g) * u);
+    y
 }
 
 /// The reverse of [`gated`], in place: `gate` and `up` become their gradients.

@@ -74,7 +74,7 @@ fn slopes(batch: &Batch) -> Vec<f32> {
 }
 
 fn loss(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> f64 {
-    let tape = forward(config, weights, batch);
+    let tape = forward(&mut Workspace::default(), config, weights, batch);
     tape.log_probabilities
         .iter()
         .zip(slopes(batch))
@@ -84,8 +84,16 @@ fn loss(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> f64 {
 
 fn gradients(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> Weights<Vec<f32>> {
     let mut gradients = weights.zeros_like();
-    let tape = forward(config, weights, batch);
-    backward(config, weights, batch, tape, &slopes(batch), &mut gradients);
+    let tape = forward(&mut Workspace::default(), config, weights, batch);
+    backward(
+        &mut Workspace::default(),
+        config,
+        weights,
+        batch,
+        tape,
+        &slopes(batch),
+        &mut gradients,
+    );
     gradients
 }
 
@@ -166,10 +174,22 @@ fn every_weight_receives_a_gradient() {
 fn packing_and_the_choice_of_targets_change_no_probability() {
     for config in [config(2, true, None), config(2, true, Some(3))] {
         let weights = weights(&config);
-        let packed = forward(&config, &weights, &batch(&sequences())).log_probabilities;
+        let packed = forward(
+            &mut Workspace::default(),
+            &config,
+            &weights,
+            &batch(&sequences()),
+        )
+        .log_probabilities;
         let mut alone = Vec::new();
         for (tokens, given) in sequences() {
-            let every = forward(&config, &weights, &batch(&[(tokens, 1)])).log_probabilities;
+            let every = forward(
+                &mut Workspace::default(),
+                &config,
+                &weights,
+                &batch(&[(tokens, 1)]),
+            )
+            .log_probabilities;
             alone.extend_from_slice(&every[given - 1..]);
         }
         assert_eq!(packed.len(), alone.len());
@@ -187,7 +207,7 @@ fn gradients_add_up_over_parts_of_a_batch() {
     let mut parts = weights.zeros_like();
     for one in sequences() {
         let batch = batch(&[one]);
-        let tape = forward(&config, &weights, &batch);
+        let tape = forward(&mut Workspace::default(), &config, &weights, &batch);
         backward(
             &config,
             &weights,
@@ -203,7 +223,7 @@ fn gradients_add_up_over_parts_of_a_batch() {
         &config,
         &weights,
         &batch,
-        forward(&config, &weights, &batch),
+        forward(&mut Workspace::default(), &config, &weights, &batch),
         &slopes_of(&batch),
         &mut whole,
     );
@@ -220,7 +240,12 @@ fn nan_reaches_the_result() {
     for index in [0, 2, 5, 8] {
         let mut weights = weights(&config);
         weights.iter_mut().nth(index).unwrap()[3] = f32::NAN;
-        let result = forward(&config, &weights, &batch(&[(vec![0; 8], 1)]));
+        let result = forward(
+            &mut Workspace::default(),
+            &config,
+            &weights,
+            &batch(&[(vec![0; 8], 1)]),
+        );
         assert!(
             result.log_probabilities.iter().any(|l| l.is_nan()),
             "weight {index}"

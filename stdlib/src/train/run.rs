@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use evo_kernels::backprop::{AdamW, Batch, Weights, backward, clip_norm, forward, unsupported};
+use evo_kernels::backprop::{
+    AdamW, Batch, Weights, Workspace, backward, clip_norm, forward, unsupported,
+};
 use evo_kernels::rng::Stream;
 
 use super::{Example, Settings, TrainError};
@@ -70,6 +72,7 @@ pub fn train(
     let mut optimizer = AdamW::new(settings.optimizer(), &weights);
     let mut gradients = weights.zeros_like();
     let mut order = Order::new(settings.seed, examples.len());
+    let mut workspace = Workspace::default();
     let mut tokens = 0;
     for step in 0..settings.steps {
         let parts = parts(
@@ -81,14 +84,22 @@ pub fn train(
         gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
         let mut loss = 0.0;
         for part in &parts {
-            let tape = forward(config, &weights, part);
+            let tape = forward(&mut workspace, config, &weights, part);
             loss -= tape
                 .log_probabilities
                 .iter()
                 .map(|&l| f64::from(l))
                 .sum::<f64>();
             let slopes = vec![-1.0 / targets as f32; part.targets()];
-            backward(config, &weights, part, tape, &slopes, &mut gradients);
+            backward(
+                &mut workspace,
+                config,
+                &weights,
+                part,
+                tape,
+                &slopes,
+                &mut gradients,
+            );
             tokens += part.tokens();
         }
         // A batch may hold only examples without a target.
