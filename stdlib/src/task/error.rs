@@ -1,0 +1,39 @@
+//! What can go wrong with a task.
+
+use evo_kernels::decode::DecodeError;
+
+use crate::data::DataError;
+use crate::model::ModelError;
+
+/// A fault in a task, or the failure of its evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// The data or a template does not fit.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model has no tokenizer, or it failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The decoder refused the tokens.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The data has no row.
+    #[error("a task needs at least one row of data")]
+    Empty,
+    /// A row's prompt or expected answer has no token.
+    #[error("row {row} has an empty {what}")]
+    NoTokens {
+        /// The row, counted from 0.
+        row: usize,
+        /// `prompt` or `expected` answer.
+        what: &'static str,
+    },
+    /// A score is not finite: the model's weights are broken.
+    #[error("the log-probability of row {row} is {value}")]
+    NotFinite {
+        /// The first such row, counted from 0.
+        row: usize,
+        /// Its value.
+        value: f64,
+    },
+}

@@ -1,0 +1,17 @@
+//! Tasks: what a model is asked, and how its answers are scored.
+//!
+//! A [`Task`] is data, two templates and a [`Method`]; [`Task::prepare`] makes [`Prepared`] tokens of it for a tokenizer, once
+//! for all candidates that share it; [`score`] asks a model and gives a [`Score`]: the mean, and a [`Record`] for each row.
+//! Higher is better. An example's score depends on that example alone, to the bit: not on its neighbours, the batch or the
+//! threads; the mean adds them in the order of the rows.
+
+mod error;
+mod extract;
+mod score;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::TaskError;
+pub use extract::Extract;
+pub use score::{Method, Prepared, Record, Score, Task, score};

@@ -1,0 +1,205 @@
+//! A task and its evaluation.
+
+use super::{Extract, TaskError};
+use crate::data::{Data, Template};
+use crate::model::Model;
+
+/// How answers are scored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// The share of rows whose greedy answer, of at most `max_tokens` tokens, is the expected one: 0 to 1.
+    ExactMatch {
+        /// The longest answer, in tokens.
+        max_tokens: usize,
+        /// What of both texts is compared.
+        extract: Extract,
+    },
+    /// The log-probability (in nats) of the expected answer's tokens given the prompt, divided by their number, averaged over
+    /// rows: at most 0. The end token is one of them, so that a model must also know where the answer ends, as
+    /// `exact_match` asks of it; `end: false` leaves it out.
+    Likelihood {
+        /// Whether the model's end token counts.
+        end: bool,
+    },
+}
+
+/// What a model is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// The rows.
+    pub data: Data,
+    /// The prompt of a row.
+    pub prompt: Template,
+    /// The expected answer of a row.
+    pub expected: Template,
+    /// How answers are scored.
+    pub method: Method,
+}
+
+/// A task in the tokens of a tokenizer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    method: Method,
+    prompts: Vec<Vec<u32>>,
+    expected: Vec<String>,
+    answers: Vec<Vec<u32>>,
+    stop: Vec<u32>,
+}
+
+/// The result of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The row's score.
+    pub score: f64,
+    /// The generated text, of `exact_match`.
+    pub answer: Option<String>,
+}
+
+/// The result of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// The mean over rows; higher is better.
+    pub value: f64,
+    /// Each row's result, in the order of the data.
+    pub records: Vec<Record>,
+}
+
+impl Task {
+    /// The same questions and method on other data.
+    ///
+    /// # Errors
+    /// [`TaskError::Data`] if the data lacks a template's column.
+    pub fn on(&self, data: Data) -> Result<Task, TaskError> {
+        let task = Task {
+            data,
+            ..self.clone()
+        };
+        task.check()?;
+        Ok(task)
+    }
+
+    /// Whether there are rows and the templates' columns exist: what can be known without a model.
+    ///
+    /// # Errors
+    /// [`TaskError::Empty`], [`TaskError::Data`].
+    pub fn check(&self) -> Result<(), TaskError> {
+        self.prompt.check(&self.data)?;
+        self.expected.check(&self.data)?;
+        if self.data.is_empty() {
+            return Err(TaskError::Empty);
+        }
+        Ok(())
+    }
+
+    /// The task in the tokens of `model`'s tokenizer, good for every model with this tokenizer and these stop tokens.
+    ///
+    /// Prompt and answer are tokenised apart, the prompt with the tokenizer's own special tokens, as training does.
+    ///
+    /// # Errors
+    /// As [`Task::check`]; [`TaskError::Model`] without a tokenizer, [`TaskError::NoTokens`].
+    pub fn prepare(&self, model: &Model) -> Result<Prepared, TaskError> {
+        self.check()?;
+        let tokenizer = model.require_tokenizer()?;
+        let stop = model.stop_ids();
+        let expected = self.expected.render_all(&self.data)?;
+        let encode = |texts: Vec<String>, special, what| -> Result<Vec<Vec<u32>>, TaskError> {
+            let rows = texts.into_iter().enumerate();
+            rows.map(|(row, text)| match tokenizer.encode(&text, special)? {
+                ids if ids.is_empty() => Err(TaskError::NoTokens { row, what }),
+                ids => Ok(ids),
+            })
+            .collect()
+        };
+        let prompts = encode(self.prompt.render_all(&self.data)?, true, "prompt")?;
+        let mut answers = encode(expected.clone(), false, "expected answer")?;
+        if self.method == (Method::Likelihood { end: true }) {
+            answers
+                .iter_mut()
+                .for_each(|answer| answer.extend(stop.first()));
+        }
+        Ok(Prepared {
+            method: self.method.clone(),
+            prompts,
+            expected,
+            answers,
+            stop,
+        })
+    }
+}
+
+/// The score of `model` on a task that was prepared for a model with the same tokenizer, with `threads` threads.
+///
+/// # Errors
+/// [`TaskError::Model`] for weights that make no decoder, [`TaskError::Decode`] for a prompt that outgrows the model,
+/// [`TaskError::NotFinite`] for weights that make no probability. Greedy answers tell nothing of that, so `exact_match` asks for
+/// the first row's log-probability too.
+pub fn score(model: &Model, task: &Prepared, threads: usize) -> Result<Score, TaskError> {
+    let records = match task.method {
+        Method::ExactMatch {
+            max_tokens,
+            extract,
+        } => {
+            likelihood(model, task, 1, threads)?;
+            exact_match(model, task, (max_tokens, extract), threads)?
+        }
+        Method::Likelihood { .. } => likelihood(model, task, usize::MAX, threads)?,
+    };
+    let value = records.iter().map(|record| record.score).sum::<f64>() / records.len() as f64;
+    Ok(Score { value, records })
+}
+
+/// The log-probabilities of the first `limit` rows.
+fn likelihood(
+    model: &Model,
+    task: &Prepared,
+    limit: usize,
+    threads: usize,
+) -> Result<Vec<Record>, TaskError> {
+    let pairs = task
+        .prompts
+        .iter()
+        .zip(&task.answers)
+        .map(|(p, a)| (p.as_slice(), a.as_slice()));
+    let pairs: Vec<_> = pairs.take(limit).collect();
+    let rows = model.decoder(threads)?.logprobs(&pairs, threads)?;
+    rows.into_iter()
+        .enumerate()
+        .map(|(row, tokens)| {
+            let score = tokens.iter().map(|&l| f64::from(l)).sum::<f64>() / tokens.len() as f64;
+            if score.is_finite() {
+                Ok(Record {
+                    score,
+                    answer: None,
+                })
+            } else {
+                Err(TaskError::NotFinite { row, value: score })
+            }
+        })
+        .collect()
+}
+
+fn exact_match(
+    model: &Model,
+    task: &Prepared,
+    (max_tokens, extract): (usize, Extract),
+    threads: usize,
+) -> Result<Vec<Record>, TaskError> {
+    let tokenizer = model.require_tokenizer()?;
+    let answers = model
+        .decoder(threads)?
+        .greedy(&task.prompts, max_tokens, &task.stop, threads)?;
+    answers
+        .iter()
+        .zip(&task.expected)
+        .map(|(ids, expected)| {
+            let answer = tokenizer.decode(ids, true)?;
+            let matches = extract
+                .apply(&answer)
+                .is_some_and(|found| Some(found) == extract.apply(expected));
+            Ok(Record {
+                score: f64::from(matches),
+                answer: Some(answer),
+            })
+        })
+        .collect()
+}

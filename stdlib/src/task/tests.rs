@@ -1,0 +1,174 @@
+//! Scores agree with the training's forward pass, depend on no batch and no thread, and fail with a reason.
+
+use std::ops::ControlFlow;
+
+use evo_kernels::backprop::{Batch, Weights, Workspace, forward};
+use evo_kernels::rng::Stream;
+
+use super::*;
+use crate::data::{Cell, Data, DataError, Template};
+use crate::model::{Card, Model, Tensor, Tiny, llama_tiny};
+use crate::train::{Settings, examples, train};
+
+fn model() -> Model {
+    let sizes = Tiny {
+        layers: 2,
+        hidden: 32,
+        heads: 2,
+        kv_heads: 1,
+        intermediate: 48,
+        positions: 32,
+        tied: true,
+    };
+    llama_tiny(&sizes, Stream::from_seed(3)).unwrap()
+}
+
+fn sums() -> Data {
+    let rows = (0..16).map(|i| (i / 4, i % 4));
+    let rows = rows.map(|(a, b)| vec![Cell::from(format!("{a}+{b}=")), Cell::from(a + b)]);
+    Data::new(&["question", "answer"], rows.collect()).unwrap()
+}
+
+fn task(method: Method) -> Task {
+    let template = |text| Template::parse(text).unwrap();
+    Task {
+        data: sums(),
+        prompt: template("{question}"),
+        expected: template("{answer}"),
+        method,
+    }
+}
+
+const EXACT: Method = Method::ExactMatch {
+    max_tokens: 3,
+    extract: Extract::Whole,
+};
+const LIKELIHOOD: Method = Method::Likelihood { end: true };
+
+fn scored(model: &Model, task: &Task, threads: usize) -> Result<Score, TaskError> {
+    score(model, &task.prepare(model)?, threads)
+}
+
+fn trained() -> Model {
+    let (model, task) = (model(), task(EXACT));
+    let all = examples(&model, &task.data, &task.prompt, &task.expected).unwrap();
+    let settings = Settings {
+        batch: 16,
+        ..Settings::new(150, 1e-2)
+    };
+    train(&model, &all, &settings, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+#[test]
+fn a_trained_model_is_right_and_knows_it() {
+    let trained = trained();
+    let exact = scored(&trained, &task(EXACT), 1).unwrap();
+    assert!(exact.value >= 0.9, "{exact:?}");
+    let right = exact.records.iter().filter(|r| r.score == 1.0).count();
+    assert!((exact.value - right as f64 / 16.0).abs() < 1e-12);
+    assert_eq!(exact.records[11].answer.as_deref(), Some("5"));
+    assert_eq!(scored(&model(), &task(EXACT), 1).unwrap().value, 0.0);
+    let (before, after) = (
+        scored(&model(), &task(LIKELIHOOD), 1).unwrap(),
+        scored(&trained, &task(LIKELIHOOD), 1).unwrap(),
+    );
+    assert!(
+        after.value > -0.2 && before.value < -4.0,
+        "{} {}",
+        before.value,
+        after.value
+    );
+    // Too short for the answer and its end: the end is not needed, the answer is.
+    let short = Method::ExactMatch {
+        max_tokens: 1,
+        extract: Extract::LastNumber,
+    };
+    assert_eq!(
+        scored(&trained, &task(short), 1).unwrap().value,
+        exact.value
+    );
+}
+
+#[test]
+fn likelihood_is_that_of_the_training_pass() {
+    let (model, task) = (trained(), task(LIKELIHOOD));
+    let weights = Weights::names(&model.config)
+        .map(|name| model.tensors[name].to_f32().unwrap().into_owned());
+    let all = examples(&model, &task.data, &task.prompt, &task.expected).unwrap();
+    let records = scored(&model, &task, 1).unwrap().records;
+    for (example, record) in all.iter().zip(records) {
+        let mut batch = Batch::default();
+        batch.push(&example.tokens, example.given);
+        let tokens =
+            forward(&mut Workspace::default(), &model.config, &weights, &batch).log_probabilities;
+        let mean = tokens.iter().sum::<f32>() / tokens.len() as f32;
+        assert!(
+            (f64::from(mean) - record.score).abs() < 2e-5,
+            "{mean} {}",
+            record.score
+        );
+    }
+    let open = Task {
+        method: Method::Likelihood { end: false },
+        ..task.clone()
+    };
+    assert_ne!(
+        scored(&model, &open, 1).unwrap().value,
+        scored(&model, &task, 1).unwrap().value
+    );
+}
+
+#[test]
+fn a_row_scores_the_same_in_any_company_and_on_any_thread() {
+    let model = trained();
+    for method in [EXACT, LIKELIHOOD] {
+        let task = task(method);
+        let all = scored(&model, &task, 1).unwrap();
+        assert_eq!(all, scored(&model, &task, 4).unwrap());
+        let some = scored(&model, &task.on(sums().last(5)).unwrap(), 2).unwrap();
+        assert_eq!(all.records[11..], some.records);
+    }
+}
+
+#[test]
+fn faults_are_told_before_and_after() {
+    let model = model();
+    let other = Data::new(&["query", "answer"], vec![vec!["1".into(), "1".into()]]).unwrap();
+    assert!(matches!(
+        task(EXACT).on(other),
+        Err(TaskError::Data(DataError::UnknownColumn { .. }))
+    ));
+    assert!(matches!(
+        task(EXACT).on(sums().first(0)),
+        Err(TaskError::Empty)
+    ));
+    let silent = Task {
+        expected: Template::parse("").unwrap(),
+        ..task(LIKELIHOOD)
+    };
+    assert!(matches!(
+        silent.prepare(&model),
+        Err(TaskError::NoTokens { row: 0, .. })
+    ));
+    let long = Task {
+        prompt: Template::parse(&"{question}".repeat(9)).unwrap(),
+        ..task(LIKELIHOOD)
+    };
+    assert!(matches!(
+        scored(&model, &long, 1),
+        Err(TaskError::Decode(_))
+    ));
+
+    let mut tensors = (*model.tensors).clone();
+    tensors.insert(
+        "model.norm.weight".to_owned(),
+        Tensor::from_f32(vec![f32::NAN; 32], vec![32]).unwrap(),
+    );
+    let broken = model.with_tensors("broken", tensors, Card::default());
+    for method in [EXACT, LIKELIHOOD] {
+        assert!(matches!(
+            scored(&broken, &task(method), 1),
+            Err(TaskError::NotFinite { row: 0, .. })
+        ));
+    }
+}
