@@ -1,15 +1,18 @@
 //! Calls: of library functions with their overloads and type parameters, of declared functions, of function values, and
 //! of programs, whose params a block sets.
 
+mod args;
+mod library;
+
 use std::sync::Arc;
+
+use args::Slot;
 
 use super::cx::{Checker, Meaning, Seen, What};
 use super::expr::{poison, show};
-use super::ops::scalar;
-use super::{FieldTy, RecordTy, Ty};
+use super::Ty;
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Expr, ExprKind, Function, GlobalKind, GlobalRef, ModuleId};
-use crate::library::Extern;
 use crate::span::Span;
 use crate::syntax::ast;
 
@@ -53,22 +56,6 @@ impl Value<'_> {
 /// The arguments of `f(a, name: b)`.
 pub(super) fn args_of(args: &[ast::Arg]) -> Vec<Arg<'_>> {
     args.iter().map(|a| Arg { name: a.name.as_ref(), value: Value::Written(&a.value) }).collect()
-}
-
-/// A parameter as a call sees it.
-struct Slot {
-    name: Arc<str>,
-    ty: Ty,
-    needed: bool,
-    domain: Option<(f64, f64)>,
-}
-
-/// What a call is bound to.
-struct Bound<'e> {
-    /// One for each parameter but the rest parameter.
-    slots: Vec<Option<Value<'e>>>,
-    /// Arguments of the rest parameter.
-    rest: Vec<(&'e ast::Name, Value<'e>)>,
 }
 
 impl Checker<'_> {
@@ -253,292 +240,6 @@ impl Checker<'_> {
         });
     }
 
-    /// A call of an extern that may have several declarations: the type of the first argument decides.
-    pub(super) fn call_overload(&mut self, name: &str, mut args: Vec<Arg<'_>>, span: Span) -> Expr {
-        let candidates = self.library.overloads(name).to_vec();
-        if let [one] = candidates.as_slice() {
-            return self.call_extern(one, args, span);
-        }
-        let first_of = |ext: &Arc<Extern>| ext.params.first().map(|p| p.name.clone());
-        let index = args.iter().position(|a| a.name.is_none()).or_else(|| {
-            args.iter().position(|a| a.name.is_some_and(|n| candidates.iter().any(|c| first_of(c).is_some_and(|f| *f == *n.text))))
-        });
-        let Some(index) = index else {
-            let none = candidates.iter().find(|c| c.params.iter().all(|p| p.default.is_some() || p.optional || p.rest));
-            return match none.or(candidates.first()) {
-                Some(ext) => self.call_extern(&ext.clone(), args, span),
-                None => poison(span),
-            };
-        };
-        let Some(arg) = args.get_mut(index) else { return poison(span) };
-        if arg.value.has_closure() {
-            let takes_fn = candidates.iter().find(|c| c.params.first().is_some_and(|p| matches!(p.ty, Ty::Fn(_) | Ty::Union(_))));
-            return match takes_fn.or(candidates.first()) {
-                Some(ext) => self.call_extern(&ext.clone(), args, span),
-                None => poison(span),
-            };
-        }
-        let by_name = arg.name.map(|n| n.text.clone());
-        let value = self.typed(arg.value.clone());
-        if self.is_open(&value.ty) {
-            return poison(span);
-        }
-        let ty = value.ty.clone();
-        arg.value = Value::Typed(Box::new(value));
-        let named = |c: &&Arc<Extern>| by_name.as_ref().is_none_or(|n| first_of(c).is_some_and(|f| *f == **n));
-        let accepting: Vec<Arc<Extern>> = candidates.iter().filter(named).filter(|c| self.accepts_first(c, &ty)).cloned().collect();
-        match accepting.as_slice() {
-            [] => {
-                self.no_overload(name, &ty, &candidates, span);
-                poison(span)
-            }
-            [one] => self.call_extern(one, args, span),
-            [first, ..] => {
-                let chosen = self.choose_numeric(&accepting, first, &mut args, index);
-                self.call_extern(&chosen, args, span)
-            }
-        }
-    }
-
-    fn accepts_first(&mut self, ext: &Extern, ty: &Ty) -> bool {
-        let Some(param) = ext.params.first() else { return false };
-        let (want, _) = self.instantiate(&ext.generics, &param.ty);
-        let item = scalar(ty).filter(|_| ext.elementwise && scalar(&want).is_some());
-        let as_node = |checker: &Self| checker.kind_value(ty, &want);
-        self.body.metas.clone().relate(item.as_ref().unwrap_or(ty), &want).is_some() || as_node(self)
-    }
-
-    /// Whether functions of some kind are accepted as the node type `want`, and `ty` is a function.
-    fn kind_value(&self, ty: &Ty, want: &Ty) -> bool {
-        matches!(ty, Ty::Fn(_)) && matches!(want, Ty::Node(n) if self.library.kinds.values().any(|k| k.value.as_ref().is_some_and(|v| v.is_node(&n.name))))
-    }
-
-    /// Among declarations that all take the first argument (an `int` is taken as a `real` too), the first that takes the
-    /// other numbers as well.
-    fn choose_numeric(&mut self, several: &[Arc<Extern>], fallback: &Arc<Extern>, args: &mut [Arg<'_>], first: usize) -> Arc<Extern> {
-        for (i, arg) in args.iter_mut().enumerate() {
-            if i != first && arg.name.is_none() && !arg.value.has_closure() {
-                arg.value = Value::Typed(Box::new(self.typed(arg.value.clone())));
-            }
-        }
-        let takes_all = |checker: &mut Self, ext: &Arc<Extern>| {
-            let positional = args.iter().filter(|a| a.name.is_none());
-            positional.zip(&ext.params).all(|(a, p)| match &a.value {
-                Value::Typed(e) => {
-                    let (want, _) = checker.instantiate(&ext.generics, &p.ty);
-                    let item = scalar(&e.ty).filter(|_| ext.elementwise && scalar(&want).is_some());
-                    checker.body.metas.clone().relate(item.as_ref().unwrap_or(&e.ty), &want).is_some()
-                }
-                Value::Written(_) => true,
-            })
-        };
-        several.iter().find(|ext| takes_all(self, ext)).unwrap_or(fallback).clone()
-    }
-
-    fn no_overload(&mut self, name: &str, ty: &Ty, candidates: &[Arc<Extern>], span: Span) {
-        let shown = show(&self.body.metas.zonk(ty));
-        let takes: Vec<String> = candidates.iter().filter_map(|c| c.params.first()).map(|p| format!("`{}`", p.ty)).collect();
-        let d = Diagnostic::error(Code::E0301, span, format!("`{name}` does not take `{shown}`"), format!("its first argument is `{shown}`"));
-        self.report(d.note(format!("it is declared for {}", takes.join(", "))).help("give a first argument of one of these types"));
-    }
-
-    /// A call of a library function.
-    pub(super) fn call_extern(&mut self, ext: &Arc<Extern>, args: Vec<Arg<'_>>, span: Span) -> Expr {
-        let metas: Vec<Ty> = ext.generics.iter().map(|_| self.fresh()).collect();
-        let mut slots = Vec::new();
-        let mut rest = None;
-        for p in &ext.params {
-            let ty = p.ty.substitute(&ext.generics, &metas);
-            if p.rest {
-                rest = Some(ty);
-            } else {
-                slots.push(Slot { name: p.name.clone(), ty, needed: p.default.is_none() && !p.optional, domain: p.domain });
-            }
-        }
-        let result = ext.result.substitute(&ext.generics, &metas);
-        let what = format!("`{}`", ext.name);
-        let Some(bound) = self.bind_args(&what, &slots, rest.is_some(), args, span) else {
-            let named = bound_result(&result, &[]);
-            return Expr { kind: ExprKind::Error, ty: if ext.generics.is_empty() { named } else { Ty::Error }, span };
-        };
-        if ext.elementwise {
-            return self.call_elementwise(ext, &slots, bound.slots, &result, span);
-        }
-        let mut given = self.check_args(&what, &slots, bound.slots);
-        for (p, value) in ext.params.iter().filter(|p| !p.rest).zip(&mut given) {
-            if value.is_none() {
-                value.clone_from(&p.default);
-            }
-        }
-        let mut others: Vec<(Arc<str>, Expr)> = Vec::new();
-        for (name, value) in bound.rest {
-            let ty = rest.clone().unwrap_or(Ty::Error);
-            self.why.push(format!("`{}` of {what} is `{}`", name.text, show(&ty)));
-            others.push((Arc::from(name.text.as_str()), self.check_arg(value, &ty)));
-            self.why.pop();
-        }
-        let names: Vec<Arc<str>> = others.iter().map(|(n, _)| n.clone()).collect();
-        let ty = bound_result(&self.body.metas.zonk(&result), &names);
-        let type_args = ext.generics.iter().cloned().zip(metas).collect();
-        Expr { kind: ExprKind::CallExtern { ext: ext.clone(), args: given, rest: others, type_args }, ty, span }
-    }
-
-    /// A function of numbers over numbers or arrays: the result has the arrays' shape.
-    fn call_elementwise(&mut self, ext: &Arc<Extern>, slots: &[Slot], values: Vec<Option<Value<'_>>>, result: &Ty, span: Span) -> Expr {
-        let mut shape: Option<Ty> = None;
-        let mut args = Vec::new();
-        for ((slot, p), value) in slots.iter().zip(&ext.params).zip(values) {
-            let Some(value) = value else {
-                args.push(p.default.clone());
-                continue;
-            };
-            let typed = self.typed(value);
-            let ty = self.shallow(&typed.ty);
-            let want = match (&ty, scalar(&ty)) {
-                (Ty::Array(..), Some(_)) => {
-                    let want = super::ops::with_scalar(&ty, &slot.ty);
-                    let agrees = shape.as_ref().is_none_or(|s| self.body.metas.relate(&with_real(&want), &with_real(s)).is_some());
-                    if !agrees {
-                        let title = format!("the arrays given to `{}` differ in length", ext.name);
-                        let d = Diagnostic::error(Code::E0307, typed.span, title, format!("this is `{ty}`"));
-                        self.report(d.help("give arrays of one length, or numbers"));
-                        return poison(span);
-                    }
-                    shape = Some(want.clone());
-                    want
-                }
-                _ => slot.ty.clone(),
-            };
-            self.why.push(format!("the parameter `{}` of `{}` is `{}`", slot.name, ext.name, show(&slot.ty)));
-            let value = self.expect(typed, &want);
-            self.why.pop();
-            self.check_domain(&value, slot, &ext.name);
-            args.push(Some(value));
-        }
-        let ty = shape.map_or_else(|| result.clone(), |s| super::ops::with_scalar(&s, result));
-        Expr { kind: ExprKind::CallExtern { ext: ext.clone(), args, rest: Vec::new(), type_args: Vec::new() }, ty, span }
-    }
-
-    /// Puts arguments to parameters; reports what is missing, unknown or too much at the call.
-    fn bind_args<'e>(&mut self, what: &str, slots: &[Slot], has_rest: bool, args: Vec<Arg<'e>>, span: Span) -> Option<Bound<'e>> {
-        let mut bound = Bound { slots: slots.iter().map(|_| None).collect(), rest: Vec::new() };
-        let mut next = 0;
-        let mut ok = true;
-        let count = args.len();
-        for arg in args {
-            let index = match arg.name {
-                Some(name) => slots.iter().position(|s| *s.name == *name.text),
-                None => {
-                    next += 1;
-                    Some(next - 1)
-                }
-            };
-            match (index.filter(|i| *i < slots.len()), arg.name) {
-                (Some(i), name) => {
-                    let taken = bound.slots.get(i).is_some_and(Option::is_some);
-                    if taken {
-                        let shown = slots.get(i).map_or("", |s| &s.name);
-                        let at = name.map_or(arg.value.span(), |n| n.span);
-                        let d = Diagnostic::error(Code::E0302, span, format!("{what} gets `{shown}` twice"), "").label(at, "second time");
-                        self.report(d.help("give each parameter once"));
-                        ok = false;
-                    } else if let Some(slot) = bound.slots.get_mut(i) {
-                        *slot = Some(arg.value);
-                    }
-                }
-                (None, Some(name)) if has_rest => {
-                    if bound.rest.iter().any(|(n, _)| n.text == name.text) {
-                        self.twice(name, "argument");
-                    } else {
-                        bound.rest.push((name, arg.value));
-                    }
-                }
-                (None, Some(name)) => {
-                    self.unknown_argument(what, slots, name, span);
-                    ok = false;
-                }
-                (None, None) => {
-                    if ok {
-                        let title = format!("{what} takes {} arguments, not {count}", slots.len());
-                        let d = Diagnostic::error(Code::E0302, span, title, "").label(arg.value.span(), "too many");
-                        self.report(d.note(takes(what, slots)).help("leave it out"));
-                    }
-                    ok = false;
-                }
-            }
-        }
-        let missing: Vec<String> = slots.iter().zip(&bound.slots).filter(|(s, v)| s.needed && v.is_none()).map(|(s, _)| format!("`{}`", s.name)).collect();
-        if ok && !missing.is_empty() {
-            let d = Diagnostic::error(Code::E0302, span, format!("{what} needs {}", missing.join(", ")), format!("{} is missing", missing.join(", ")));
-            self.report(d.note(takes(what, slots)).help("give each parameter that has no default"));
-            ok = false;
-        }
-        ok.then_some(bound)
-    }
-
-    fn unknown_argument(&mut self, what: &str, slots: &[Slot], name: &ast::Name, span: Span) {
-        let d = Diagnostic::error(Code::E0302, span, format!("{what} has no parameter `{}`", name.text), "").label(name.span, "no such parameter");
-        let d = d.note(takes(what, slots));
-        self.report(match crate::diag::suggest(&name.text, slots.iter().map(|s| &*s.name)) {
-            Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
-            None => d.help("leave it out"),
-        });
-    }
-
-    /// The checked arguments; closures last, when the others have told what type parameters stand for.
-    fn check_args(&mut self, what: &str, slots: &[Slot], values: Vec<Option<Value<'_>>>) -> Vec<Option<Expr>> {
-        let mut out: Vec<Option<Expr>> = values.iter().map(|_| None).collect();
-        let mut values: Vec<Option<Value<'_>>> = values;
-        for closures in [false, true] {
-            for ((slot, value), out) in slots.iter().zip(&mut values).zip(&mut out) {
-                if value.as_ref().is_some_and(|v| v.has_closure() == closures)
-                    && let Some(value) = value.take()
-                {
-                    let shown = show(&self.body.metas.zonk(&slot.ty));
-                    self.why.push(format!("the parameter `{}` of {what} is `{shown}`", slot.name));
-                    let value = self.check_arg(value, &slot.ty);
-                    self.why.pop();
-                    self.check_domain(&value, slot, what.trim_matches('`'));
-                    *out = Some(value);
-                }
-            }
-        }
-        out
-    }
-
-    fn check_arg(&mut self, value: Value<'_>, want: &Ty) -> Expr {
-        match value {
-            Value::Written(e) => self.check(e, want),
-            Value::Typed(e) => self.expect(*e, want),
-        }
-    }
-
-    fn typed(&mut self, value: Value<'_>) -> Expr {
-        match value {
-            Value::Written(e) => self.infer(e),
-            Value::Typed(e) => *e,
-        }
-    }
-
-    /// Literal arguments lie within the declared range.
-    fn check_domain(&mut self, value: &Expr, slot: &Slot, name: &str) {
-        let Some((lo, hi)) = slot.domain else { return };
-        if let ExprKind::Array(items) = &value.kind {
-            items.iter().for_each(|i| self.check_domain(i, slot, name));
-            return;
-        }
-        if let ExprKind::Convert(_, inner) = &value.kind
-            && matches!(inner.kind, ExprKind::Array(_))
-        {
-            return self.check_domain(inner, slot, name);
-        }
-        if let Some(x) = self.constant_real(value).filter(|x| !(lo..=hi).contains(x)) {
-            let title = format!("`{}` of `{name}` lies between {lo} and {hi}, and {x} does not", slot.name);
-            let d = Diagnostic::error(Code::E0309, value.span, title, "out of range");
-            self.report(d.help(format!("give a value from {lo} to {hi}")));
-        }
-    }
-
     /// Functions of one kind side by side, such as several losses, as the nodes that they are accepted as.
     pub(super) fn functions_as_nodes(&self, items: Vec<Expr>) -> Vec<Expr> {
         let node = items.first().and_then(|e| self.node_of(e));
@@ -582,27 +283,4 @@ impl Checker<'_> {
         }
         self.modules.get(reference.module.0 as usize)?.globals.get(reference.index).map(|g| &g.kind)
     }
-}
-
-fn with_real(ty: &Ty) -> Ty {
-    super::ops::with_scalar(ty, &Ty::Real)
-}
-
-fn takes(what: &str, slots: &[Slot]) -> String {
-    let one = |s: &Slot| format!("{}{}", s.name, if s.needed { "" } else { "?" });
-    match slots {
-        [] => format!("{what} takes no arguments"),
-        _ => format!("{what} takes {}", slots.iter().map(one).collect::<Vec<_>>().join(", ")),
-    }
-}
-
-/// The result type of a call whose rest arguments have these names: `{ ..sizes: Data }` becomes a record of them.
-fn bound_result(result: &Ty, names: &[Arc<str>]) -> Ty {
-    let Ty::Record(r) = result else { return result.clone() };
-    let [field] = r.fields.as_slice() else { return result.clone() };
-    if !field.name.starts_with("..") {
-        return result.clone();
-    }
-    let fields = names.iter().map(|n| FieldTy { name: n.clone(), ..field.clone() }).collect();
-    Ty::Record(Arc::new(RecordTy { name: None, fields }))
 }
