@@ -51,7 +51,9 @@ fn sections(text: &str) -> Vec<Section> {
         let section = out.last_mut().unwrap();
         if line.starts_with("// --- ") {
             out.push(Section { head: line.to_owned(), text: String::new(), expected: String::new() });
-        } else if !section.head.is_empty() && (is_expectation(line) || !section.expected.is_empty() && line.starts_with("// ")) {
+        } else if !section.head.is_empty()
+            && (is_expectation(line) || !section.expected.is_empty() && line.starts_with("// "))
+        {
             writeln!(section.expected, "{line}").unwrap();
         } else {
             writeln!(section.text, "{line}").unwrap();
@@ -61,7 +63,10 @@ fn sections(text: &str) -> Vec<Section> {
 }
 
 fn is_expectation(line: &str) -> bool {
-    line.starts_with("// error[") || line.starts_with("// warning[") || line.starts_with("// type ") || line == "// no errors"
+    line.starts_with("// error[")
+        || line.starts_with("// warning[")
+        || line.starts_with("// type ")
+        || line == "// no errors"
 }
 
 fn blessed(section: &Section) -> String {
@@ -91,7 +96,11 @@ impl Section {
         let entry = parts.next().unwrap_or("");
         let files: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('\n')).collect();
         evo_lang::check("main.evo", entry, &library, &|path| {
-            files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()).ok_or_else(|| "no such file".to_owned())
+            files
+                .iter()
+                .find(|(name, _)| *name == path)
+                .map(|(_, text)| (*text).to_owned())
+                .ok_or_else(|| "no such file".to_owned())
         })
     }
 

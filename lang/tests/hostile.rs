@@ -21,7 +21,12 @@ fn library() -> &'static Library {
 
 fn check(text: &str) -> evo_lang::Checked {
     let checked = evo_lang::check("main.evo", text, library(), &|path| {
-        EXAMPLES.iter().zip(NAMES).find(|(_, n)| path.ends_with(n)).map(|(t, _)| (*t).to_owned()).ok_or_else(|| "no such file".to_owned())
+        EXAMPLES
+            .iter()
+            .zip(NAMES)
+            .find(|(_, n)| path.ends_with(n))
+            .map(|(t, _)| (*t).to_owned())
+            .ok_or_else(|| "no such file".to_owned())
     });
     let rendered = evo_lang::diag::render_all(&checked.diagnostics, &checked.sources, false);
     for d in &checked.diagnostics {
@@ -32,7 +37,14 @@ fn check(text: &str) -> evo_lang::Checked {
 }
 
 const NAMES: [&str; 8] = [
-    "ai_scientist.evo", "cycleqd.evo", "discopop.evo", "evollm_jp.evo", "namm.evo", "quickstart.evo", "self_improving.evo", "transformer2.evo",
+    "ai_scientist.evo",
+    "cycleqd.evo",
+    "discopop.evo",
+    "evollm_jp.evo",
+    "namm.evo",
+    "quickstart.evo",
+    "self_improving.evo",
+    "transformer2.evo",
 ];
 
 #[test]
@@ -47,8 +59,13 @@ fn the_examples_parse() {
 fn the_examples_check_but_for_files_that_are_not_there() {
     for (text, name) in EXAMPLES.iter().zip(NAMES) {
         let checked = check(text);
-        let errors: Vec<_> = checked.diagnostics.iter().filter(|d| d.is_error() && d.code.as_str() != "E0209").collect();
-        assert!(errors.is_empty(), "{name}:\n{}", evo_lang::diag::render_all(&checked.diagnostics, &checked.sources, false));
+        let errors: Vec<_> =
+            checked.diagnostics.iter().filter(|d| d.is_error() && d.code.as_str() != "E0209").collect();
+        assert!(
+            errors.is_empty(),
+            "{name}:\n{}",
+            evo_lang::diag::render_all(&checked.diagnostics, &checked.sources, false)
+        );
     }
 }
 

@@ -83,16 +83,21 @@ fn snippet(diagnostic: &Diagnostic, sources: &SourceMap, id: FileId, colour: boo
     let Some(file) = sources.file(id) else { return String::new() };
     let mut labels = Vec::new();
     if diagnostic.primary.span.file == id {
-        labels.push(LabeledSpan::new_primary_with_span(label_text(&diagnostic.primary), place(&diagnostic.primary, &file.text)));
+        labels.push(LabeledSpan::new_primary_with_span(
+            label_text(&diagnostic.primary),
+            place(&diagnostic.primary, &file.text),
+        ));
     }
     let others = diagnostic.secondary.iter().filter(|l| l.span.file == id);
     labels.extend(others.map(|l| LabeledSpan::new_with_span(label_text(l), place(l, &file.text))));
-    let snippet = Snippet { severity: diagnostic.severity, source: NamedSource::new(&*file.name, file.text.to_string()), labels };
+    let snippet =
+        Snippet { severity: diagnostic.severity, source: NamedSource::new(&*file.name, file.text.to_string()), labels };
     let theme = GraphicalTheme {
         styles: if colour { ThemeStyles::ansi() } else { ThemeStyles::none() },
         ..GraphicalTheme::unicode_nocolor()
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_context_lines(1).without_cause_chain();
+    let handler =
+        GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_context_lines(1).without_cause_chain();
     let mut drawn = String::new();
     let whole = handler.render_report(&mut drawn, &snippet).is_ok();
     // The first line holds miette's icon for a message, which is empty here.
@@ -151,7 +156,9 @@ pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> serde_json::Valu
         "severity": diagnostic.severity,
         "title": diagnostic.title,
     });
-    if let (Some(out), Some(at)) = (out.as_object_mut(), with(diagnostic.primary.span, "label", &diagnostic.primary.text).as_object_mut()) {
+    if let (Some(out), Some(at)) =
+        (out.as_object_mut(), with(diagnostic.primary.span, "label", &diagnostic.primary.text).as_object_mut())
+    {
         out.append(at);
         out.insert("related".into(), diagnostic.secondary.iter().map(|l| with(l.span, "label", &l.text)).collect());
         out.insert("notes".into(), diagnostic.notes.clone().into());
@@ -184,7 +191,14 @@ mod tests {
         assert_eq!(suggest("on", ["one"]), Some("one"));
         let (sources, d) = example();
         let text = render(&d, &sources, false);
-        for part in ["error[E0201]: unknown name `on`", "a.evo:2:11", "no such name", "`one` is here", "note: names", "help: did you"] {
+        for part in [
+            "error[E0201]: unknown name `on`",
+            "a.evo:2:11",
+            "no such name",
+            "`one` is here",
+            "note: names",
+            "help: did you",
+        ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "no escapes without colour");

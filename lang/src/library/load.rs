@@ -23,7 +23,8 @@ struct Entry<'a, T> {
 pub(super) fn parse(families: &[(&str, &str)]) -> (Library, Vec<Diagnostic>) {
     crate::syntax::deep(|| {
         let mut loader = Loader::new();
-        let trees: Vec<(&str, ast::Module)> = families.iter().map(|(family, text)| (*family, loader.read(family, text))).collect();
+        let trees: Vec<(&str, ast::Module)> =
+            families.iter().map(|(family, text)| (*family, loader.read(family, text))).collect();
         loader.load(&trees);
         crate::diag::sort(&mut loader.diagnostics);
         (loader.library, loader.diagnostics)
@@ -45,7 +46,13 @@ impl Loader {
             globals: Vec::new(),
             requests: Vec::new(),
         };
-        let library = Library { sources: SourceMap::new(), externs: IndexMap::new(), kinds: IndexMap::new(), types: IndexMap::new(), module };
+        let library = Library {
+            sources: SourceMap::new(),
+            externs: IndexMap::new(),
+            kinds: IndexMap::new(),
+            types: IndexMap::new(),
+            module,
+        };
         Self { library, diagnostics: Vec::new() }
     }
 
@@ -77,7 +84,8 @@ impl Loader {
                     ItemKind::Decl(it) if it.is_extern => externs.push(Entry { family, item, it: &**it }),
                     ItemKind::Decl(_) => own.items.push(item.clone()),
                     _ => {
-                        let d = Diagnostic::error(Code::E0311, item.span, "the library only declares", "not a declaration");
+                        let d =
+                            Diagnostic::error(Code::E0311, item.span, "the library only declares", "not a declaration");
                         self.diagnostics.push(d.help("requests and `use` belong to programs"));
                     }
                 }
@@ -106,7 +114,8 @@ impl Loader {
         }
         let aliases: Vec<&Entry<'_, TypeItem>> = unique.values().copied().filter(|e| !e.it.is_extern).collect();
         let place = |name: &str| aliases.iter().position(|e| e.it.name.text == name);
-        let needs: Vec<Vec<usize>> = aliases.iter().map(|e| mentions(e.item).into_iter().filter_map(place).collect()).collect();
+        let needs: Vec<Vec<usize>> =
+            aliases.iter().map(|e| mentions(e.item).into_iter().filter_map(place).collect()).collect();
         for index in order(&needs) {
             if let Some(entry) = aliases.get(index)
                 && let Some(written) = &entry.it.ty
@@ -118,7 +127,12 @@ impl Loader {
         for entry in unique.values().filter(|e| e.it.is_extern) {
             let Some(written) = &entry.it.ty else { continue };
             if !matches!(written.kind, TyKind::Record(_)) {
-                let d = Diagnostic::error(Code::E0311, written.span, "a node type is declared by its readable fields", "not fields");
+                let d = Diagnostic::error(
+                    Code::E0311,
+                    written.span,
+                    "a node type is declared by its readable fields",
+                    "not fields",
+                );
                 self.diagnostics.push(d.help("write `extern type T = { field: type }`, or nothing after the name"));
                 continue;
             }
@@ -155,7 +169,14 @@ impl Loader {
             }
             let result = d.result.as_ref().map(|t| self.with(|c| c.library_type(t, &d.generics, &[])));
             let value = mark(&entry.item.docs, "@as").and_then(|name| self.node_type(name, &d.name));
-            let kind = Kind { name: name.clone(), generics: names(&d.generics), result, value, family: entry.family.into(), doc: doc_text(&entry.item.docs) };
+            let kind = Kind {
+                name: name.clone(),
+                generics: names(&d.generics),
+                result,
+                value,
+                family: entry.family.into(),
+                doc: doc_text(&entry.item.docs),
+            };
             self.library.kinds.insert(name, kind);
         }
     }
@@ -165,7 +186,8 @@ impl Loader {
         if matches!(self.library.types.get(name), Some(TypeDecl { def: TypeDef::Node(_), .. })) {
             return Some(Ty::node(name));
         }
-        let d = Diagnostic::error(Code::E0311, at.span, format!("the mark `@as {name}` names no node type"), "wrong mark");
+        let d =
+            Diagnostic::error(Code::E0311, at.span, format!("the mark `@as {name}` names no node type"), "wrong mark");
         self.diagnostics.push(d.help("write `@as T`, where `extern type T` is declared"));
         None
     }
@@ -176,15 +198,19 @@ impl Loader {
         for (i, entry) in entries.iter().enumerate() {
             places.entry(&entry.it.name.text).or_default().push(i);
         }
-        let needs: Vec<Vec<usize>> =
-            entries.iter().map(|e| default_mentions(e.it).into_iter().filter_map(|n| places.get(n)).flatten().copied().collect()).collect();
+        let needs: Vec<Vec<usize>> = entries
+            .iter()
+            .map(|e| default_mentions(e.it).into_iter().filter_map(|n| places.get(n)).flatten().copied().collect())
+            .collect();
         let mut made: Vec<Option<Arc<super::Extern>>> = entries.iter().map(|_| None).collect();
         for index in order(&needs) {
             let Some(entry) = entries.get(index) else { continue };
-            let overload = places.get(entry.it.name.text.as_str()).and_then(|p| p.iter().position(|i| *i == index)).unwrap_or(0);
+            let overload =
+                places.get(entry.it.name.text.as_str()).and_then(|p| p.iter().position(|i| *i == index)).unwrap_or(0);
             let params: Vec<&str> = entry.it.params.iter().flatten().map(|p| p.name.text.as_str()).collect();
             self.check_marks(entry.item, &params);
-            let ext = self.with(|c| c.extern_of(entry.it, &entry.item.docs, entry.family, overload as u32)).map(Arc::new);
+            let ext =
+                self.with(|c| c.extern_of(entry.it, &entry.item.docs, entry.family, overload as u32)).map(Arc::new);
             if let Some(ext) = &ext {
                 self.library.externs.entry(ext.name.clone()).or_default().push(ext.clone());
             }
@@ -213,7 +239,12 @@ impl Loader {
     }
 
     fn twice(&mut self, name: &ast::Name, first: &ast::Name) {
-        let d = Diagnostic::error(Code::E0202, name.span, format!("`{}` is declared twice", name.text), "second declaration");
+        let d = Diagnostic::error(
+            Code::E0202,
+            name.span,
+            format!("`{}` is declared twice", name.text),
+            "second declaration",
+        );
         self.diagnostics.push(d.label(first.span, "first declared here").help("give one of them another name"));
     }
 
@@ -221,7 +252,12 @@ impl Loader {
     fn check_marks(&mut self, item: &Item, names: &[&str]) {
         for (name, cap) in tiny_marks(&item.docs) {
             if cap.is_none() || !names.contains(&name) {
-                let d = Diagnostic::error(Code::E0311, item.span.head(), format!("the mark `@tiny {name}` caps nothing"), "wrong mark");
+                let d = Diagnostic::error(
+                    Code::E0311,
+                    item.span.head(),
+                    format!("the mark `@tiny {name}` caps nothing"),
+                    "wrong mark",
+                );
                 self.diagnostics.push(d.help("write `@tiny NAME NUMBER`, where NAME is a parameter or a field"));
             }
         }

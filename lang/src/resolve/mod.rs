@@ -73,7 +73,11 @@ impl Reader<'_> {
         let (tree, mut diagnostics) = crate::syntax::parse(text, file);
         self.diagnostics.append(&mut diagnostics);
         self.reading.push(normal(path));
-        let used: Uses = tree.items.iter().map(|item| if let ItemKind::Use(u) = &item.kind { self.used(path, u) } else { None }).collect();
+        let used: Uses = tree
+            .items
+            .iter()
+            .map(|item| if let ItemKind::Use(u) = &item.kind { self.used(path, u) } else { None })
+            .collect();
         self.reading.pop();
         let id = ModuleId(self.modules.len() as u32);
         let mut checker = Checker::new(self.library, &self.modules, id, text);
@@ -83,7 +87,14 @@ impl Reader<'_> {
         let (globals, mut diagnostics) = checker.globals();
         self.diagnostics.append(&mut diagnostics);
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".evo");
-        self.modules.push(Module { name: name.into(), file, path: path.into(), doc: doc_text(&tree.docs), globals, requests });
+        self.modules.push(Module {
+            name: name.into(),
+            file,
+            path: path.into(),
+            doc: doc_text(&tree.docs),
+            globals,
+            requests,
+        });
         self.known.insert(normal(path), id);
         id
     }
@@ -98,11 +109,18 @@ impl Reader<'_> {
             let mut names: Vec<&str> = self.reading.get(at..).unwrap_or(&[]).iter().map(String::as_str).collect();
             names.push(&path);
             let d = Diagnostic::error(Code::E0210, used.span, format!("`{path}` uses itself"), "closes a circle");
-            self.diagnostics.push(d.note(format!("the circle is {}", names.join(" → "))).help("put what both need into a third file"));
+            self.diagnostics.push(
+                d.note(format!("the circle is {}", names.join(" → "))).help("put what both need into a third file"),
+            );
             return None;
         }
         if self.reading.len() >= USE_LIMIT {
-            let d = Diagnostic::error(Code::E0210, used.span, format!("programs use programs more than {USE_LIMIT} deep"), "too deep");
+            let d = Diagnostic::error(
+                Code::E0210,
+                used.span,
+                format!("programs use programs more than {USE_LIMIT} deep"),
+                "too deep",
+            );
             self.diagnostics.push(d.help("use fewer files in between"));
             return None;
         }

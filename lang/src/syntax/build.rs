@@ -51,7 +51,21 @@ fn is_keyword(rule: Rule) -> bool {
     use Rule::*;
     matches!(
         rule,
-        kw_let | kw_if | kw_then | kw_else | kw_for | kw_in | kw_to | kw_over | kw_as | word_type | word_use | word_save | word_print | word_plot | word_expect
+        kw_let
+            | kw_if
+            | kw_then
+            | kw_else
+            | kw_for
+            | kw_in
+            | kw_to
+            | kw_over
+            | kw_as
+            | word_type
+            | word_use
+            | word_save
+            | word_print
+            | word_plot
+            | word_expect
     )
 }
 
@@ -120,7 +134,9 @@ impl<'a> Builder<'a> {
                 }
                 ItemKind::Plot { value, over, to }
             }
-            Rule::expect => ItemKind::Expect { condition: self.next_expr(&mut inner)?, message: self.next_expr(&mut inner) },
+            Rule::expect => {
+                ItemKind::Expect { condition: self.next_expr(&mut inner)?, message: self.next_expr(&mut inner) }
+            }
             _ => return None,
         })
     }
@@ -154,7 +170,8 @@ impl<'a> Builder<'a> {
 
     fn declaration(&mut self, pair: P<'a>) -> Option<Decl> {
         let (mut is_extern, mut kind, mut name) = (false, None, None);
-        let (mut generics, mut params, mut ty, mut domain, mut result, mut body) = (Vec::new(), None, None, None, None, None);
+        let (mut generics, mut params, mut ty, mut domain, mut result, mut body) =
+            (Vec::new(), None, None, None, None, None);
         for part in pair.inner() {
             match part.as_rule() {
                 Rule::kw_extern => is_extern = true,
@@ -183,7 +200,8 @@ impl<'a> Builder<'a> {
 
     /// A parameter of a declaration or a field of a record type.
     fn param(&mut self, pair: P<'a>) -> Option<Param> {
-        let (mut docs, mut rest, mut name, mut ty, mut domain, mut default) = (Docs::new(), false, None, None, None, None);
+        let (mut docs, mut rest, mut name, mut ty, mut domain, mut default) =
+            (Docs::new(), false, None, None, None, None);
         for part in pair.inner() {
             match part.as_rule() {
                 Rule::doc => docs.push(doc_line(part.as_str())),

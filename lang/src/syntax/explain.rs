@@ -19,6 +19,7 @@ pub(super) fn explain(tokens: &Tokens<'_>, from: usize, to: usize, position: usi
     let at = (from..to).find(|&i| tokens.all.get(i).is_some_and(|t| t.end > position)).unwrap_or(to);
     let f = Failure { tokens, from, to, at, file };
     f.open_text()
+        .or_else(|| f.percent())
         .or_else(|| f.symbol())
         .or_else(|| f.bracket())
         .or_else(|| f.assignment())
@@ -78,20 +79,34 @@ impl<'a> Failure<'a> {
         Some(if long {
             d.help("end the text with `\"\"\"`")
         } else {
-            d.help("end the text with `\"`; a text of several lines stands between `\"\"\"` and `\"\"\"`").fix(start.tail(), "\"")
+            d.help("end the text with `\"`; a text of several lines stands between `\"\"\"` and `\"\"\"`")
+                .fix(start.tail(), "\"")
         })
+    }
+
+    /// `%` as an operator, or glued to a number that something follows.
+    fn percent(&self) -> Option<Diagnostic> {
+        let here = self.span(self.at);
+        let at = if self.text(self.at) == "%" {
+            here
+        } else {
+            let number =
+                self.previous().filter(|&p| self.kind(p) == Some(Kind::Number) && self.text(p).ends_with('%'))?;
+            if self.starts_line(self.at) || matches!(self.kind(self.at), Some(Kind::Close(_)) | None) {
+                return None;
+            }
+            let end = self.span(number).end;
+            Span { start: end - 1, end, ..here }
+        };
+        let d = Diagnostic::error(Code::E0103, at, "there is no `%` operator", "not an operator");
+        let d = d.note("`%` touches a number, for per cent: `5%` is 0.05");
+        Some(d.help("the remainder of a division is `rem(a, b)`"))
     }
 
     /// Symbols that other languages have.
     fn symbol(&self) -> Option<Diagnostic> {
         let here = self.span(self.at);
         let text = self.text(self.at);
-        let percent_before = self.previous().filter(|&p| self.kind(p) == Some(Kind::Number) && self.text(p).ends_with('%'));
-        if text == "%" || percent_before.is_some() && !self.starts_line(self.at) && !matches!(self.kind(self.at), Some(Kind::Close(_)) | None) {
-            let at = if text == "%" { here } else { Span { start: here.start.min(self.span(percent_before?).end - 1), end: self.span(percent_before?).end, ..here } };
-            let d = Diagnostic::error(Code::E0103, at, "there is no `%` operator", "not an operator");
-            return Some(d.note("`%` touches a number, for per cent: `5%` is 0.05").help("the remainder of a division is `rem(a, b)`"));
-        }
         if text == ";" {
             let d = Diagnostic::error(Code::E0102, here, "a line does not end with `;`", "not part of the language");
             return Some(d.help("leave it out: an item ends where the next one begins").fix(here, ""));
@@ -116,7 +131,8 @@ impl<'a> Failure<'a> {
             return Some(d.help(format!("write `{better}`")).fix(here, if text == "!" { "not " } else { better }));
         }
         if matches!(text, "+=" | "-=" | "*=" | "/=" | "++" | "--" | ":=") {
-            let d = Diagnostic::error(Code::E0112, here, format!("there is no `{text}` operator"), "values never change");
+            let d =
+                Diagnostic::error(Code::E0112, here, format!("there is no `{text}` operator"), "values never change");
             return Some(d.help("give the new value a name of its own: `let next = …`"));
         }
         if self.kind(self.at) == Some(Kind::Unknown) {
@@ -144,7 +160,12 @@ impl<'a> Failure<'a> {
                 "[" => "]",
                 _ => "}",
             };
-            let d = Diagnostic::error(Code::E0108, self.span(open), format!("`{text}` is never closed"), format!("no `{closing}` closes it"));
+            let d = Diagnostic::error(
+                Code::E0108,
+                self.span(open),
+                format!("`{text}` is never closed"),
+                format!("no `{closing}` closes it"),
+            );
             let d = match self.kind(self.at) {
                 Some(Kind::Close(_)) => d.label(self.span(self.at), "this closes another bracket"),
                 _ => d,
@@ -153,7 +174,12 @@ impl<'a> Failure<'a> {
         }
         if matches!(self.kind(self.at), Some(Kind::Close(None))) {
             let text = self.text(self.at);
-            let d = Diagnostic::error(Code::E0109, self.span(self.at), format!("`{text}` closes nothing"), "nothing is open here");
+            let d = Diagnostic::error(
+                Code::E0109,
+                self.span(self.at),
+                format!("`{text}` closes nothing"),
+                "nothing is open here",
+            );
             return Some(d.help("leave it out, or open the bracket before").fix(self.span(self.at), ""));
         }
         None
@@ -166,7 +192,9 @@ impl<'a> Failure<'a> {
         let (here, previous) = (self.span(self.at), self.previous()?);
         let open = self.enclosing();
         let begins_field = self.tokens.word(previous).is_some()
-            && previous.checked_sub(1).is_some_and(|i| matches!(self.text(i), "," | "{" | "(") || self.starts_line(previous));
+            && previous
+                .checked_sub(1)
+                .is_some_and(|i| matches!(self.text(i), "," | "{" | "(") || self.starts_line(previous));
         if let Some(open) = open.filter(|_| begins_field) {
             let name = self.text(previous);
             let what = if self.text(open) == "(" { "an argument is named" } else { "a field is given its value" };
@@ -175,8 +203,15 @@ impl<'a> Failure<'a> {
         }
         if open.is_none() && previous == self.from && self.tokens.word(previous).is_some() {
             let name = self.text(previous);
-            let d = Diagnostic::error(Code::E0115, self.span(previous), format!("`{name} = …` lacks a kind"), "no kind before the name");
-            return Some(d.help(format!("begin with a kind: `let {name} = …`")).fix(self.span(previous).head(), "let "));
+            let d = Diagnostic::error(
+                Code::E0115,
+                self.span(previous),
+                format!("`{name} = …` lacks a kind"),
+                "no kind before the name",
+            );
+            return Some(
+                d.help(format!("begin with a kind: `let {name} = …`")).fix(self.span(previous).head(), "let "),
+            );
         }
         let d = Diagnostic::error(Code::E0113, here, "`=` gives a name its value; it does not compare", "write `==`");
         Some(d.help("two values are compared with `==`").fix(here, "=="))
@@ -190,38 +225,73 @@ impl<'a> Failure<'a> {
             matches!(after, "=" | ":" | "=>" | "{" | "(") && head || matches!(after, ":" | "=>" | "=")
         };
         let near = [Some(self.at), self.previous()];
-        let i = near.into_iter().flatten().find(|&i| self.tokens.word(i).is_some_and(is_reserved) && i < self.to && is_name_place(i))?;
+        let i = near
+            .into_iter()
+            .flatten()
+            .find(|&i| self.tokens.word(i).is_some_and(is_reserved) && i < self.to && is_name_place(i))?;
         let word = self.text(i);
-        let d = Diagnostic::error(Code::E0107, self.span(i), format!("`{word}` is reserved and cannot be a name"), "reserved word");
-        Some(d.note("reserved are: let if then else for in and or not true false").help(format!("choose another name, such as `{word}_`")))
+        let d = Diagnostic::error(
+            Code::E0107,
+            self.span(i),
+            format!("`{word}` is reserved and cannot be a name"),
+            "reserved word",
+        );
+        Some(
+            d.note("reserved are: let if then else for in and or not true false")
+                .help(format!("choose another name, such as `{word}_`")),
+        )
     }
 
     /// What the whole item looks like.
     fn shape(&self) -> Option<Diagnostic> {
         let here = self.span(self.at);
         let previous = self.previous();
-        if self.text(self.at) == "{" && self.starts_line(self.at) && previous.is_some_and(|p| self.tokens.ends_expression(p)) {
-            let d = Diagnostic::error(Code::E0114, here, "the `{` of a call stands on the line of what it calls", "begins a line");
-            return Some(d.label(self.span(previous?), "the call is here").help("put the `{` at the end of the line before"));
+        if self.text(self.at) == "{"
+            && self.starts_line(self.at)
+            && previous.is_some_and(|p| self.tokens.ends_expression(p))
+        {
+            let d = Diagnostic::error(
+                Code::E0114,
+                here,
+                "the `{` of a call stands on the line of what it calls",
+                "begins a line",
+            );
+            return Some(
+                d.label(self.span(previous?), "the call is here").help("put the `{` at the end of the line before"),
+            );
         }
         // Between the last `if` and the failure, one of the words that it needs is missing.
         let open = self.enclosing().map_or(self.from, |o| o + 1);
-        let words: Vec<usize> = (open..self.at).filter(|&i| matches!(self.tokens.word(i), Some("if" | "then" | "else"))).collect();
-        if let Some(&last) = words.last().filter(|&&i| self.tokens.word(i) != Some("else") && !self.in_comprehension(open))
+        let words: Vec<usize> =
+            (open..self.at).filter(|&i| matches!(self.tokens.word(i), Some("if" | "then" | "else"))).collect();
+        if let Some(&last) =
+            words.last().filter(|&&i| self.tokens.word(i) != Some("else") && !self.in_comprehension(open))
             && previous.is_some_and(|p| self.tokens.ends_expression(p))
         {
             let word = self.text(last);
             let missing = if word == "if" { "then" } else { "else" };
-            let d = Diagnostic::error(Code::E0117, here, format!("`{missing}` is missing after `{word}`"), format!("`{missing}` belongs here"));
+            let d = Diagnostic::error(
+                Code::E0117,
+                here,
+                format!("`{missing}` is missing after `{word}`"),
+                format!("`{missing}` belongs here"),
+            );
             return Some(d.label(self.span(last), "it begins here").help("every `if` has both: `if a then b else c`"));
         }
         if self.at <= self.from + 1 && self.enclosing().is_none() {
             let first = self.text(self.from);
             let is_word = self.tokens.word(self.from).is_some_and(|w| !is_request(w));
-            let d = Diagnostic::error(Code::E0115, self.span(self.from), "this is neither a declaration nor a request", "no item begins like this");
+            let d = Diagnostic::error(
+                Code::E0115,
+                self.span(self.from),
+                "this is neither a declaration nor a request",
+                "no item begins like this",
+            );
             let d = d.note("an item begins with a kind and a name (`let x = …`), or with `save`, `print`, `plot`, `expect` or `use`");
             return Some(match self.kind(self.from) {
-                _ if is_word => d.help(format!("give the value a name, `let x = {first}…`, or ask for it, `print {first}…`")),
+                _ if is_word => {
+                    d.help(format!("give the value a name, `let x = {first}…`, or ask for it, `print {first}…`"))
+                }
                 Some(Kind::Doc) => d.help("`//!` stands at the head of the file, `///` before an item, `//` anywhere"),
                 _ => d.help("begin the item with its kind, or remove this"),
             });
@@ -240,7 +310,9 @@ impl<'a> Failure<'a> {
         let after = self.previous().map(|p| self.text(p).chars().take(24).collect::<String>());
         let complete = self.previous().is_some_and(|p| self.tokens.ends_expression(p));
         if text.is_empty() {
-            let title = after.as_ref().map_or("an item is missing".to_owned(), |a| format!("the item ends too early, after `{a}`"));
+            let title = after
+                .as_ref()
+                .map_or("an item is missing".to_owned(), |a| format!("the item ends too early, after `{a}`"));
             let wanted = if complete { "something is missing here" } else { "a value is missing here" };
             return Diagnostic::error(Code::E0101, here, title, wanted).help("complete the item, or remove it");
         }
@@ -250,7 +322,9 @@ impl<'a> Failure<'a> {
         };
         let (label, help) = match self.kind(self.at) {
             Some(Kind::Doc) => ("documentation stands before an item or a field", "use `//` for a comment"),
-            Some(Kind::Close(_)) if !complete => ("a value is missing before it", "complete the value before the bracket"),
+            Some(Kind::Close(_)) if !complete => {
+                ("a value is missing before it", "complete the value before the bracket")
+            }
             _ if complete => ("not expected here", "is a `,`, an operator or a bracket missing before it?"),
             _ => ("a value belongs here", "write a value: a number, a text, a name, `( )`, `[ ]` or `{ }`"),
         };

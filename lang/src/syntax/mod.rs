@@ -9,8 +9,8 @@ use pest::Parser;
 
 use crate::diag::{Code, Diagnostic};
 use crate::span::{FileId, Span};
-use grammar::{Grammar, Rule};
 use ast::{Item, Module, Name};
+use grammar::{Grammar, Rule};
 use scan::Tokens;
 
 /// How deep brackets, `if`s, closures and signs may hold each other.
@@ -22,7 +22,10 @@ pub const DEPTH_LIMIT: usize = 1000;
 /// Stack that a walk over the deepest tree needs, in bytes.
 const STACK: usize = 48 << 20;
 
-#[allow(missing_docs, reason = "the derived enumeration has one variant for each rule of the grammar, which is commented")]
+#[allow(
+    missing_docs,
+    reason = "the derived enumeration has one variant for each rule of the grammar, which is commented"
+)]
 mod grammar {
     #[derive(pest_derive::Parser)]
     #[grammar = "syntax/evo.pest"]

@@ -53,8 +53,8 @@ const REQUESTS: [&str; 5] = ["save", "print", "plot", "expect", "use"];
 const CLAUSES: [&str; 4] = ["to", "over", "as", "log"];
 /// Longest first.
 const SYMBOLS: [&str; 24] = [
-    "..=", "=>", "->", "..", "==", "!=", "<=", ">=", "&&", "||", "**", "+=", "-=", "*=", "/=", "/*", "*/", "::", "++", "--", "<<", ">>",
-    ":=", "??",
+    "..=", "=>", "->", "..", "==", "!=", "<=", ">=", "&&", "||", "**", "+=", "-=", "*=", "/=", "/*", "*/", "::", "++",
+    "--", "<<", ">>", ":=", "??",
 ];
 
 /// Whether a word cannot be a name.
@@ -193,7 +193,9 @@ impl<'a> Tokens<'a> {
         if self.free_word(index + 1).is_some_and(|w| !is_request(w)) {
             return true;
         }
-        self.word(index + 1).is_some_and(is_reserved) && self.text(index + 2) == "=" && self.all.get(index).is_some_and(|t| t.starts_line)
+        self.word(index + 1).is_some_and(is_reserved)
+            && self.text(index + 2) == "="
+            && self.all.get(index).is_some_and(|t| t.starts_line)
     }
 
     /// The tokens at which items begin. An item begins outside brackets after a complete expression, type or body; or, to
@@ -323,19 +325,26 @@ mod tests {
     #[test]
     fn items_begin_after_complete_expressions() {
         assert_eq!(heads("let a = 1\nmodel b = a\n  + 2 print b"), ["let a = 1", "model b = a", "print b"]);
-        assert_eq!(heads("evolve s { by: x }\n/// doc\nfn f(x: real) -> real {\n let y = x\n y\n}"), ["evolve s { by: x }", "/// doc"]);
-        assert_eq!(heads("param x: int\nplot a over b to \"c\" save x to y"), ["param x: int", "plot a over b to \"c\" save x to y", "save x to y"]);
-        assert_eq!(heads("extern fn f(x: real) -> real\nextern type T\ntype U = T"), ["extern fn f(x: real) -> real", "extern type T", "type U = T"]);
+        assert_eq!(
+            heads("evolve s { by: x }\n/// doc\nfn f(x: real) -> real {\n let y = x\n y\n}"),
+            ["evolve s { by: x }", "/// doc"]
+        );
+        assert_eq!(
+            heads("param x: int\nplot a over b to \"c\" save x to y"),
+            ["param x: int", "plot a over b to \"c\" save x to y", "save x to y"]
+        );
+        assert_eq!(
+            heads("extern fn f(x: real) -> real\nextern type T\ntype U = T"),
+            ["extern fn f(x: real) -> real", "extern type T", "type U = T"]
+        );
     }
 
     #[test]
     fn an_open_bracket_does_not_swallow_the_rest() {
-        assert_eq!(heads("let a = f(1\nlet b = 2\nmodel c = g { x: [1, 2 }\nmodel d = 1"), [
-            "let a = f(1",
-            "let b = 2",
-            "model c = g { x: [1, 2 }",
-            "model d = 1"
-        ]);
+        assert_eq!(
+            heads("let a = f(1\nlet b = 2\nmodel c = g { x: [1, 2 }\nmodel d = 1"),
+            ["let a = f(1", "let b = 2", "model c = g { x: [1, 2 }", "model d = 1"]
+        );
     }
 
     #[test]
@@ -345,7 +354,8 @@ mod tests {
         assert_eq!(Tokens::of(&deep(257)).too_deep(256), Some(8 + 256));
         let ifs = "if a then b else ".repeat(300);
         assert!(Tokens::of(&format!("let a = {ifs} c")).too_deep(256).is_some());
-        let many = "let a = if b then c else d\n".repeat(300) + "let r = { " + &"x: if b then c else d\n".repeat(300) + "}";
+        let many =
+            "let a = if b then c else d\n".repeat(300) + "let r = { " + &"x: if b then c else d\n".repeat(300) + "}";
         assert!(Tokens::of(&many).too_deep(256).is_none());
     }
 }

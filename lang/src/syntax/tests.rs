@@ -88,7 +88,9 @@ fn show(e: &ast::Expr) -> String {
         Unary(ast::UnaryOp::Neg, x) => format!("(-{})", show(x)),
         Unary(ast::UnaryOp::Not, x) => format!("(not{})", show(x)),
         Binary(op, _, a, b) => format!("({} {} {})", show(a), op.text(), show(b)),
-        Closure(names, b) => format!("({} => {})", names.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join(","), show(b)),
+        Closure(names, b) => {
+            format!("({} => {})", names.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join(","), show(b))
+        }
         Group(x) => show(x),
         other => format!("{other:?}"),
     }
@@ -130,7 +132,8 @@ fn deep_texts_are_refused_and_do_not_overflow() {
 #[test]
 fn no_text_takes_long() {
     // Each would take exponential time if alternatives were tried again at every level.
-    for text in ["x => ", "{ a: ", "f { a: ", "[", "(a, ", "(a: ", "{ let a = ", "if a then ", "f(", "not ", "\"a\" + "] {
+    for text in ["x => ", "{ a: ", "f { a: ", "[", "(a, ", "(a: ", "{ let a = ", "if a then ", "f(", "not ", "\"a\" + "]
+    {
         parse(&format!("let a = {}", text.repeat(200)), FileId(0));
         parse(&format!("fn f{} = 1", text.repeat(200)), FileId(0));
         parse(&format!("param a: {}", text.repeat(200)), FileId(0));
@@ -154,7 +157,8 @@ proptest::proptest! {
 }
 
 const WORDS: [&str; 56] = [
-    " ", " ", " ", "\n", "\n", "let", "if", "then", "else", "for", "in", "and", "or", "not", "true", "model", "fn", "extern", "type", "kind",
-    "save", "print", "plot", "use", "to", "over", "as", "log", "a", "b", "x", "1", "2.5", "5%", "9s", "\"t\"", "\"", "\"\"\"", "\\", "(", ")",
-    "[", "]", "{", "}", ":", ",", "=", "=>", "->", "..", "+", "-", "/// d\n", "// c\n", "é",
+    " ", " ", " ", "\n", "\n", "let", "if", "then", "else", "for", "in", "and", "or", "not", "true", "model", "fn",
+    "extern", "type", "kind", "save", "print", "plot", "use", "to", "over", "as", "log", "a", "b", "x", "1", "2.5",
+    "5%", "9s", "\"t\"", "\"", "\"\"\"", "\\", "(", ")", "[", "]", "{", "}", ":", ",", "=", "=>", "->", "..", "+", "-",
+    "/// d\n", "// c\n", "é",
 ];

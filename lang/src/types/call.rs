@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use args::Slot;
 
+use super::Ty;
 use super::cx::{Checker, Meaning, Seen, What};
 use super::expr::{poison, show};
-use super::Ty;
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Expr, ExprKind, Function, GlobalKind, GlobalRef, ModuleId};
 use crate::span::Span;
@@ -90,7 +90,9 @@ impl Checker<'_> {
             Meaning::Own(index) => {
                 let seen = self.own(index);
                 match seen.what.clone() {
-                    What::Function(f) => self.call_function(None, GlobalRef { module: self.id, index }, &f, name, args, span),
+                    What::Function(f) => {
+                        self.call_function(None, GlobalRef { module: self.id, index }, &f, name, args, span)
+                    }
                     What::Use(module) => self.instance(module, args, span),
                     What::Extern(ext) => self.call_extern(&ext, args, span),
                     What::Error => poison(span),
@@ -123,8 +125,16 @@ impl Checker<'_> {
     }
 
     fn not_callable(&mut self, seen: &Seen, name: &str, at: Span, span: Span) -> Expr {
-        let d = Diagnostic::error(Code::E0303, at, format!("`{name}` is a `{}` and cannot be called", seen.word), "not a function");
-        self.report(d.label(seen.name_span, "declared here").help("call a function, or write a record `{ … }` where its type is expected"));
+        let d = Diagnostic::error(
+            Code::E0303,
+            at,
+            format!("`{name}` is a `{}` and cannot be called", seen.word),
+            "not a function",
+        );
+        self.report(
+            d.label(seen.name_span, "declared here")
+                .help("call a function, or write a record `{ … }` where its type is expected"),
+        );
         poison(span)
     }
 
@@ -140,15 +150,24 @@ impl Checker<'_> {
                     domain: None,
                 });
                 let slots: Vec<Slot> = slots.collect();
-                let Some(bound) = self.bind_args("this function", &slots, false, args, span) else { return poison(span) };
+                let Some(bound) = self.bind_args("this function", &slots, false, args, span) else {
+                    return poison(span);
+                };
                 let args = self.check_args("this function", &slots, bound.slots).into_iter().flatten().collect();
                 let kind = ExprKind::CallValue { function: Box::new(callee), args };
                 Expr { kind, ty: f.result.clone(), span }
             }
-            Ty::Instance(module) if matches!(callee.kind, ExprKind::Instance { .. }) => self.instance(module, args, span),
+            Ty::Instance(module) if matches!(callee.kind, ExprKind::Instance { .. }) => {
+                self.instance(module, args, span)
+            }
             other => {
                 let shown = show(&self.body.metas.zonk(&other));
-                let d = Diagnostic::error(Code::E0303, callee.span, format!("`{shown}` is not a function and cannot be called"), format!("this is `{shown}`"));
+                let d = Diagnostic::error(
+                    Code::E0303,
+                    callee.span,
+                    format!("`{shown}` is not a function and cannot be called"),
+                    format!("this is `{shown}`"),
+                );
                 self.report(d.help("leave the arguments out, or call a function"));
                 poison(span)
             }
@@ -156,12 +175,25 @@ impl Checker<'_> {
     }
 
     /// A call of a declared function.
-    fn call_function(&mut self, instance: Option<Expr>, reference: GlobalRef, f: &Arc<Function>, name: &str, args: Vec<Arg<'_>>, span: Span) -> Expr {
-        let slots: Vec<Slot> =
-            f.params.iter().map(|p| Slot { name: p.name.clone(), ty: p.ty.clone(), needed: p.default.is_none(), domain: None }).collect();
+    fn call_function(
+        &mut self,
+        instance: Option<Expr>,
+        reference: GlobalRef,
+        f: &Arc<Function>,
+        name: &str,
+        args: Vec<Arg<'_>>,
+        span: Span,
+    ) -> Expr {
+        let slots: Vec<Slot> = f
+            .params
+            .iter()
+            .map(|p| Slot { name: p.name.clone(), ty: p.ty.clone(), needed: p.default.is_none(), domain: None })
+            .collect();
         let what = format!("`{name}`");
         let result = f.body.ty.clone();
-        let Some(bound) = self.bind_args(&what, &slots, false, args, span) else { return Expr { kind: ExprKind::Error, ty: result, span } };
+        let Some(bound) = self.bind_args(&what, &slots, false, args, span) else {
+            return Expr { kind: ExprKind::Error, ty: result, span };
+        };
         let args = self.check_args(&what, &slots, bound.slots);
         let ty = match self.foreign_or_own_ty(reference) {
             Ty::Fn(f) => f.result.clone(),
@@ -178,7 +210,15 @@ impl Checker<'_> {
     }
 
     /// A call of a declaration of a used program.
-    pub(super) fn call_member(&mut self, base: Expr, module: ModuleId, global: usize, name: &ast::Name, args: Vec<Arg<'_>>, span: Span) -> Expr {
+    pub(super) fn call_member(
+        &mut self,
+        base: Expr,
+        module: ModuleId,
+        global: usize,
+        name: &ast::Name,
+        args: Vec<Arg<'_>>,
+        span: Span,
+    ) -> Expr {
         let reference = GlobalRef { module, index: global };
         let Some(seen) = self.foreign(reference) else { return poison(span) };
         match seen.what.clone() {
@@ -187,12 +227,20 @@ impl Checker<'_> {
             What::Type => self.not_callable(&seen, &name.text, name.span, span),
             What::Extern(ext) => self.call_extern(&ext, args, span),
             What::Use(_) => {
-                let d = Diagnostic::error(Code::E0303, name.span, format!("the params of `{}` are set where it is used", name.text), "a program inside a program");
-                self.report(d.label(seen.name_span, "used here").help("`use` the program here as well, and set its params"));
+                let d = Diagnostic::error(
+                    Code::E0303,
+                    name.span,
+                    format!("the params of `{}` are set where it is used", name.text),
+                    "a program inside a program",
+                );
+                self.report(
+                    d.label(seen.name_span, "used here").help("`use` the program here as well, and set its params"),
+                );
                 poison(span)
             }
             What::Value => {
-                let callee = Expr { kind: ExprKind::Member { instance: Box::new(base), global }, ty: seen.ty, span: name.span };
+                let callee =
+                    Expr { kind: ExprKind::Member { instance: Box::new(base), global }, ty: seen.ty, span: name.span };
                 self.call_value(callee, args, span)
             }
         }
@@ -205,11 +253,19 @@ impl Checker<'_> {
         let mut set: Vec<(usize, Expr)> = Vec::new();
         for arg in args {
             let Some(name) = arg.name else {
-                let d = Diagnostic::error(Code::E0302, arg.value.span(), format!("the params of `{}` are set by name", program.name), "has no name");
+                let d = Diagnostic::error(
+                    Code::E0302,
+                    arg.value.span(),
+                    format!("the params of `{}` are set by name", program.name),
+                    "has no name",
+                );
                 self.report(d.help(format!("write `{} {{ name: value }}`", program.name)));
                 continue;
             };
-            let index = program.globals.iter().position(|g| *g.name == *name.text && matches!(g.kind, GlobalKind::Param { .. } | GlobalKind::Error));
+            let index = program
+                .globals
+                .iter()
+                .position(|g| *g.name == *name.text && matches!(g.kind, GlobalKind::Param { .. } | GlobalKind::Error));
             let Some((index, global)) = index.and_then(|i| Some((i, program.globals.get(i)?))) else {
                 self.not_a_param(program, name);
                 continue;
@@ -227,13 +283,23 @@ impl Checker<'_> {
     }
 
     fn not_a_param(&mut self, program: &crate::hir::Module, name: &ast::Name) {
-        let params: Vec<&str> = program.globals.iter().filter(|g| matches!(g.kind, GlobalKind::Param { .. })).map(|g| &*g.name).collect();
-        let d = Diagnostic::error(Code::E0211, name.span, format!("`{}` has no param `{}`", program.name, name.text), "no such param");
+        let params: Vec<&str> =
+            program.globals.iter().filter(|g| matches!(g.kind, GlobalKind::Param { .. })).map(|g| &*g.name).collect();
+        let d = Diagnostic::error(
+            Code::E0211,
+            name.span,
+            format!("`{}` has no param `{}`", program.name, name.text),
+            "no such param",
+        );
         let d = match program.globals.iter().find(|g| *g.name == *name.text) {
             Some(g) => d.label(g.name_span, format!("this is a `{}`", g.word)),
             None => d,
         };
-        let d = if params.is_empty() { d.note("it has no params but `seed`") } else { d.note(format!("its params are {}", params.join(", "))) };
+        let d = if params.is_empty() {
+            d.note("it has no params but `seed`")
+        } else {
+            d.note(format!("its params are {}", params.join(", ")))
+        };
         self.report(match crate::diag::suggest(&name.text, params) {
             Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
             None => d.help("leave it out, or declare it there: `param …`"),

@@ -56,7 +56,11 @@ impl Checker<'_> {
         match &e.kind {
             ExprKind::Local(_) => Some((e.span, "depends on a parameter of this function".to_owned())),
             ExprKind::CallExtern { ext, args, .. } => {
-                if ext.is_static { None } else { args.iter().flatten().find_map(|a| self.not_static(a)) }
+                if ext.is_static {
+                    None
+                } else {
+                    args.iter().flatten().find_map(|a| self.not_static(a))
+                }
             }
             ExprKind::CallFunction { args, .. } => args.iter().flatten().find_map(|a| self.not_static(a)),
             ExprKind::Global(g) if g.module == self.id => match &self.done(g.index)?.kind {

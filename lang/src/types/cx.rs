@@ -232,7 +232,8 @@ impl<'a> Checker<'a> {
     pub(super) fn suggest_name(&self, name: &str) -> Option<String> {
         let locals = self.body.locals.iter().rev().map(|l| l.name.as_str());
         let globals = self.names.keys().map(String::as_str);
-        let library = self.library.externs.keys().map(|k| &**k).chain(self.library.module.globals.iter().map(|g| &*g.name));
+        let library =
+            self.library.externs.keys().map(|k| &**k).chain(self.library.module.globals.iter().map(|g| &*g.name));
         crate::diag::suggest(name, locals.chain(globals).chain(library)).map(str::to_owned)
     }
 
@@ -241,7 +242,9 @@ impl<'a> Checker<'a> {
         let d = Diagnostic::error(Code::E0201, span, format!("unknown name `{name}`"), "not declared");
         let d = match self.suggest_name(name) {
             Some(near) => d.help(format!("did you mean `{near}`?")).fix(span, near),
-            None if self.library.kinds.contains_key(name) => d.note(format!("`{name}` is a kind: it stands before a declared name")).help("name a value or a function"),
+            None if self.library.kinds.contains_key(name) => d
+                .note(format!("`{name}` is a kind: it stands before a declared name"))
+                .help("name a value or a function"),
             None => d.help(format!("declare it: `let {name} = …`")),
         };
         self.report(d);
@@ -251,10 +254,17 @@ impl<'a> Checker<'a> {
     pub(super) fn is_function(&self, index: usize) -> bool {
         matches!(self.slots.get(index).map(|s| s.source), Some(Source::Decl(d)) if d.params.is_some())
     }
-
 }
 
 /// A global that stands for a declaration with a reported error.
 pub(super) fn error_global(name: &str, word: &str, name_span: Span, span: Span) -> Global {
-    Global { name: name.into(), word: word.into(), name_span, span, doc: "".into(), ty: Ty::Error, kind: GlobalKind::Error }
+    Global {
+        name: name.into(),
+        word: word.into(),
+        name_span,
+        span,
+        doc: "".into(),
+        ty: Ty::Error,
+        kind: GlobalKind::Error,
+    }
 }

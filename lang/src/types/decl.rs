@@ -1,13 +1,15 @@
 //! Declarations: each is checked when something needs it, so that their order in the file does not matter.
 
+mod genome;
+mod host;
+
 use std::sync::Arc;
 
 use super::cx::{Checker, Source, State, error_global};
 use super::expr::show;
-use super::{FieldTy, FnTy, GenomeTy, Len, Ty};
+use super::{FnTy, Ty};
 use crate::diag::{Code, Diagnostic};
-use crate::hir::{self, Domain, Expr, Function, Genome, GenomeField, Global, GlobalKind, Param};
-use crate::library::Extern;
+use crate::hir::{self, Domain, Expr, Function, Global, GlobalKind, Param};
 use crate::span::Span;
 use crate::syntax::ast::{self, Body};
 
@@ -43,7 +45,12 @@ impl<'a> Checker<'a> {
     fn too_long(&mut self, index: usize) {
         let Some(slot) = self.slots.get(index) else { return };
         let (name, span, whole) = (slot.name.text.clone(), slot.name.span, slot.span);
-        let d = Diagnostic::error(Code::E0203, span, format!("`{name}` depends on itself through more than {DEMAND_LIMIT} others"), "part of a cycle");
+        let d = Diagnostic::error(
+            Code::E0203,
+            span,
+            format!("`{name}` depends on itself through more than {DEMAND_LIMIT} others"),
+            "part of a cycle",
+        );
         self.report(d.help("break the cycle: one of them has to come first"));
         self.set(index, State::Done(Box::new(error_global(&name, "", span, whole))));
     }
@@ -71,7 +78,8 @@ impl<'a> Checker<'a> {
             Diagnostic::error(Code::E0204, span, format!("`{head}` calls itself"), "recursion is refused")
                 .help("a program always ends: go through a list with `[f(x) for x in xs]`, or use a search")
         } else {
-            Diagnostic::error(Code::E0203, span, format!("`{head}` depends on itself"), "depends on itself").help("break the cycle: one of them has to come first")
+            Diagnostic::error(Code::E0203, span, format!("`{head}` depends on itself"), "depends on itself")
+                .help("break the cycle: one of them has to come first")
         };
         let mut d = if path.len() > 2 { d.note(format!("the cycle is {shown}")) } else { d };
         for i in members.iter().skip(1) {
@@ -108,7 +116,12 @@ impl<'a> Checker<'a> {
 
     fn type_item(&mut self, item: &ast::TypeItem) -> Option<(Ty, GlobalKind)> {
         if item.is_extern {
-            let d = Diagnostic::error(Code::E0311, item.name.span, "node types are declared by the library", "not in a program");
+            let d = Diagnostic::error(
+                Code::E0311,
+                item.name.span,
+                "node types are declared by the library",
+                "not in a program",
+            );
             self.report(d.help("write `type … = …` for a record, an enumeration or a union"));
             return None;
         }
@@ -117,7 +130,12 @@ impl<'a> Checker<'a> {
             return None;
         }
         let Some(ty) = &item.ty else {
-            let d = Diagnostic::error(Code::E0311, item.name.span, format!("`type {}` says nothing", item.name.text), "no type");
+            let d = Diagnostic::error(
+                Code::E0311,
+                item.name.span,
+                format!("`type {}` says nothing", item.name.text),
+                "no type",
+            );
             self.report(d.help(format!("write `type {} = …`", item.name.text)));
             return None;
         };
@@ -125,7 +143,12 @@ impl<'a> Checker<'a> {
     }
 
     fn no_generics(&mut self, name: &ast::Name) {
-        let d = Diagnostic::error(Code::E0311, name.span, "type parameters belong to declarations of the library", "not in a program");
+        let d = Diagnostic::error(
+            Code::E0311,
+            name.span,
+            "type parameters belong to declarations of the library",
+            "not in a program",
+        );
         self.report(d.help("write the type itself"));
     }
 
@@ -139,7 +162,12 @@ impl<'a> Checker<'a> {
             "param" => self.param(d),
             "genome" => self.genome(d, index),
             "kind" => {
-                let d = Diagnostic::error(Code::E0311, d.kind.span, "kinds are declared by the library", "not in a program");
+                let d = Diagnostic::error(
+                    Code::E0311,
+                    d.kind.span,
+                    "kinds are declared by the library",
+                    "not in a program",
+                );
                 self.report(d.help("use one of the library's kinds, or `let` and `fn`"));
                 None
             }
@@ -181,7 +209,11 @@ impl<'a> Checker<'a> {
             _ => None,
         };
         let inputs = d.params.as_ref().map(|_| d.name.span);
-        if self.refuse(d, "a param", &[("parameters", inputs), ("body in braces", fields), ("result type", d.result.as_ref().map(|t| t.span))]) {
+        if self.refuse(
+            d,
+            "a param",
+            &[("parameters", inputs), ("body in braces", fields), ("result type", d.result.as_ref().map(|t| t.span))],
+        ) {
             return None;
         }
         let wanted = d.ty.as_ref().map(|t| self.lower(t));
@@ -203,13 +235,19 @@ impl<'a> Checker<'a> {
             }
             (None, None) => {
                 let title = format!("the param `{}` has neither a type nor a default", d.name.text);
-                self.report(Diagnostic::error(Code::E0311, d.name.span, title, "what is it?").help(format!("write `param {}: int`, or give it a default", d.name.text)));
+                self.report(
+                    Diagnostic::error(Code::E0311, d.name.span, title, "what is it?")
+                        .help(format!("write `param {}: int`, or give it a default", d.name.text)),
+                );
                 return None;
             }
         };
         if d.name.text == "seed" && !matches!(ty, Ty::Int | Ty::Error) {
             let title = "the program's seed is an `int`";
-            self.report(Diagnostic::error(Code::E0301, d.name.span, title, format!("this is `{}`", show(&ty))).help("write `param seed: int = 7`"));
+            self.report(
+                Diagnostic::error(Code::E0301, d.name.span, title, format!("this is `{}`", show(&ty)))
+                    .help("write `param seed: int = 7`"),
+            );
         }
         let domain = d.domain.as_ref().and_then(|dom| self.domain(dom, &ty, "a param"));
         Some((ty, GlobalKind::Param { default, domain }))
@@ -219,7 +257,12 @@ impl<'a> Checker<'a> {
     fn domain(&mut self, domain: &ast::Domain, ty: &Ty, what: &str) -> Option<Domain> {
         let Some(item) = super::ops::scalar(ty).filter(|t| !matches!(t, Ty::Error)) else {
             if !matches!(ty, Ty::Error) {
-                let d = Diagnostic::error(Code::E0312, domain.range.span, format!("{what} of type `{}` has no range", show(ty)), "no range here");
+                let d = Diagnostic::error(
+                    Code::E0312,
+                    domain.range.span,
+                    format!("{what} of type `{}` has no range", show(ty)),
+                    "no range here",
+                );
                 self.report(d.help("ranges are for `int` and `real`"));
             }
             return None;
@@ -229,171 +272,22 @@ impl<'a> Checker<'a> {
             && let hir::ExprKind::Range { lo, .. } = &range.kind
             && self.constant_real(lo).is_some_and(|lo| lo <= 0.0)
         {
-            let d = Diagnostic::error(Code::E0309, lo.span, "a logarithmic range begins above zero", "has no logarithm");
+            let d =
+                Diagnostic::error(Code::E0309, lo.span, "a logarithmic range begins above zero", "has no logarithm");
             self.report(d.help("give a small positive number, such as `1e-6`"));
         }
         Some(Domain { span: domain.range.span, range, log: domain.log })
     }
 
-    /// `extern fn name(…) -> T` of a program: bound by the host.
-    fn host_function(&mut self, d: &ast::Decl, docs: &[String]) -> Option<(Ty, GlobalKind)> {
-        if d.kind.text != "fn" {
-            let diagnostic = Diagnostic::error(Code::E0311, d.kind.span, format!("a program declares `extern fn`, not `extern {}`", d.kind.text), "not in a program");
-            self.report(diagnostic.help("host functions are functions: `extern fn name(x: text) -> real`"));
-            return None;
-        }
-        let ext = self.extern_of(d, docs, "", 0)?;
-        Some((ext.fn_ty(), GlobalKind::Extern(Arc::new(ext))))
-    }
-
-    /// The data of an `extern` declaration.
-    pub(crate) fn extern_of(&mut self, d: &ast::Decl, docs: &[String], family: &str, overload: u32) -> Option<Extern> {
-        let body = match &d.body {
-            Some(Body::Value(e) | Body::Steps(e)) => Some(e.span),
-            Some(Body::Fields(_, span)) => Some(*span),
-            None => None,
-        };
-        if self.refuse(d, "an extern declaration", &[("body", body), ("type before its parameters", d.ty.as_ref().map(|t| t.span))]) {
-            return None;
-        }
-        let (Some(params), Some(result)) = (&d.params, &d.result) else {
-            let part = if d.params.is_none() { "parameters" } else { "a result type" };
-            let diagnostic = Diagnostic::error(Code::E0311, d.name.span, format!("an extern declaration needs {part}"), format!("no {part}"));
-            self.report(diagnostic.help(format!("write `extern {} {}(x: real) -> real`", d.kind.text, d.name.text)));
-            return None;
-        };
-        self.generics = d.generics.iter().map(|g| Arc::from(g.text.as_str())).collect();
-        let params = params.iter().map(|p| self.extern_param(p, docs)).collect();
-        let result = self.lower(result);
-        Some(Extern {
-            name: d.name.text.as_str().into(),
-            word: d.kind.text.as_str().into(),
-            family: family.into(),
-            overload,
-            generics: self.generics.clone(),
-            params,
-            result,
-            doc: super::marks::text(docs),
-            examples: super::marks::examples(docs),
-            elementwise: super::marks::has(docs, "@elementwise"),
-            is_static: super::marks::has(docs, "@static"),
-            span: d.name.span,
-        })
-    }
-
-    fn extern_param(&mut self, p: &ast::Param, docs: &[String]) -> crate::library::ExternParam {
-        let ty = self.lower(&p.ty);
-        let optional = self.is_none(p.default.as_ref());
-        let default = p.default.as_ref().filter(|_| !optional).map(|e| self.check(e, &ty));
-        let domain = p.domain.as_ref().and_then(|d| self.bounds(d, &ty));
-        let tiny = super::marks::tiny(docs, &p.name.text).or_else(|| super::marks::tiny(&p.docs, &p.name.text));
-        crate::library::ExternParam { name: p.name.text.as_str().into(), ty, default, domain, rest: p.rest, optional, tiny, doc: super::marks::text(&p.docs) }
-    }
-
-    /// The bounds of a range of literals; among integers the end of `..` is left out.
-    fn bounds(&mut self, domain: &ast::Domain, ty: &Ty) -> Option<(f64, f64)> {
-        let ast::ExprKind::Binary(op, _, lo, hi) = &domain.range.kind else { return self.no_bounds(domain) };
-        let end = |checker: &mut Self, e: &ast::Expr| match &e.kind {
-            ast::ExprKind::Name(n) if n == "inf" => Some(f64::INFINITY),
-            ast::ExprKind::Unary(ast::UnaryOp::Neg, x) if matches!(&x.kind, ast::ExprKind::Name(n) if n == "inf") => Some(f64::NEG_INFINITY),
-            _ => {
-                let value = checker.infer(e);
-                checker.constant_real(&value)
-            }
-        };
-        match (end(self, lo), end(self, hi)) {
-            (Some(a), Some(b)) => {
-                let open = *op == ast::BinaryOp::Range && matches!(ty, Ty::Int);
-                Some((a, if open { b - 1.0 } else { b }))
-            }
-            _ => self.no_bounds(domain),
-        }
-    }
-
-    fn no_bounds(&mut self, domain: &ast::Domain) -> Option<(f64, f64)> {
-        let d = Diagnostic::error(Code::E0309, domain.range.span, "a declared range has literal ends", "not a literal range");
-        self.report(d.help("write numbers, such as `0..1`; `inf` is a bound"));
-        None
-    }
-
-    fn genome(&mut self, d: &ast::Decl, index: usize) -> Option<(Ty, GlobalKind)> {
-        let Some(Body::Fields(fields, _)) = &d.body else {
-            let diagnostic = Diagnostic::error(Code::E0311, d.name.span, format!("the genome `{}` has no fields", d.name.text), "no fields in braces");
-            self.report(diagnostic.help(format!("write `genome {} {{ weight: real in 0..1 }}`", d.name.text)));
-            return None;
-        };
-        let mut genes: Vec<GenomeField> = Vec::new();
-        for field in fields {
-            if genes.iter().any(|g| *g.name == *field.name.text) {
-                self.twice(&field.name, "field");
-                continue;
-            }
-            genes.push(self.gene(field));
-        }
-        if genes.is_empty() {
-            let diagnostic = Diagnostic::error(Code::E0312, d.name.span, format!("the genome `{}` has no fields", d.name.text), "nothing to search for");
-            self.report(diagnostic.help("declare what the search may change: `weight: real in 0..1`"));
-        }
-        let field = |g: &GenomeField| FieldTy { name: g.name.clone(), ty: g.ty.clone(), default: None, optional: false, tiny: None, doc: "".into() };
-        let ty = GenomeTy { name: d.name.text.as_str().into(), module: self.id, global: index, fields: genes.iter().map(field).collect() };
-        Some((Ty::Genome(Arc::new(ty)), GlobalKind::Genome(Arc::new(Genome { fields: genes }))))
-    }
-
-    fn gene(&mut self, field: &ast::Field) -> GenomeField {
-        let written = match &field.value {
-            ast::FieldValue::Ty(ty) => Some(ty.clone()),
-            ast::FieldValue::Expr(e) => as_type(e),
-        };
-        let (mut ty, mut permutation) = (Ty::Error, false);
-        match (&written, &field.value) {
-            (Some(ast::Ty { kind: ast::TyKind::Index(base, len), .. }), _) if is_word(base, "permutation") => {
-                let len = len.first().map_or(Len::Any, |e| self.length(e));
-                (ty, permutation) = (Ty::Array(Arc::new(Ty::Int), len), true);
-            }
-            (Some(written), _) => ty = self.lower(written),
-            (None, ast::FieldValue::Expr(e)) => {
-                let d = Diagnostic::error(Code::E0312, e.span, format!("the gene `{}` has no type", field.name.text), "not a type");
-                self.report(d.help("a gene is `real in 0..1`, `int in 1..=8`, `bool`, `one_of[\"a\", \"b\"]` or `permutation[8]`, or an array of these"));
-            }
-            _ => {}
-        }
-        let domain = self.gene_domain(field, &ty, permutation);
-        GenomeField { name: field.name.text.as_str().into(), ty, domain, permutation, span: field.name.span }
-    }
-
-    fn gene_domain(&mut self, field: &ast::Field, ty: &Ty, permutation: bool) -> Option<Domain> {
-        let mut item = ty;
-        while let Ty::Array(inner, _) = item {
-            item = inner;
-        }
-        let name = &field.name.text;
-        match (item, &field.domain) {
-            (Ty::Error, _) => None,
-            (Ty::Int | Ty::Real, Some(domain)) if !permutation => self.domain(domain, ty, "a gene"),
-            (Ty::Int | Ty::Real, None) if !permutation => {
-                let title = format!("the gene `{name}` has no range");
-                let example = if matches!(item, Ty::Int) { "in 1..=8" } else { "in 0..1" };
-                self.report(Diagnostic::error(Code::E0312, field.name.span, title, "searched from where to where?").help(format!("add one: `{name}: {} {example}`", show(ty))));
-                None
-            }
-            (Ty::Bool | Ty::Enum(_) | Ty::Int, None) => None,
-            (Ty::Bool | Ty::Enum(_) | Ty::Int | Ty::Real, Some(domain)) => {
-                let title = format!("the gene `{name}` has no use for a range");
-                self.report(Diagnostic::error(Code::E0312, domain.range.span, title, "no range here").help("leave `in …` out"));
-                None
-            }
-            _ => {
-                let title = format!("`{}` cannot be a gene", show(ty));
-                self.report(Diagnostic::error(Code::E0312, field.name.span, title, "not a gene").help("a gene is a `real`, `int`, `bool`, `one_of` or `permutation`, or an array of these"));
-                None
-            }
-        }
-    }
-
     /// `let`, `fn`, and the kinds of the library.
     fn bound(&mut self, d: &'a ast::Decl, span: Span) -> Option<(Ty, GlobalKind)> {
         if let Some(domain) = &d.domain {
-            let diagnostic = Diagnostic::error(Code::E0311, domain.range.span, "only params and genes have a range", "no range here");
+            let diagnostic = Diagnostic::error(
+                Code::E0311,
+                domain.range.span,
+                "only params and genes have a range",
+                "no range here",
+            );
             self.report(diagnostic.help("leave `in …` out"));
         }
         if d.params.is_some() {
@@ -404,7 +298,12 @@ impl<'a> Checker<'a> {
             return None;
         }
         if d.kind.text == "fn" {
-            let diagnostic = Diagnostic::error(Code::E0311, d.name.span, format!("the function `{}` has no parameters", d.name.text), "no parentheses");
+            let diagnostic = Diagnostic::error(
+                Code::E0311,
+                d.name.span,
+                format!("the function `{}` has no parameters", d.name.text),
+                "no parentheses",
+            );
             self.report(diagnostic.help(format!("write `fn {}() = …`, or `let` for a value", d.name.text)));
             return None;
         }
@@ -447,7 +346,15 @@ impl<'a> Checker<'a> {
                     }
                 } else {
                     if d.kind.text != "let" && d.kind.text != "fn" {
-                        let diagnostic = Diagnostic::error(Code::E0311, *at, format!("`{} {} {{ … }}` needs a function named `{}`", d.kind.text, d.name.text, d.kind.text), "there is none");
+                        let diagnostic = Diagnostic::error(
+                            Code::E0311,
+                            *at,
+                            format!(
+                                "`{} {} {{ … }}` needs a function named `{}`",
+                                d.kind.text, d.name.text, d.kind.text
+                            ),
+                            "there is none",
+                        );
                         self.report(diagnostic.help(format!("write `{} {} = …`", d.kind.text, d.name.text)));
                         return None;
                     }
@@ -459,7 +366,12 @@ impl<'a> Checker<'a> {
                 }
             }
             None => {
-                let diagnostic = Diagnostic::error(Code::E0311, d.name.span, format!("`{} {}` has no value", d.kind.text, d.name.text), "no value");
+                let diagnostic = Diagnostic::error(
+                    Code::E0311,
+                    d.name.span,
+                    format!("`{} {}` has no value", d.kind.text, d.name.text),
+                    "no value",
+                );
                 self.report(diagnostic.help(format!("write `{} {} = …`", d.kind.text, d.name.text)));
                 return None;
             }
@@ -470,7 +382,11 @@ impl<'a> Checker<'a> {
 
     fn function(&mut self, d: &'a ast::Decl, span: Span) -> Option<(Ty, GlobalKind)> {
         if let Some(ty) = &d.ty {
-            self.refuse(d, "a function", &[("`:` after its parameters; its result type stands after `->`", Some(ty.span))]);
+            self.refuse(
+                d,
+                "a function",
+                &[("`:` after its parameters; its result type stands after `->`", Some(ty.span))],
+            );
             return None;
         }
         let params = self.function_params(d.params.as_deref().unwrap_or(&[]));
@@ -518,11 +434,21 @@ impl<'a> Checker<'a> {
                 continue;
             }
             if let Some(domain) = &p.domain {
-                let d = Diagnostic::error(Code::E0311, domain.range.span, "only params and genes have a range", "no range here");
+                let d = Diagnostic::error(
+                    Code::E0311,
+                    domain.range.span,
+                    "only params and genes have a range",
+                    "no range here",
+                );
                 self.report(d.help("leave `in …` out"));
             }
             if p.rest {
-                let d = Diagnostic::error(Code::E0311, p.name.span, "only functions of the library take any further arguments", "`..` here");
+                let d = Diagnostic::error(
+                    Code::E0311,
+                    p.name.span,
+                    "only functions of the library take any further arguments",
+                    "`..` here",
+                );
                 self.report(d.help("take a list or a record"));
             }
             let ty = self.lower(&p.ty);
@@ -539,30 +465,12 @@ impl<'a> Checker<'a> {
 /// A record or an enumeration gets the name that it is declared by.
 pub(crate) fn name_type(ty: Ty, name: &str) -> Ty {
     match ty {
-        Ty::Record(r) if r.name.is_none() => Ty::Record(Arc::new(super::RecordTy { name: Some(name.into()), fields: r.fields.clone() })),
-        Ty::Enum(e) if e.name.is_none() => Ty::Enum(Arc::new(super::EnumTy { name: Some(name.into()), cases: e.cases.clone() })),
+        Ty::Record(r) if r.name.is_none() => {
+            Ty::Record(Arc::new(super::RecordTy { name: Some(name.into()), fields: r.fields.clone() }))
+        }
+        Ty::Enum(e) if e.name.is_none() => {
+            Ty::Enum(Arc::new(super::EnumTy { name: Some(name.into()), cases: e.cases.clone() }))
+        }
         other => other,
     }
-}
-
-fn is_word(ty: &ast::Ty, word: &str) -> bool {
-    matches!(&ty.kind, ast::TyKind::Name(path, _) if path.len() == 1 && path.first().is_some_and(|n| n.text == word))
-}
-
-/// A gene's type, which is written where an expression stands.
-fn as_type(e: &ast::Expr) -> Option<ast::Ty> {
-    let kind = match &e.kind {
-        ast::ExprKind::Name(n) => ast::TyKind::Name(vec![ast::Name { text: n.clone(), span: e.span }], Vec::new()),
-        ast::ExprKind::Dot(base, member) => match as_type(base)?.kind {
-            ast::TyKind::Name(mut path, _) => {
-                path.push(member.clone());
-                ast::TyKind::Name(path, Vec::new())
-            }
-            _ => return None,
-        },
-        ast::ExprKind::Index(base, index) => ast::TyKind::Index(Box::new(as_type(base)?), index.clone()),
-        ast::ExprKind::Group(inner) => return as_type(inner),
-        _ => return None,
-    };
-    Some(ast::Ty { span: e.span, kind })
 }

@@ -4,11 +4,14 @@
 //! words become cases of enumerations, and literals become what is expected; [`Checker::infer`] finds the type from the
 //! expression alone.
 
+mod many;
+mod record;
+
 use std::sync::Arc;
 
 use super::cx::{Checker, Meaning, What};
 use super::unify::lengths_agree;
-use super::{FieldTy, FnTy, Len, RecordTy, Ty};
+use super::{FnTy, Len, Ty};
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{self, Expr, ExprKind, GlobalRef, ModuleId};
 use crate::span::Span;
@@ -29,7 +32,11 @@ impl Checker<'_> {
             (ast::ExprKind::If(c, a, b), _) => {
                 let condition = self.check(c, &Ty::Bool);
                 let (then, otherwise) = (self.check(a, &want), self.check(b, &want));
-                let kind = ExprKind::If { condition: Box::new(condition), then: Box::new(then), otherwise: Box::new(otherwise) };
+                let kind = ExprKind::If {
+                    condition: Box::new(condition),
+                    then: Box::new(then),
+                    otherwise: Box::new(otherwise),
+                };
                 Expr { kind, ty: want, span: e.span }
             }
             (ast::ExprKind::Block(lets, result), _) => self.block(lets, result, e.span, Some(&want)),
@@ -49,16 +56,24 @@ impl Checker<'_> {
                 Expr { kind: ExprKind::Tuple(items), ty: want.clone(), span: e.span }
             }
             (ast::ExprKind::Closure(names, body), Ty::Fn(f)) => self.closure(names, body, &f.clone(), e.span),
-            (ast::ExprKind::Binary(op @ (ast::BinaryOp::Range | ast::BinaryOp::RangeIncl), _, a, b), Ty::Range(item)) => {
-                self.range(*op, a, b, Some(item), e.span)
-            }
-            (ast::ExprKind::Name(name), Ty::Fn(_)) if self.library.overloads(name).len() > 1 && matches!(self.meaning(name), Meaning::Extern) => {
+            (
+                ast::ExprKind::Binary(op @ (ast::BinaryOp::Range | ast::BinaryOp::RangeIncl), _, a, b),
+                Ty::Range(item),
+            ) => self.range(*op, a, b, Some(item), e.span),
+            (ast::ExprKind::Name(name), Ty::Fn(_))
+                if self.library.overloads(name).len() > 1 && matches!(self.meaning(name), Meaning::Extern) =>
+            {
                 self.overload_value(name, e.span, &want)
             }
             (ast::ExprKind::Binary(ast::BinaryOp::Div, at, ..), Ty::Int) => {
                 let found = self.infer(e);
                 if matches!(self.shallow(&found.ty), Ty::Real) {
-                    let d = Diagnostic::error(Code::E0317, *at, "`/` divides reals; a whole number is expected here", "the result is `real`");
+                    let d = Diagnostic::error(
+                        Code::E0317,
+                        *at,
+                        "`/` divides reals; a whole number is expected here",
+                        "the result is `real`",
+                    );
                     self.report(d.help("`div(a, b)` is whole-number division, `rem(a, b)` its remainder"));
                     return poison(e.span);
                 }
@@ -87,14 +102,24 @@ impl Checker<'_> {
         if let (Ty::Array(_, n), Ty::Array(_, m)) = (&have, &want)
             && !lengths_agree(n, m)
         {
-            let d = Diagnostic::error(Code::E0307, e.span, format!("expected {m} elements, found {n}"), format!("has {n} elements"));
+            let d = Diagnostic::error(
+                Code::E0307,
+                e.span,
+                format!("expected {m} elements, found {n}"),
+                format!("has {n} elements"),
+            );
             let d = d.note(format!("`{want}` is expected"));
             let d = self.because(d);
             self.report(d.help("write as many elements as the type says"));
             return;
         }
         let (have, want) = (show(&have), show(&want));
-        let d = Diagnostic::error(Code::E0301, e.span, format!("expected `{want}`, found `{have}`"), format!("this is `{have}`"));
+        let d = Diagnostic::error(
+            Code::E0301,
+            e.span,
+            format!("expected `{want}`, found `{have}`"),
+            format!("this is `{have}`"),
+        );
         let d = self.because(d);
         let d = self.mismatch_help(d, e, &want);
         self.report(d);
@@ -164,10 +189,17 @@ impl Checker<'_> {
             return Expr { kind, ty: want.clone(), span: e.span };
         }
         if let ast::ExprKind::Closure(names, _) = &e.kind {
-            let arities: Vec<String> = members.iter().filter_map(|m| if let Ty::Fn(f) = m { Some(f.params.len().to_string()) } else { None }).collect();
+            let arities: Vec<String> = members
+                .iter()
+                .filter_map(|m| if let Ty::Fn(f) = m { Some(f.params.len().to_string()) } else { None })
+                .collect();
             let title = match arities.as_slice() {
                 [] => format!("expected `{}`, found a closure", show(want)),
-                _ => format!("a closure of {} parameters is expected, this one has {}", arities.join(" or "), names.len()),
+                _ => format!(
+                    "a closure of {} parameters is expected, this one has {}",
+                    arities.join(" or "),
+                    names.len()
+                ),
             };
             let d = Diagnostic::error(Code::E0301, e.span, title, "not this closure");
             let d = self.because(d);
@@ -215,7 +247,9 @@ impl Checker<'_> {
                 let value = self.infer(value);
                 self.unary(*op, value, span)
             }
-            ast::ExprKind::Binary(op @ (ast::BinaryOp::Range | ast::BinaryOp::RangeIncl), _, a, b) => self.range(*op, a, b, None, span),
+            ast::ExprKind::Binary(op @ (ast::BinaryOp::Range | ast::BinaryOp::RangeIncl), _, a, b) => {
+                self.range(*op, a, b, None, span)
+            }
             ast::ExprKind::Binary(op, at, a, b) => {
                 let (a, b) = self.operands(*op, a, b);
                 self.binary(*op, *at, a, b)
@@ -235,7 +269,8 @@ impl Checker<'_> {
         if !matches!(op, ast::BinaryOp::Eq | ast::BinaryOp::Ne) {
             return (self.infer(a), self.infer(b));
         }
-        let word_first = matches!(&a.kind, ast::ExprKind::Name(n) if matches!(self.meaning(n), Meaning::Unknown | Meaning::Extern));
+        let word_first =
+            matches!(&a.kind, ast::ExprKind::Name(n) if matches!(self.meaning(n), Meaning::Unknown | Meaning::Extern));
         let (first, second) = if word_first { (b, a) } else { (a, b) };
         let first = self.infer(first);
         let second = match (self.shallow(&first.ty), &second.kind) {
@@ -253,7 +288,9 @@ impl Checker<'_> {
                 let reference = GlobalRef { module: self.id, index };
                 let seen = self.own(index);
                 match seen.what {
-                    What::Use(module) => Expr { kind: ExprKind::Instance { module, args: Vec::new() }, ty: Ty::Instance(module), span },
+                    What::Use(module) => {
+                        Expr { kind: ExprKind::Instance { module, args: Vec::new() }, ty: Ty::Instance(module), span }
+                    }
                     What::Type => self.type_as_value(name, span, seen.name_span),
                     What::Extern(ext) => Expr { ty: seen.ty, kind: ExprKind::ExternRef(ext), span },
                     What::Error => poison(span),
@@ -295,7 +332,8 @@ impl Checker<'_> {
     }
 
     fn type_as_value(&mut self, name: &str, span: Span, at: Span) -> Expr {
-        let d = Diagnostic::error(Code::E0301, span, format!("`{name}` is a type, not a value"), "a value belongs here");
+        let d =
+            Diagnostic::error(Code::E0301, span, format!("`{name}` is a type, not a value"), "a value belongs here");
         self.report(d.label(at, "declared here").help("types stand after `:` and `->`"));
         poison(span)
     }
@@ -318,8 +356,16 @@ impl Checker<'_> {
         for item in items.iter().skip(1) {
             let Some(joined) = self.join(&ty, &item.ty) else {
                 let (first, other) = (show(&self.body.metas.zonk(&ty)), show(&self.body.metas.zonk(&item.ty)));
-                let d = Diagnostic::error(Code::E0314, item.span, format!("the elements of a list have one type, not `{first}` and `{other}`"), format!("this is `{other}`"));
-                self.report(d.label(items.first().map_or(span, |f| f.span), format!("this is `{first}`")).help("make all elements of one type, or use a record"));
+                let d = Diagnostic::error(
+                    Code::E0314,
+                    item.span,
+                    format!("the elements of a list have one type, not `{first}` and `{other}`"),
+                    format!("this is `{other}`"),
+                );
+                self.report(
+                    d.label(items.first().map_or(span, |f| f.span), format!("this is `{first}`"))
+                        .help("make all elements of one type, or use a record"),
+                );
                 return poison(span);
             };
             ty = joined;
@@ -335,100 +381,19 @@ impl Checker<'_> {
         let (Some(then), Some(otherwise)) = (branches.next(), branches.next()) else { return poison(span) };
         let Some(ty) = self.join(&then.ty, &otherwise.ty) else {
             let (one, other) = (show(&self.body.metas.zonk(&then.ty)), show(&self.body.metas.zonk(&otherwise.ty)));
-            let d = Diagnostic::error(Code::E0314, otherwise.span, format!("both branches have one type, not `{one}` and `{other}`"), format!("this is `{other}`"));
+            let d = Diagnostic::error(
+                Code::E0314,
+                otherwise.span,
+                format!("both branches have one type, not `{one}` and `{other}`"),
+                format!("this is `{other}`"),
+            );
             self.report(d.label(then.span, format!("this is `{one}`")).help("make both branches of one type"));
             return poison(span);
         };
         let (then, otherwise) = (self.expect(then, &ty), self.expect(otherwise, &ty));
-        let kind = ExprKind::If { condition: Box::new(condition), then: Box::new(then), otherwise: Box::new(otherwise) };
+        let kind =
+            ExprKind::If { condition: Box::new(condition), then: Box::new(then), otherwise: Box::new(otherwise) };
         Expr { kind, ty, span }
-    }
-
-    /// A record literal whose type is what it holds.
-    fn new_record(&mut self, fields: &[ast::Field], span: Span) -> Expr {
-        let mut types: Vec<FieldTy> = Vec::new();
-        let mut values = Vec::new();
-        for field in fields {
-            if types.iter().any(|f| *f.name == *field.name.text) {
-                self.twice(&field.name, "field");
-                continue;
-            }
-            let Some(value) = self.field_expr(field) else { continue };
-            let value = self.infer(value);
-            let name: Arc<str> = field.name.text.as_str().into();
-            types.push(FieldTy { name: name.clone(), ty: value.ty.clone(), default: None, optional: false, tiny: None, doc: "".into() });
-            values.push((name, value));
-        }
-        Expr { kind: ExprKind::Record(values), ty: Ty::Record(Arc::new(RecordTy { name: None, fields: types })), span }
-    }
-
-    /// The value of a field outside of a genome.
-    pub(super) fn field_expr<'e>(&mut self, field: &'e ast::Field) -> Option<&'e ast::Expr> {
-        if let Some(domain) = &field.domain {
-            let d = Diagnostic::error(Code::E0311, domain.range.span, "only a genome's field has a range", "no range here");
-            self.report(d.help("leave `in …` out, or declare the field in a `genome`"));
-        }
-        match &field.value {
-            ast::FieldValue::Expr(e) => Some(e),
-            ast::FieldValue::Ty(ty) => {
-                let d = Diagnostic::error(Code::E0301, ty.span, "a type stands where a value belongs", "a type");
-                self.report(d.help("give a value; a closure is written `x => e`"));
-                None
-            }
-        }
-    }
-
-    /// A record literal where the type is known: fields in its order, defaults filled in, optional ones left out.
-    pub(super) fn record(&mut self, fields: &[ast::Field], want: &Ty, span: Span) -> Expr {
-        let wanted: Vec<FieldTy> = want.fields().unwrap_or(&[]).to_vec();
-        let mut given: Vec<Option<Expr>> = wanted.iter().map(|_| None).collect();
-        let mut failed = false;
-        for field in fields {
-            let Some(index) = wanted.iter().position(|f| *f.name == *field.name.text) else {
-                self.unknown_field_in(&field.name, want, &wanted);
-                failed = true;
-                continue;
-            };
-            if given.get(index).is_some_and(Option::is_some) {
-                self.twice(&field.name, "field");
-                continue;
-            }
-            let Some(value) = self.field_expr(field) else { continue };
-            let ty = wanted.get(index).map_or(Ty::Error, |f| f.ty.clone());
-            self.why.push(format!("the field `{}` is `{}`", field.name.text, show(&ty)));
-            let value = self.check(value, &ty);
-            self.why.pop();
-            if let Some(slot) = given.get_mut(index) {
-                *slot = Some(value);
-            }
-        }
-        let mut out = Vec::new();
-        let mut missing = Vec::new();
-        for (field, value) in wanted.iter().zip(given) {
-            match (value, &field.default) {
-                (Some(value), _) => out.push((field.name.clone(), value)),
-                (None, Some(default)) => out.push((field.name.clone(), (**default).clone())),
-                (None, None) if field.optional => {}
-                (None, None) => missing.push(format!("`{}`", field.name)),
-            }
-        }
-        if !missing.is_empty() && !failed {
-            let title = format!("the record lacks {}", missing.join(", "));
-            let d = Diagnostic::error(Code::E0302, span, title, "incomplete");
-            let d = self.because(d);
-            self.report(d.note(format!("its type is `{}`", show(want))).help("give each field that has no default"));
-        }
-        Expr { kind: ExprKind::Record(out), ty: want.clone(), span }
-    }
-
-    fn unknown_field_in(&mut self, name: &ast::Name, want: &Ty, fields: &[FieldTy]) {
-        let d = Diagnostic::error(Code::E0205, name.span, format!("`{}` has no field `{}`", show(want), name.text), "no such field");
-        let names: Vec<&str> = fields.iter().map(|f| &*f.name).collect();
-        let d = d.note(format!("its fields are {}", names.join(", ")));
-        self.report(match crate::diag::suggest(&name.text, names) {
-            Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
-            None => d.help("leave the field out"),
-        });
     }
 
     fn block(&mut self, lets: &[ast::Let], result: &ast::Expr, span: Span, want: Option<&Ty>) -> Expr {
@@ -443,7 +408,12 @@ impl Checker<'_> {
                 None => self.infer(&step.value),
             };
             if self.body.locals.iter().skip(before).any(|l| l.name == step.name.text) {
-                let d = Diagnostic::error(Code::E0202, step.name.span, format!("`{}` is declared twice in this body", step.name.text), "second declaration");
+                let d = Diagnostic::error(
+                    Code::E0202,
+                    step.name.span,
+                    format!("`{}` is declared twice in this body", step.name.text),
+                    "second declaration",
+                );
                 self.report(d.help("values never change: give the second one a name of its own"));
             }
             let ty = match step.ty {
@@ -460,85 +430,23 @@ impl Checker<'_> {
         self.body.locals.truncate(before);
         for (local, name, value) in bound.into_iter().rev() {
             let ty = body.ty.clone();
-            body = Expr { kind: ExprKind::Let { local, name: name.into(), value: Box::new(value), body: Box::new(body) }, ty, span };
+            body = Expr {
+                kind: ExprKind::Let { local, name: name.into(), value: Box::new(value), body: Box::new(body) },
+                ty,
+                span,
+            };
         }
         body
     }
 
-    fn range(&mut self, op: ast::BinaryOp, a: &ast::Expr, b: &ast::Expr, item: Option<&Ty>, span: Span) -> Expr {
-        let (lo, hi, item) = match item.map(|t| self.shallow(t)) {
-            Some(item @ (Ty::Int | Ty::Real)) => (self.check(a, &item), self.check(b, &item), item),
-            _ => {
-                let (lo, hi) = (self.infer(a), self.infer(b));
-                let item = if matches!((&lo.ty, &hi.ty), (Ty::Int, Ty::Int)) { Ty::Int } else { Ty::Real };
-                (self.expect(lo, &item), self.expect(hi, &item), item)
-            }
-        };
-        let inclusive = op == ast::BinaryOp::RangeIncl;
-        if let (Some(first), Some(last)) = (self.constant_real(&lo), self.constant_real(&hi)) {
-            let empty = if matches!(item, Ty::Int) && !inclusive { first >= last } else { first > last };
-            if empty {
-                let d = Diagnostic::error(Code::E0309, span, format!("the range from {first} to {last} is empty"), "holds no value");
-                let help = if first > last { "write the smaller end first" } else { "among integers `..` leaves its end out: write `..=` to include it" };
-                self.report(d.help(help));
-            }
-        }
-        let kind = ExprKind::Range { lo: Box::new(lo), hi: Box::new(hi), inclusive };
-        Expr { kind, ty: Ty::Range(Arc::new(item)), span }
-    }
-
-    fn comprehension(&mut self, c: &ast::Comprehension, item: Option<&Ty>, span: Span) -> Expr {
-        let source = self.infer(&c.source);
-        let (element, length) = match self.shallow(&source.ty) {
-            Ty::Array(item, len) => ((*item).clone(), Some(len)),
-            Ty::List(item) => ((*item).clone(), None),
-            Ty::Range(item) if matches!(self.shallow(&item), Ty::Int) => (Ty::Int, self.range_length(&source, &super::consts::spell(&c.source))),
-            other if self.is_open(&other) => (Ty::Error, None),
-            other => {
-                let d = Diagnostic::error(Code::E0315, source.span, format!("`{}` has no elements to go through", show(&self.body.metas.zonk(&other))), "not a collection");
-                self.report(d.help("go through a list, an array or a range of integers"));
-                (Ty::Error, None)
-            }
-        };
-        let before = self.body.locals.len();
-        let types = self.pattern(c, &element);
-        let pattern: Vec<_> = c.pattern.iter().zip(types).map(|(n, ty)| (self.bind(&n.text, ty.clone()), Arc::from(n.text.as_str()), ty)).collect();
-        let condition = c.condition.as_ref().map(|e| self.check(e, &Ty::Bool));
-        let element = match item {
-            Some(want) => self.check(&c.body, want),
-            None => self.infer(&c.body),
-        };
-        self.body.locals.truncate(before);
-        let of = Arc::new(item.cloned().unwrap_or_else(|| element.ty.clone()));
-        let ty = match length {
-            Some(len) if condition.is_none() => Ty::Array(of, len),
-            _ => Ty::List(of),
-        };
-        Expr { kind: ExprKind::Comprehension(Box::new(hir::Comprehension { pattern, source, condition, element })), ty, span }
-    }
-
-    /// The types of a pattern's names.
-    fn pattern(&mut self, c: &ast::Comprehension, element: &Ty) -> Vec<Ty> {
-        let unknown = || c.pattern.iter().map(|_| Ty::Error).collect();
-        if !c.tuple {
-            return vec![element.clone()];
-        }
-        match self.shallow(element) {
-            Ty::Tuple(items) if items.len() == c.pattern.len() => items.to_vec(),
-            other if self.is_open(&other) => unknown(),
-            other => {
-                let span = c.pattern.iter().map(|n| n.span).reduce(Span::to).unwrap_or(c.source.span);
-                let title = format!("`{}` does not come apart into {} names", show(&self.body.metas.zonk(&other)), c.pattern.len());
-                let d = Diagnostic::error(Code::E0315, span, title, "does not fit the elements");
-                self.report(d.help("`zip(a, b)` gives pairs: `for (x, y) in zip(a, b)`"));
-                unknown()
-            }
-        }
-    }
-
     fn unknown_closure(&mut self, names: &[ast::Name], body: &ast::Expr, span: Span) -> Expr {
         if let Some(name) = names.first() {
-            let d = Diagnostic::error(Code::E0313, name.span, format!("the type of `{}` is not known here", name.text), "which type?");
+            let d = Diagnostic::error(
+                Code::E0313,
+                name.span,
+                format!("the type of `{}` is not known here", name.text),
+                "which type?",
+            );
             self.report(d.help(format!("declare a function, which names its types: `fn f({}: real) = …`", name.text)));
         }
         let params = names.iter().map(|_| (None, Ty::Error)).collect();
@@ -547,10 +455,13 @@ impl Checker<'_> {
 
     fn closure(&mut self, names: &[ast::Name], body: &ast::Expr, want: &FnTy, span: Span) -> Expr {
         if names.len() != want.params.len() {
-            let title = format!("a closure of {} parameters is expected, this one has {}", want.params.len(), names.len());
+            let title =
+                format!("a closure of {} parameters is expected, this one has {}", want.params.len(), names.len());
             let d = Diagnostic::error(Code::E0301, span, title, "wrong number of parameters");
             let d = self.because(d);
-            self.report(d.help(format!("`{}` is expected", show(&self.body.metas.zonk(&Ty::Fn(Arc::new(want.clone())))))));
+            self.report(
+                d.help(format!("`{}` is expected", show(&self.body.metas.zonk(&Ty::Fn(Arc::new(want.clone())))))),
+            );
             return poison(span);
         }
         let outside = self.body.locals.len();
@@ -559,7 +470,12 @@ impl Checker<'_> {
         for (name, (_, ty)) in names.iter().zip(&want.params) {
             let mut ty = self.body.metas.zonk(ty);
             if matches!(&ty, Ty::Var(v) if v.starts_with('?')) {
-                let d = Diagnostic::error(Code::E0313, name.span, format!("the type of `{}` is not known here", name.text), "which type?");
+                let d = Diagnostic::error(
+                    Code::E0313,
+                    name.span,
+                    format!("the type of `{}` is not known here", name.text),
+                    "which type?",
+                );
                 self.report(d.help("give a declared function, whose parameters have types"));
                 ty = Ty::Error;
             }
@@ -582,7 +498,8 @@ impl Checker<'_> {
             Some(hir::GlobalKind::Function(f)) => f.numeric,
             _ => false,
         };
-        params.iter().all(|p| p.ty.is_numeric() || matches!(p.ty, Ty::Record(_))) && super::numeric::is_numeric(body, &function)
+        params.iter().all(|p| p.ty.is_numeric() || matches!(p.ty, Ty::Record(_)))
+            && super::numeric::is_numeric(body, &function)
     }
 }
 

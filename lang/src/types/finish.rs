@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Ty;
 use super::cx::{Body, Checker, State};
 use super::unify::Metas;
-use super::Ty;
 use crate::hir::{Domain, Expr, ExprKind, Global, GlobalKind, Request, RequestKind};
 use crate::span::Span;
 use crate::syntax::ast;
@@ -38,7 +38,10 @@ impl Checker<'_> {
         let go = |e: &mut Expr| self.zonk_expr(metas, e);
         match &mut e.kind {
             ExprKind::Instance { args, .. } => args.iter_mut().for_each(|(_, a)| go(a)),
-            ExprKind::Member { instance: a, .. } | ExprKind::Field { base: a, .. } | ExprKind::Unary(_, a) | ExprKind::Convert(_, a) => go(a),
+            ExprKind::Member { instance: a, .. }
+            | ExprKind::Field { base: a, .. }
+            | ExprKind::Unary(_, a)
+            | ExprKind::Convert(_, a) => go(a),
             ExprKind::CallExtern { args, rest, type_args, .. } => {
                 args.iter_mut().flatten().for_each(go);
                 rest.iter_mut().for_each(|(_, a)| go(a));
@@ -52,7 +55,9 @@ impl Checker<'_> {
                 go(function);
                 args.iter_mut().for_each(go);
             }
-            ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => {
+            ExprKind::Index { base: a, index: b }
+            | ExprKind::Binary(_, a, b)
+            | ExprKind::Range { lo: a, hi: b, .. } => {
                 go(a);
                 go(b);
             }
@@ -84,7 +89,9 @@ impl Checker<'_> {
     pub(crate) fn request(&mut self, item: &ast::Item) -> Option<Request> {
         self.body = Body::default();
         let mut kind = match &item.kind {
-            ast::ItemKind::Save { value, to } => RequestKind::Save { value: self.infer(value), path: self.path(to, "where to save is") },
+            ast::ItemKind::Save { value, to } => {
+                RequestKind::Save { value: self.infer(value), path: self.path(to, "where to save is") }
+            }
             ast::ItemKind::Print(value) => RequestKind::Print(self.infer(value)),
             ast::ItemKind::Plot { value, over, to } => {
                 let value = self.infer(value);

@@ -10,7 +10,8 @@ use crate::library::TypeDef;
 use crate::span::Span;
 use crate::syntax::ast::{self, TyKind};
 
-const BUILTIN: [&str; 11] = ["int", "real", "bool", "text", "duration", "bytes", "money", "range", "one_of", "permutation", "Program"];
+const BUILTIN: [&str; 11] =
+    ["int", "real", "bool", "text", "duration", "bytes", "money", "range", "one_of", "permutation", "Program"];
 
 impl<'a> Checker<'a> {
     /// A type. What is wrong with it is reported, and it is `Error` then.
@@ -19,10 +20,13 @@ impl<'a> Checker<'a> {
             TyKind::Name(path, args) => self.named(path, args, ty.span),
             TyKind::List(item) => Ty::List(Arc::new(self.lower(item))),
             TyKind::Index(..) => self.indexed(ty),
-            TyKind::Record(fields) => Ty::Record(Arc::new(RecordTy { name: None, fields: self.record_fields(fields, &[]) })),
+            TyKind::Record(fields) => {
+                Ty::Record(Arc::new(RecordTy { name: None, fields: self.record_fields(fields, &[]) }))
+            }
             TyKind::Tuple(items) => Ty::Tuple(items.iter().map(|t| self.lower(t)).collect()),
             TyKind::Fn(inputs, result) => {
-                let params = inputs.iter().map(|(n, t)| (n.as_ref().map(|n| n.text.as_str().into()), self.lower(t))).collect();
+                let params =
+                    inputs.iter().map(|(n, t)| (n.as_ref().map(|n| n.text.as_str().into()), self.lower(t))).collect();
                 Ty::Fn(Arc::new(FnTy { params, result: self.lower(result) }))
             }
             TyKind::Union(items) => {
@@ -42,7 +46,9 @@ impl<'a> Checker<'a> {
     pub(crate) fn library_type(&mut self, ty: &ast::Ty, generics: &[ast::Name], docs: &[String]) -> Ty {
         self.generics = generics.iter().map(|g| Arc::from(g.text.as_str())).collect();
         match &ty.kind {
-            TyKind::Record(fields) => Ty::Record(Arc::new(RecordTy { name: None, fields: self.record_fields(fields, docs) })),
+            TyKind::Record(fields) => {
+                Ty::Record(Arc::new(RecordTy { name: None, fields: self.record_fields(fields, docs) }))
+            }
             _ => self.lower(ty),
         }
     }
@@ -51,7 +57,8 @@ impl<'a> Checker<'a> {
     pub(super) fn record_fields(&mut self, fields: &[ast::Param], docs: &[String]) -> Vec<FieldTy> {
         let mut out: Vec<FieldTy> = Vec::new();
         for field in fields {
-            let name: Arc<str> = if field.rest { format!("..{}", field.name.text).into() } else { field.name.text.as_str().into() };
+            let name: Arc<str> =
+                if field.rest { format!("..{}", field.name.text).into() } else { field.name.text.as_str().into() };
             if let Some(domain) = field.domain.as_ref().filter(|_| !self.in_library) {
                 let title = "a range belongs to a param, a genome, or a declaration of the library";
                 self.error(Code::E0311, domain.range.span, title, "no range here");
@@ -63,7 +70,8 @@ impl<'a> Checker<'a> {
             let ty = self.lower(&field.ty);
             let optional = self.is_none(field.default.as_ref());
             let default = field.default.as_ref().filter(|_| !optional).map(|d| Arc::new(self.check(d, &ty)));
-            let tiny = super::marks::tiny(docs, &field.name.text).or_else(|| super::marks::tiny(&field.docs, &field.name.text));
+            let tiny = super::marks::tiny(docs, &field.name.text)
+                .or_else(|| super::marks::tiny(&field.docs, &field.name.text));
             out.push(FieldTy { name, ty, default, optional, tiny, doc: super::marks::text(&field.docs) });
         }
         out
@@ -107,7 +115,9 @@ impl<'a> Checker<'a> {
             "one_of" | "permutation" => {
                 let example = if first.text == "one_of" { "one_of[\"a\", \"b\"]" } else { "permutation[8]" };
                 let title = format!("`{}` needs what stands in brackets", first.text);
-                self.report(Diagnostic::error(Code::E0207, span, title, "incomplete type").help(format!("such as `{example}`")));
+                self.report(
+                    Diagnostic::error(Code::E0207, span, title, "incomplete type").help(format!("such as `{example}`")),
+                );
                 return Ty::Error;
             }
             _ => {}
@@ -126,7 +136,11 @@ impl<'a> Checker<'a> {
 
     fn type_arity(&mut self, name: &str, wanted: usize, found: usize, span: Span) -> Ty {
         let title = format!("`{name}` takes {wanted} type arguments, not {found}");
-        let help = if wanted == 0 { format!("write `{name}` alone") } else { format!("write them in `<` and `>` after `{name}`") };
+        let help = if wanted == 0 {
+            format!("write `{name}` alone")
+        } else {
+            format!("write them in `<` and `>` after `{name}`")
+        };
         self.report(Diagnostic::error(Code::E0207, span, title, "wrong number").help(help));
         Ty::Error
     }
@@ -153,7 +167,9 @@ impl<'a> Checker<'a> {
         let near = crate::diag::suggest(&name.text, BUILTIN.into_iter().chain(known).chain(library)).map(str::to_owned);
         let d = Diagnostic::error(Code::E0207, name.span, format!("unknown type `{}`", name.text), "not a type");
         let d = match (near, name.text.as_str()) {
-            (_, "float" | "f64" | "f32" | "double" | "number") => d.help("the type of real numbers is `real`").fix(name.span, "real"),
+            (_, "float" | "f64" | "f32" | "double" | "number") => {
+                d.help("the type of real numbers is `real`").fix(name.span, "real")
+            }
             (_, "string" | "str" | "String") => d.help("the type of texts is `text`").fix(name.span, "text"),
             (_, "boolean") => d.help("the type of truth values is `bool`").fix(name.span, "bool"),
             (Some(near), _) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
@@ -213,7 +229,12 @@ impl<'a> Checker<'a> {
     pub(super) fn unknown_member(&mut self, module: ModuleId, name: &ast::Name) {
         let file = self.modules.get(module.0 as usize).map_or("the program", |m| &m.name).to_owned();
         let near = crate::diag::suggest(&name.text, self.member_names(module)).map(str::to_owned);
-        let d = Diagnostic::error(Code::E0205, name.span, format!("`{file}` declares no `{}`", name.text), "not declared there");
+        let d = Diagnostic::error(
+            Code::E0205,
+            name.span,
+            format!("`{file}` declares no `{}`", name.text),
+            "not declared there",
+        );
         let d = match near {
             Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
             None => d.help(format!("declarations of `{file}.evo` are named after a dot")),
@@ -238,7 +259,10 @@ impl<'a> Checker<'a> {
                 }
                 Some("permutation") if path.len() == 1 => {
                     let title = "a permutation is a gene, not a type of its own";
-                    self.report(Diagnostic::error(Code::E0207, ty.span, title, "only in a genome").help("elsewhere its type is `int[n]`"));
+                    self.report(
+                        Diagnostic::error(Code::E0207, ty.span, title, "only in a genome")
+                            .help("elsewhere its type is `int[n]`"),
+                    );
                     return Ty::Error;
                 }
                 _ => {}
@@ -266,7 +290,10 @@ impl<'a> Checker<'a> {
                 [one] => self.length(one),
                 _ => {
                     let title = "an array has one length in each pair of brackets";
-                    self.report(Diagnostic::error(Code::E0310, at, title, "several lengths").help("write `real[2][3]` for two arrays of three"));
+                    self.report(
+                        Diagnostic::error(Code::E0310, at, title, "several lengths")
+                            .help("write `real[2][3]` for two arrays of three"),
+                    );
                     Len::Any
                 }
             };

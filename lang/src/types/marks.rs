@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 /// The documentation without marks and examples.
 pub(crate) fn text(docs: &[String]) -> Arc<str> {
-    let lines: Vec<&str> = docs.iter().map(String::as_str).filter(|l| !l.starts_with('@') && !l.starts_with(">>>")).collect();
+    let lines: Vec<&str> =
+        docs.iter().map(String::as_str).filter(|l| !l.starts_with('@') && !l.starts_with(">>>")).collect();
     lines.join("\n").trim().into()
 }
 

@@ -20,6 +20,6 @@ mod unify;
 
 pub(crate) use cx::Checker;
 pub(crate) use decl::name_type;
-pub(crate) use names::Uses;
 pub(crate) use marks::{text as doc_text, tiny_marks};
+pub(crate) use names::Uses;
 pub use ty::{EnumTy, FieldTy, FnTy, GenomeTy, Len, NodeTy, RecordTy, Ty};

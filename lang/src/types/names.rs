@@ -61,13 +61,19 @@ impl<'a> Checker<'a> {
     fn unnamed_use(&mut self, u: &ast::Use) {
         let stem = u.path.rsplit(['/', '\\']).next().unwrap_or("").trim_end_matches(".evo");
         let stem = stem.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let d = Diagnostic::error(Code::E0311, u.span, format!("`{}` is used without a name", u.path), "no name after it");
+        let d =
+            Diagnostic::error(Code::E0311, u.span, format!("`{}` is used without a name", u.path), "no name after it");
         self.report(d.help(format!("write `use \"{}\" as {stem}`", u.path)));
     }
 
     fn add(&mut self, item: &'a ast::Item, name: &'a ast::Name, source: Source<'a>) {
         if let Some(first) = self.names.get(&name.text).and_then(|i| self.slots.get(*i)) {
-            let d = Diagnostic::error(Code::E0202, name.span, format!("`{}` is declared twice", name.text), "second declaration");
+            let d = Diagnostic::error(
+                Code::E0202,
+                name.span,
+                format!("`{}` is declared twice", name.text),
+                "second declaration",
+            );
             let d = d.label(first.name.span, "first declared here");
             self.report(d.help("give one of them another name"));
             return;

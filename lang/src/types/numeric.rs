@@ -14,10 +14,19 @@ pub(super) fn is_numeric(e: &Expr, is_numeric_function: &dyn Fn(&crate::hir::Glo
     let ok = |e: &Expr| is_numeric(e, is_numeric_function);
     let typed = || e.ty.is_numeric() || matches!(e.ty, Ty::Range(_));
     match &e.kind {
-        ExprKind::Error | ExprKind::Text(_) | ExprKind::Quantity(_) | ExprKind::Instance { .. } | ExprKind::Lambda(_) => false,
+        ExprKind::Error
+        | ExprKind::Text(_)
+        | ExprKind::Quantity(_)
+        | ExprKind::Instance { .. }
+        | ExprKind::Lambda(_) => false,
         ExprKind::ExternRef(_) => false,
         ExprKind::Field { base, .. } => e.ty.is_numeric() && (is_place(base) || ok(base)),
-        ExprKind::Local(_) | ExprKind::Global(_) | ExprKind::Seed | ExprKind::Int(_) | ExprKind::Real(_) | ExprKind::Bool(_) => typed(),
+        ExprKind::Local(_)
+        | ExprKind::Global(_)
+        | ExprKind::Seed
+        | ExprKind::Int(_)
+        | ExprKind::Real(_)
+        | ExprKind::Bool(_) => typed(),
         ExprKind::Case(_) | ExprKind::Member { .. } => typed(),
         ExprKind::CallExtern { ext, args, rest, .. } => {
             typed() && rest.is_empty() && is_numeric_extern(ext) && args.iter().flatten().all(ok)
@@ -56,7 +65,10 @@ fn is_place(e: &Expr) -> bool {
 /// Whether an extern is arithmetic: numbers in, a number out.
 fn is_numeric_extern(ext: &crate::library::Extern) -> bool {
     let numbers = |t: &Ty| t.is_numeric() || matches!(t, Ty::List(item) if item.is_numeric());
-    &*ext.word == "fn" && numbers(&ext.result) && !ext.params.is_empty() && ext.params.iter().all(|p| numbers(&p.ty) && !p.rest)
+    &*ext.word == "fn"
+        && numbers(&ext.result)
+        && !ext.params.is_empty()
+        && ext.params.iter().all(|p| numbers(&p.ty) && !p.rest)
 }
 
 /// The locals that an expression reads and does not bind, in order of first use.
@@ -96,11 +108,18 @@ fn collect(e: &Expr, bound: &mut Vec<LocalId>, free: &mut IndexSet<LocalId>) {
 fn children(e: &Expr) -> Vec<&Expr> {
     match &e.kind {
         ExprKind::Instance { args, .. } => args.iter().map(|(_, a)| a).collect(),
-        ExprKind::Member { instance: a, .. } | ExprKind::Field { base: a, .. } | ExprKind::Unary(_, a) | ExprKind::Convert(_, a) => vec![a],
+        ExprKind::Member { instance: a, .. }
+        | ExprKind::Field { base: a, .. }
+        | ExprKind::Unary(_, a)
+        | ExprKind::Convert(_, a) => vec![a],
         ExprKind::CallExtern { args, rest, .. } => args.iter().flatten().chain(rest.iter().map(|(_, a)| a)).collect(),
-        ExprKind::CallFunction { instance, args, .. } => instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect(),
+        ExprKind::CallFunction { instance, args, .. } => {
+            instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect()
+        }
         ExprKind::CallValue { function, args } => std::iter::once(&**function).chain(args).collect(),
-        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => vec![a, b],
+        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => {
+            vec![a, b]
+        }
         ExprKind::Array(items) | ExprKind::Tuple(items) => items.iter().collect(),
         ExprKind::Record(fields) => fields.iter().map(|(_, v)| v).collect(),
         ExprKind::If { condition, then, otherwise } => vec![condition, then, otherwise],

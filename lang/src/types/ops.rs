@@ -56,7 +56,8 @@ impl Checker<'_> {
             None => {
                 let title = format!("unknown unit `{}`", name.text);
                 let units = UNITS.split([' ', ',']).filter(|u| !u.is_empty());
-                let d = Diagnostic::error(Code::E0308, name.span, title, "not a unit").note(format!("units are {UNITS}"));
+                let d =
+                    Diagnostic::error(Code::E0308, name.span, title, "not a unit").note(format!("units are {UNITS}"));
                 let d = match crate::diag::suggest(&name.text, units) {
                     Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
                     None => d.help("write the number without a unit, or with one of these"),
@@ -71,7 +72,11 @@ impl Checker<'_> {
     pub(super) fn unary(&mut self, op: ast::UnaryOp, value: Expr, span: Span) -> Expr {
         let ty = self.shallow(&value.ty);
         if self.is_open(&ty) {
-            return Expr { kind: ExprKind::Error, ty: if op == ast::UnaryOp::Not { Ty::Bool } else { Ty::Error }, span };
+            return Expr {
+                kind: ExprKind::Error,
+                ty: if op == ast::UnaryOp::Not { Ty::Bool } else { Ty::Error },
+                span,
+            };
         }
         match op {
             ast::UnaryOp::Not => {
@@ -82,7 +87,9 @@ impl Checker<'_> {
                 (ExprKind::Int(i), _) => Expr { kind: ExprKind::Int(-i), ty, span },
                 (ExprKind::Real(r), _) => Expr { kind: ExprKind::Real(-r), ty, span },
                 (ExprKind::Quantity(q), _) => Expr { kind: ExprKind::Quantity(-q), ty, span },
-                (_, Some(Ty::Int | Ty::Real | Ty::Error)) => Expr { kind: ExprKind::Unary(UnaryOp::Neg, Box::new(value)), ty, span },
+                (_, Some(Ty::Int | Ty::Real | Ty::Error)) => {
+                    Expr { kind: ExprKind::Unary(UnaryOp::Neg, Box::new(value)), ty, span }
+                }
                 _ => {
                     self.operator_error("-", span, &[&value]);
                     Expr { kind: ExprKind::Error, ty: Ty::Error, span }
@@ -95,7 +102,11 @@ impl Checker<'_> {
     pub(super) fn binary(&mut self, op: ast::BinaryOp, at: Span, a: Expr, b: Expr) -> Expr {
         let span = a.span.to(b.span);
         if self.is_open(&a.ty) || self.is_open(&b.ty) {
-            let ty = if op.is_comparison() || matches!(op, ast::BinaryOp::And | ast::BinaryOp::Or) { Ty::Bool } else { Ty::Error };
+            let ty = if op.is_comparison() || matches!(op, ast::BinaryOp::And | ast::BinaryOp::Or) {
+                Ty::Bool
+            } else {
+                Ty::Error
+            };
             return Expr { kind: ExprKind::Error, ty, span };
         }
         match op {
@@ -151,7 +162,9 @@ impl Checker<'_> {
             self.operator_error(op.text(), at, &[&a, &b]);
             return Expr { kind: ExprKind::Error, ty: Ty::Error, span };
         };
-        let Some(shape) = self.broadcast(&ta, &tb, at) else { return Expr { kind: ExprKind::Error, ty: Ty::Error, span } };
+        let Some(shape) = self.broadcast(&ta, &tb, at) else {
+            return Expr { kind: ExprKind::Error, ty: Ty::Error, span };
+        };
         let whole_power = hir_op == BinaryOp::Pow && matches!(b.kind, ExprKind::Int(n) if n >= 0);
         let item = match hir_op {
             BinaryOp::Div => Ty::Real,
@@ -177,7 +190,10 @@ impl Checker<'_> {
                 if !lengths_agree(n, m) {
                     let title = format!("arrays of lengths {n} and {m} do not combine");
                     let d = Diagnostic::error(Code::E0307, at, title, "lengths differ");
-                    self.report(d.note(format!("the operands are `{a}` and `{b}`")).help("combine arrays of one length, or an array and a number"));
+                    self.report(
+                        d.note(format!("the operands are `{a}` and `{b}`"))
+                            .help("combine arrays of one length, or an array and a number"),
+                    );
                     return None;
                 }
                 let inner = self.broadcast(x, y, at)?;
@@ -251,7 +267,9 @@ fn quantity(op: BinaryOp, a: &Ty, b: &Ty) -> Option<Ty> {
 fn number_as_real(e: Expr) -> Expr {
     match (&e.ty, &e.kind) {
         (Ty::Int, ExprKind::Int(i)) => Expr { kind: ExprKind::Real(*i as f64), ty: Ty::Real, span: e.span },
-        (Ty::Int, _) => Expr { ty: Ty::Real, span: e.span, kind: ExprKind::Convert(crate::hir::Conversion::IntToReal, Box::new(e)) },
+        (Ty::Int, _) => {
+            Expr { ty: Ty::Real, span: e.span, kind: ExprKind::Convert(crate::hir::Conversion::IntToReal, Box::new(e)) }
+        }
         _ => e,
     }
 }

@@ -66,7 +66,12 @@ impl Checker<'_> {
         let ty = match seen.what {
             What::Error => return poison(span),
             What::Type => {
-                let d = Diagnostic::error(Code::E0301, name.span, format!("`{}` is a type, not a value", name.text), "a value belongs here");
+                let d = Diagnostic::error(
+                    Code::E0301,
+                    name.span,
+                    format!("`{}` is a type, not a value", name.text),
+                    "a value belongs here",
+                );
                 self.report(d.label(seen.name_span, "declared here").help("types stand after `:` and `->`"));
                 return poison(span);
             }
@@ -87,7 +92,12 @@ impl Checker<'_> {
             Ty::Node(n) => self.library.node_fields(&n.name, &n.args).iter().map(|f| f.name.to_string()).collect(),
             _ => ty.fields().unwrap_or(&[]).iter().map(|f| f.name.to_string()).collect(),
         };
-        let d = Diagnostic::error(Code::E0205, member.span, format!("`{}` has no field `{}`", show(&ty), member.text), "no such field");
+        let d = Diagnostic::error(
+            Code::E0205,
+            member.span,
+            format!("`{}` has no field `{}`", show(&ty), member.text),
+            "no such field",
+        );
         let d = if fields.is_empty() { d } else { d.note(format!("its fields are {}", fields.join(", "))) };
         let callable = !matches!(self.meaning(&member.text), Meaning::Unknown | Meaning::Broken | Meaning::Seed);
         let d = match crate::diag::suggest(&member.text, fields.iter().map(String::as_str)) {
@@ -122,18 +132,32 @@ impl Checker<'_> {
             Ty::Tuple(items) => match constant.and_then(|i| items.get(i as usize)) {
                 Some(item) => {
                     let i = constant.unwrap_or(0);
-                    let kind = ExprKind::Field { base: Box::new(base), name: i.to_string().into(), index: u32::try_from(i).ok() };
+                    let kind = ExprKind::Field {
+                        base: Box::new(base),
+                        name: i.to_string().into(),
+                        index: u32::try_from(i).ok(),
+                    };
                     return Expr { kind, ty: item.clone(), span };
                 }
                 None => {
-                    let d = Diagnostic::error(Code::E0305, at.span, "a tuple's index is a number written out", "not a constant");
+                    let d = Diagnostic::error(
+                        Code::E0305,
+                        at.span,
+                        "a tuple's index is a number written out",
+                        "not a constant",
+                    );
                     self.report(d.help("a tuple's parts have different types: write `x[0]`, `x[1]`"));
                     return poison(span);
                 }
             },
             other if self.is_open(other) => return poison(span),
             other => {
-                let d = Diagnostic::error(Code::E0305, base.span, format!("`{}` has no elements", show(&self.body.metas.zonk(other))), "not an array or a list");
+                let d = Diagnostic::error(
+                    Code::E0305,
+                    base.span,
+                    format!("`{}` has no elements", show(&self.body.metas.zonk(other))),
+                    "not an array or a list",
+                );
                 self.report(d.help("fields are read with a dot: `x.field`"));
                 return poison(span);
             }
@@ -148,7 +172,8 @@ impl Checker<'_> {
             None => (format!("index {i} is negative"), "indices begin at 0".to_owned()),
         };
         let ty = show(&self.body.metas.zonk(&base.ty));
-        let d = Diagnostic::error(Code::E0306, at, title, "no such element").label(base.span, format!("this is `{ty}`"));
+        let d =
+            Diagnostic::error(Code::E0306, at, title, "no such element").label(base.span, format!("this is `{ty}`"));
         self.report(d.help(help));
     }
 

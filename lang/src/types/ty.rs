@@ -141,10 +141,7 @@ pub struct NodeTy {
 impl Ty {
     /// A node type without arguments.
     pub fn node(name: &str) -> Ty {
-        Ty::Node(Arc::new(NodeTy {
-            name: name.into(),
-            args: Vec::new(),
-        }))
+        Ty::Node(Arc::new(NodeTy { name: name.into(), args: Vec::new() }))
     }
 
     /// Whether values of this type may enter compiled code: `int`, `real`, `bool`, enumerations, and arrays, tuples,
@@ -180,7 +177,9 @@ impl Ty {
             Ty::Range(item) => Ty::Range(Arc::new(item.map_vars(replace))),
             Ty::Tuple(items) => Ty::Tuple(all(items).into()),
             Ty::Union(items) => Ty::Union(all(items).into()),
-            Ty::Record(r) => Ty::Record(Arc::new(RecordTy { name: r.name.clone(), fields: r.fields.iter().map(field).collect() })),
+            Ty::Record(r) => {
+                Ty::Record(Arc::new(RecordTy { name: r.name.clone(), fields: r.fields.iter().map(field).collect() }))
+            }
             Ty::Fn(f) => {
                 let params = f.params.iter().map(|(n, t)| (n.clone(), t.map_vars(replace))).collect();
                 Ty::Fn(Arc::new(FnTy { params, result: f.result.map_vars(replace) }))
@@ -301,13 +300,7 @@ fn write_array(f: &mut fmt::Formatter<'_>, item: &Ty, len: &Len) -> fmt::Result 
     lens.iter().try_for_each(|len| write!(f, "[{len}]"))
 }
 
-fn write_list(
-    f: &mut fmt::Formatter<'_>,
-    open: &str,
-    items: &[Ty],
-    sep: &str,
-    close: &str,
-) -> fmt::Result {
+fn write_list(f: &mut fmt::Formatter<'_>, open: &str, items: &[Ty], sep: &str, close: &str) -> fmt::Result {
     f.write_str(open)?;
     for (i, item) in items.iter().enumerate() {
         write!(f, "{}{item}", if i == 0 { "" } else { sep })?;
@@ -318,13 +311,7 @@ fn write_list(
 fn write_fields(f: &mut fmt::Formatter<'_>, fields: &[FieldTy]) -> fmt::Result {
     f.write_str("{ ")?;
     for (i, field) in fields.iter().enumerate() {
-        write!(
-            f,
-            "{}{}: {}",
-            if i == 0 { "" } else { ", " },
-            field.name,
-            field.ty
-        )?;
+        write!(f, "{}{}: {}", if i == 0 { "" } else { ", " }, field.name, field.ty)?;
     }
     f.write_str(" }")
 }

@@ -86,7 +86,10 @@ impl Metas {
             (Ty::Var(x), _) if meta_index(x).is_some() => self.bind(meta_index(x).unwrap_or(0), b),
             (_, Ty::Var(y)) if meta_index(y).is_some() => self.bind(meta_index(y).unwrap_or(0), a),
             (Ty::Int, Ty::Int) | (Ty::Real, Ty::Real) | (Ty::Bool, Ty::Bool) | (Ty::Text, Ty::Text) => true,
-            (Ty::Duration, Ty::Duration) | (Ty::Bytes, Ty::Bytes) | (Ty::Money, Ty::Money) | (Ty::Program, Ty::Program) => true,
+            (Ty::Duration, Ty::Duration)
+            | (Ty::Bytes, Ty::Bytes)
+            | (Ty::Money, Ty::Money)
+            | (Ty::Program, Ty::Program) => true,
             (Ty::Array(x, n), Ty::Array(y, m)) => lengths_agree(n, m) && self.unify(x, y),
             (Ty::List(x), Ty::List(y)) | (Ty::Range(x), Ty::Range(y)) => self.unify(x, y),
             (Ty::Tuple(xs), Ty::Tuple(ys)) => self.unify_all(xs, ys),
@@ -133,24 +136,29 @@ impl Metas {
     fn relate_unlike(&mut self, from: &Ty, to: &Ty) -> Option<How> {
         let (from, to) = (self.shallow(from), self.shallow(to));
         match (&from, &to) {
-            (Ty::Union(members), Ty::Union(_)) => {
-                members.iter().all(|m| matches!(self.relate(m, &to), Some(How::Same | How::Convert(Conversion::ToUnion)))).then_some(How::Convert(Conversion::ToUnion))
-            }
+            (Ty::Union(members), Ty::Union(_)) => members
+                .iter()
+                .all(|m| matches!(self.relate(m, &to), Some(How::Same | How::Convert(Conversion::ToUnion))))
+                .then_some(How::Convert(Conversion::ToUnion)),
             (_, Ty::Union(members)) => self.relate_member(&from, members),
             (Ty::Int, Ty::Real) => Some(How::Convert(Conversion::IntToReal)),
             (Ty::Range(x), Ty::Range(y)) if matches!((self.shallow(x), self.shallow(y)), (Ty::Int, Ty::Real)) => {
                 Some(How::Convert(Conversion::IntToReal))
             }
-            (Ty::Array(x, n), Ty::Array(y, m)) => (lengths_agree(n, m) && self.relate(x, y).is_some()).then_some(How::Convert(Conversion::Elements)),
+            (Ty::Array(x, n), Ty::Array(y, m)) => {
+                (lengths_agree(n, m) && self.relate(x, y).is_some()).then_some(How::Convert(Conversion::Elements))
+            }
             (Ty::List(x), Ty::List(y)) => self.relate(x, y).map(|_| How::Convert(Conversion::Elements)),
             (Ty::Array(x, _), Ty::List(y)) => match self.relate(x, y)? {
                 How::Same => Some(How::Convert(Conversion::ArrayToList)),
                 _ => Some(How::ElementsToList),
             },
-            (Ty::Tuple(xs), Ty::Tuple(ys)) => {
-                (xs.len() == ys.len() && xs.iter().zip(ys.iter()).all(|(x, y)| self.relate(x, y).is_some())).then_some(How::Convert(Conversion::Elements))
+            (Ty::Tuple(xs), Ty::Tuple(ys)) => (xs.len() == ys.len()
+                && xs.iter().zip(ys.iter()).all(|(x, y)| self.relate(x, y).is_some()))
+            .then_some(How::Convert(Conversion::Elements)),
+            (Ty::Genome(g), Ty::Record(r)) => {
+                self.unify_fields(&g.fields, &r.fields).then_some(How::Convert(Conversion::GenomeToRecord))
             }
-            (Ty::Genome(g), Ty::Record(r)) => self.unify_fields(&g.fields, &r.fields).then_some(How::Convert(Conversion::GenomeToRecord)),
             (Ty::Record(x), Ty::Record(y)) => self.relate_records(&x.fields, &y.fields),
             (Ty::Fn(x), Ty::Fn(y)) => self.relate_fns(x, y),
             _ => None,
@@ -249,7 +257,11 @@ impl Checker<'_> {
 
     fn convert(&mut self, e: Expr, want: &Ty, how: How) -> Expr {
         let want = self.shallow(want);
-        let by = |conversion: Conversion, e: Expr, ty: Ty| Expr { span: e.span, ty, kind: ExprKind::Convert(conversion, Box::new(e)) };
+        let by = |conversion: Conversion, e: Expr, ty: Ty| Expr {
+            span: e.span,
+            ty,
+            kind: ExprKind::Convert(conversion, Box::new(e)),
+        };
         match how {
             How::Same => match (&self.shallow(&e.ty), &want) {
                 // The record's name, the length that is known: what is wanted says more.
@@ -300,7 +312,8 @@ impl Checker<'_> {
             };
             let base = Box::new(Expr { kind: ExprKind::Local(local), ty: e.ty.clone(), span });
             let ty = have.fields.get(index).map_or(Ty::Error, |f| f.ty.clone());
-            let read = Expr { kind: ExprKind::Field { base, name: field.name.clone(), index: Some(index as u32) }, ty, span };
+            let read =
+                Expr { kind: ExprKind::Field { base, name: field.name.clone(), index: Some(index as u32) }, ty, span };
             fields.push((field.name.clone(), self.coerce(read, &field.ty).unwrap_or_else(|e| *e)));
         }
         let body = Box::new(Expr { kind: ExprKind::Record(fields), ty: want.clone(), span });

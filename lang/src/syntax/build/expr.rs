@@ -228,7 +228,12 @@ impl<'a> Builder<'a> {
             let value: f64 = digits.parse().unwrap_or(f64::INFINITY);
             if !real || !value.is_finite() {
                 let (what, limit) = if real { ("real", "1.8e308") } else { ("int", "9223372036854775807") };
-                let d = Diagnostic::error(Code::E0118, span, format!("`{digits}` is too large for `{what}`"), "out of range");
+                let d = Diagnostic::error(
+                    Code::E0118,
+                    span,
+                    format!("`{digits}` is too large for `{what}`"),
+                    "out of range",
+                );
                 let d = d.note(format!("the largest `{what}` is {limit}"));
                 self.diagnostics.push(if real { d } else { d.help(format!("for a real number, write `{digits}.0`")) });
             }
@@ -245,7 +250,8 @@ impl<'a> Builder<'a> {
         let raw = chars.as_str();
         let start = self.offset + chars.as_span().start();
         // A long text may begin on the line after its mark.
-        let skipped = if long { raw.len() - raw.trim_start_matches('\r').strip_prefix('\n').unwrap_or(raw).len() } else { 0 };
+        let skipped =
+            if long { raw.len() - raw.trim_start_matches('\r').strip_prefix('\n').unwrap_or(raw).len() } else { 0 };
         let raw = raw.get(skipped..).unwrap_or("");
         if !raw.contains('\\') {
             return raw.to_owned();
@@ -268,8 +274,10 @@ impl<'a> Builder<'a> {
                     let length = 1 + other.map_or(0, char::len_utf8);
                     let span = Span::new(self.file, start + skipped + at, start + skipped + at + length);
                     let shown: String = other.into_iter().collect();
-                    let d = Diagnostic::error(Code::E0119, span, format!("`\\{shown}` is not an escape"), "unknown escape");
-                    self.diagnostics.push(d.help("write `\\\\` for a backslash; there are `\\n \\t \\r \\0 \\\" \\\\`"));
+                    let d =
+                        Diagnostic::error(Code::E0119, span, format!("`\\{shown}` is not an escape"), "unknown escape");
+                    self.diagnostics
+                        .push(d.help("write `\\\\` for a backslash; there are `\\n \\t \\r \\0 \\\" \\\\`"));
                 }
             }
         }

@@ -29,7 +29,14 @@ pub(super) struct Bound<'e> {
 
 impl Checker<'_> {
     /// Puts arguments to parameters; reports what is missing, unknown or too much at the call.
-    pub(super) fn bind_args<'e>(&mut self, what: &str, slots: &[Slot], has_rest: bool, args: Vec<Arg<'e>>, span: Span) -> Option<Bound<'e>> {
+    pub(super) fn bind_args<'e>(
+        &mut self,
+        what: &str,
+        slots: &[Slot],
+        has_rest: bool,
+        args: Vec<Arg<'e>>,
+        span: Span,
+    ) -> Option<Bound<'e>> {
         let mut bound = Bound { slots: slots.iter().map(|_| None).collect(), rest: Vec::new() };
         let mut next = 0;
         let mut ok = true;
@@ -48,7 +55,8 @@ impl Checker<'_> {
                     if taken {
                         let shown = slots.get(i).map_or("", |s| &s.name);
                         let at = name.map_or(arg.value.span(), |n| n.span);
-                        let d = Diagnostic::error(Code::E0302, span, format!("{what} gets `{shown}` twice"), "").label(at, "second time");
+                        let d = Diagnostic::error(Code::E0302, span, format!("{what} gets `{shown}` twice"), "")
+                            .label(at, "second time");
                         self.report(d.help("give each parameter once"));
                         ok = false;
                     } else if let Some(slot) = bound.slots.get_mut(i) {
@@ -76,17 +84,32 @@ impl Checker<'_> {
                 }
             }
         }
-        let missing: Vec<String> = slots.iter().zip(&bound.slots).filter(|(s, v)| s.needed && v.is_none()).map(|(s, _)| format!("`{}`", s.name)).collect();
-        if ok && !missing.is_empty() {
-            let d = Diagnostic::error(Code::E0302, span, format!("{what} needs {}", missing.join(", ")), format!("{} is missing", missing.join(", ")));
+        (ok && self.complete(what, slots, &bound.slots, span)).then_some(bound)
+    }
+
+    /// Whether every parameter without a default is given.
+    fn complete(&mut self, what: &str, slots: &[Slot], given: &[Option<Value<'_>>], span: Span) -> bool {
+        let missing: Vec<String> = slots
+            .iter()
+            .zip(given)
+            .filter(|(s, v)| s.needed && v.is_none())
+            .map(|(s, _)| format!("`{}`", s.name))
+            .collect();
+        if !missing.is_empty() {
+            let d = Diagnostic::error(
+                Code::E0302,
+                span,
+                format!("{what} needs {}", missing.join(", ")),
+                format!("{} is missing", missing.join(", ")),
+            );
             self.report(d.note(takes(what, slots)).help("give each parameter that has no default"));
-            ok = false;
         }
-        ok.then_some(bound)
+        missing.is_empty()
     }
 
     fn unknown_argument(&mut self, what: &str, slots: &[Slot], name: &ast::Name, span: Span) {
-        let d = Diagnostic::error(Code::E0302, span, format!("{what} has no parameter `{}`", name.text), "").label(name.span, "no such parameter");
+        let d = Diagnostic::error(Code::E0302, span, format!("{what} has no parameter `{}`", name.text), "")
+            .label(name.span, "no such parameter");
         let d = d.note(takes(what, slots));
         self.report(match crate::diag::suggest(&name.text, slots.iter().map(|s| &*s.name)) {
             Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
@@ -95,7 +118,12 @@ impl Checker<'_> {
     }
 
     /// The checked arguments; closures last, when the others have told what type parameters stand for.
-    pub(super) fn check_args(&mut self, what: &str, slots: &[Slot], values: Vec<Option<Value<'_>>>) -> Vec<Option<Expr>> {
+    pub(super) fn check_args(
+        &mut self,
+        what: &str,
+        slots: &[Slot],
+        values: Vec<Option<Value<'_>>>,
+    ) -> Vec<Option<Expr>> {
         let mut out: Vec<Option<Expr>> = values.iter().map(|_| None).collect();
         let mut values: Vec<Option<Value<'_>>> = values;
         for closures in [false, true] {

@@ -22,7 +22,9 @@ impl Checker<'_> {
         }
         let first_of = |ext: &Arc<Extern>| ext.params.first().map(|p| p.name.clone());
         let index = args.iter().position(|a| a.name.is_none()).or_else(|| {
-            args.iter().position(|a| a.name.is_some_and(|n| candidates.iter().any(|c| first_of(c).is_some_and(|f| *f == *n.text))))
+            args.iter().position(|a| {
+                a.name.is_some_and(|n| candidates.iter().any(|c| first_of(c).is_some_and(|f| *f == *n.text)))
+            })
         });
         let Some(index) = index else {
             let none = candidates.iter().find(|c| c.params.iter().all(|p| p.default.is_some() || p.optional || p.rest));
@@ -33,7 +35,8 @@ impl Checker<'_> {
         };
         let Some(arg) = args.get_mut(index) else { return poison(span) };
         if arg.value.has_closure() {
-            let takes_fn = candidates.iter().find(|c| c.params.first().is_some_and(|p| matches!(p.ty, Ty::Fn(_) | Ty::Union(_))));
+            let takes_fn =
+                candidates.iter().find(|c| c.params.first().is_some_and(|p| matches!(p.ty, Ty::Fn(_) | Ty::Union(_))));
             return match takes_fn.or(candidates.first()) {
                 Some(ext) => self.call_extern(&ext.clone(), args, span),
                 None => poison(span),
@@ -47,7 +50,8 @@ impl Checker<'_> {
         let ty = value.ty.clone();
         arg.value = Value::Typed(Box::new(value));
         let named = |c: &&Arc<Extern>| by_name.as_ref().is_none_or(|n| first_of(c).is_some_and(|f| *f == **n));
-        let accepting: Vec<Arc<Extern>> = candidates.iter().filter(named).filter(|c| self.accepts_first(c, &ty)).cloned().collect();
+        let accepting: Vec<Arc<Extern>> =
+            candidates.iter().filter(named).filter(|c| self.accepts_first(c, &ty)).cloned().collect();
         match accepting.as_slice() {
             [] => {
                 self.no_overload(name, &ty, &candidates, span);
@@ -71,12 +75,19 @@ impl Checker<'_> {
 
     /// Whether functions of some kind are accepted as the node type `want`, and `ty` is a function.
     fn kind_value(&self, ty: &Ty, want: &Ty) -> bool {
-        matches!(ty, Ty::Fn(_)) && matches!(want, Ty::Node(n) if self.library.kinds.values().any(|k| k.value.as_ref().is_some_and(|v| v.is_node(&n.name))))
+        matches!(ty, Ty::Fn(_))
+            && matches!(want, Ty::Node(n) if self.library.kinds.values().any(|k| k.value.as_ref().is_some_and(|v| v.is_node(&n.name))))
     }
 
     /// Among declarations that all take the first argument (an `int` is taken as a `real` too), the first that takes the
     /// other numbers as well.
-    fn choose_numeric(&mut self, several: &[Arc<Extern>], fallback: &Arc<Extern>, args: &mut [Arg<'_>], first: usize) -> Arc<Extern> {
+    fn choose_numeric(
+        &mut self,
+        several: &[Arc<Extern>],
+        fallback: &Arc<Extern>,
+        args: &mut [Arg<'_>],
+        first: usize,
+    ) -> Arc<Extern> {
         for (i, arg) in args.iter_mut().enumerate() {
             if i != first && arg.name.is_none() && !arg.value.has_closure() {
                 arg.value = Value::Typed(Box::new(self.typed(arg.value.clone())));
@@ -98,9 +109,18 @@ impl Checker<'_> {
 
     fn no_overload(&mut self, name: &str, ty: &Ty, candidates: &[Arc<Extern>], span: Span) {
         let shown = show(&self.body.metas.zonk(ty));
-        let takes: Vec<String> = candidates.iter().filter_map(|c| c.params.first()).map(|p| format!("`{}`", p.ty)).collect();
-        let d = Diagnostic::error(Code::E0301, span, format!("`{name}` does not take `{shown}`"), format!("its first argument is `{shown}`"));
-        self.report(d.note(format!("it is declared for {}", takes.join(", "))).help("give a first argument of one of these types"));
+        let takes: Vec<String> =
+            candidates.iter().filter_map(|c| c.params.first()).map(|p| format!("`{}`", p.ty)).collect();
+        let d = Diagnostic::error(
+            Code::E0301,
+            span,
+            format!("`{name}` does not take `{shown}`"),
+            format!("its first argument is `{shown}`"),
+        );
+        self.report(
+            d.note(format!("it is declared for {}", takes.join(", ")))
+                .help("give a first argument of one of these types"),
+        );
     }
 
     /// A call of a library function.
@@ -113,7 +133,12 @@ impl Checker<'_> {
             if p.rest {
                 rest = Some(ty);
             } else {
-                slots.push(Slot { name: p.name.clone(), ty, needed: p.default.is_none() && !p.optional, domain: p.domain });
+                slots.push(Slot {
+                    name: p.name.clone(),
+                    ty,
+                    needed: p.default.is_none() && !p.optional,
+                    domain: p.domain,
+                });
             }
         }
         let result = ext.result.substitute(&ext.generics, &metas);
@@ -145,7 +170,14 @@ impl Checker<'_> {
     }
 
     /// A function of numbers over numbers or arrays: the result has the arrays' shape.
-    fn call_elementwise(&mut self, ext: &Arc<Extern>, slots: &[Slot], values: Vec<Option<Value<'_>>>, result: &Ty, span: Span) -> Expr {
+    fn call_elementwise(
+        &mut self,
+        ext: &Arc<Extern>,
+        slots: &[Slot],
+        values: Vec<Option<Value<'_>>>,
+        result: &Ty,
+        span: Span,
+    ) -> Expr {
         let mut shape: Option<Ty> = None;
         let mut args = Vec::new();
         for ((slot, p), value) in slots.iter().zip(&ext.params).zip(values) {
@@ -158,7 +190,9 @@ impl Checker<'_> {
             let want = match (&ty, scalar(&ty)) {
                 (Ty::Array(..), Some(_)) => {
                     let want = with_scalar(&ty, &slot.ty);
-                    let agrees = shape.as_ref().is_none_or(|s| self.body.metas.relate(&with_real(&want), &with_real(s)).is_some());
+                    let agrees = shape
+                        .as_ref()
+                        .is_none_or(|s| self.body.metas.relate(&with_real(&want), &with_real(s)).is_some());
                     if !agrees {
                         let title = format!("the arrays given to `{}` differ in length", ext.name);
                         let d = Diagnostic::error(Code::E0307, typed.span, title, format!("this is `{ty}`"));
@@ -177,7 +211,11 @@ impl Checker<'_> {
             args.push(Some(value));
         }
         let ty = shape.map_or_else(|| result.clone(), |s| with_scalar(&s, result));
-        Expr { kind: ExprKind::CallExtern { ext: ext.clone(), args, rest: Vec::new(), type_args: Vec::new() }, ty, span }
+        Expr {
+            kind: ExprKind::CallExtern { ext: ext.clone(), args, rest: Vec::new(), type_args: Vec::new() },
+            ty,
+            span,
+        }
     }
 }
 
