@@ -113,6 +113,10 @@ impl Checker<'_> {
             self.report(d.help("write as many elements as the type says"));
             return;
         }
+        let cases = match &want {
+            Ty::Enum(e) => e.cases.clone(),
+            _ => Vec::new(),
+        };
         let (have, want) = (show(&have), show(&want));
         let d = Diagnostic::error(
             Code::E0301,
@@ -121,7 +125,7 @@ impl Checker<'_> {
             format!("this is `{have}`"),
         );
         let d = self.because(d);
-        let d = self.mismatch_help(d, e, &want);
+        let d = self.mismatch_help(d, e, &want, &|word| cases.iter().any(|c| **c == *word));
         self.report(d);
     }
 
@@ -132,13 +136,16 @@ impl Checker<'_> {
         }
     }
 
-    fn mismatch_help(&self, d: Diagnostic, e: &Expr, want: &str) -> Diagnostic {
+    fn mismatch_help(&self, d: Diagnostic, e: &Expr, want: &str, is_case: &dyn Fn(&str) -> bool) -> Diagnostic {
         match (&e.kind, self.shallow(&e.ty)) {
             (ExprKind::ExternRef(ext), _) if show(&ext.result) == want => {
                 let block = !ext.params.is_empty();
                 d.help(format!("call it: `{}{}`", ext.name, if block { " { }" } else { "()" }))
             }
             (_, Ty::Fn(f)) if show(&f.result) == want => d.help("it is a function: call it"),
+            (ExprKind::Text(t), _) if is_case(t) => {
+                d.help(format!("write the case as a bare word: `{t}`")).fix(e.span, &**t)
+            }
             (_, Ty::Real) if want == "int" => d.help("`round(x)`, `floor(x)` or `ceil(x)` give a whole number"),
             (_, Ty::Int | Ty::Real) if want == "text" => d.help("put it between quotes"),
             (_, Ty::Int | Ty::Real) if want == "duration" => d.help("add a unit: `90s`, `15min`, `4h`"),

@@ -15,6 +15,7 @@ mod names;
 mod numeric;
 mod ops;
 mod place;
+mod print;
 mod ty;
 mod unify;
 
@@ -22,4 +23,5 @@ pub(crate) use cx::Checker;
 pub(crate) use decl::name_type;
 pub(crate) use marks::{text as doc_text, tiny_marks};
 pub(crate) use names::Uses;
+pub use print::print;
 pub use ty::{EnumTy, FieldTy, FnTy, GenomeTy, Len, NodeTy, RecordTy, Ty};

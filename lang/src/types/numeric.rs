@@ -62,8 +62,11 @@ fn is_place(e: &Expr) -> bool {
     }
 }
 
-/// Whether an extern is arithmetic: numbers in, a number out.
+/// Whether an extern is arithmetic that the compiler knows: numbers in, a number out.
 fn is_numeric_extern(ext: &crate::library::Extern) -> bool {
+    if ext.family.is_empty() || !crate::ir::is_intrinsic(&ext.name) {
+        return false;
+    }
     let numbers = |t: &Ty| t.is_numeric() || matches!(t, Ty::List(item) if item.is_numeric());
     &*ext.word == "fn"
         && numbers(&ext.result)

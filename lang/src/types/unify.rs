@@ -91,6 +91,8 @@ impl Metas {
             | (Ty::Money, Ty::Money)
             | (Ty::Program, Ty::Program) => true,
             (Ty::Array(x, n), Ty::Array(y, m)) => lengths_agree(n, m) && self.unify(x, y),
+            // `real[]` of a library declaration takes a list too.
+            (Ty::List(x), Ty::Array(y, Len::Any)) => self.unify(x, y),
             (Ty::List(x), Ty::List(y)) | (Ty::Range(x), Ty::Range(y)) => self.unify(x, y),
             (Ty::Tuple(xs), Ty::Tuple(ys)) => self.unify_all(xs, ys),
             (Ty::Union(xs), Ty::Union(ys)) => self.unify_all(xs, ys),
@@ -148,7 +150,9 @@ impl Metas {
             (Ty::Array(x, n), Ty::Array(y, m)) => {
                 (lengths_agree(n, m) && self.relate(x, y).is_some()).then_some(How::Convert(Conversion::Elements))
             }
-            (Ty::List(x), Ty::List(y)) => self.relate(x, y).map(|_| How::Convert(Conversion::Elements)),
+            (Ty::List(x), Ty::List(y) | Ty::Array(y, Len::Any)) => {
+                self.relate(x, y).map(|_| How::Convert(Conversion::Elements))
+            }
             (Ty::Array(x, _), Ty::List(y)) => match self.relate(x, y)? {
                 How::Same => Some(How::Convert(Conversion::ArrayToList)),
                 _ => Some(How::ElementsToList),
@@ -273,6 +277,15 @@ impl Checker<'_> {
                 _ => by(Conversion::IntToReal, e, want),
             },
             How::Convert(Conversion::ArrayToList) if matches!(e.kind, ExprKind::Array(_)) => Expr { ty: want, ..e },
+            How::Convert(Conversion::Elements) => {
+                // The length that is known, where any is wanted.
+                let to = match (self.shallow(&e.ty), &want) {
+                    (Ty::Array(_, len), Ty::Array(item, Len::Any)) => Ty::Array(item.clone(), len),
+                    (Ty::List(_), Ty::Array(item, Len::Any)) => Ty::List(item.clone()),
+                    _ => want,
+                };
+                by(Conversion::Elements, e, to)
+            }
             How::Convert(conversion) => by(conversion, e, want),
             How::ElementsToList => {
                 let len = match self.shallow(&e.ty) {

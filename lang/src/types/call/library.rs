@@ -11,7 +11,8 @@ use crate::span::Span;
 use crate::types::cx::Checker;
 use crate::types::expr::{poison, show};
 use crate::types::ops::{scalar, with_scalar};
-use crate::types::{FieldTy, RecordTy, Ty};
+use crate::types::unify::How;
+use crate::types::{FieldTy, Len, RecordTy, Ty};
 
 impl Checker<'_> {
     /// A call of an extern that may have several declarations: the type of the first argument decides.
@@ -79,8 +80,8 @@ impl Checker<'_> {
             && matches!(want, Ty::Node(n) if self.library.kinds.values().any(|k| k.value.as_ref().is_some_and(|v| v.is_node(&n.name))))
     }
 
-    /// Among declarations that all take the first argument (an `int` is taken as a `real` too), the first that takes the
-    /// other numbers as well.
+    /// Among declarations that all take the first argument (an `int` is taken as a `real` too), the one that takes the
+    /// others as they are; failing that, the first that takes them at all.
     fn choose_numeric(
         &mut self,
         several: &[Arc<Extern>],
@@ -93,18 +94,35 @@ impl Checker<'_> {
                 arg.value = Value::Typed(Box::new(self.typed(arg.value.clone())));
             }
         }
-        let takes_all = |checker: &mut Self, ext: &Arc<Extern>| {
-            let positional = args.iter().filter(|a| a.name.is_none());
-            positional.zip(&ext.params).all(|(a, p)| match &a.value {
-                Value::Typed(e) => {
+        let takes_all = |checker: &mut Self, ext: &Arc<Extern>, exactly: bool| {
+            args.iter().enumerate().filter(|(i, a)| *i == first || a.name.is_none()).zip(&ext.params).all(
+                |((_, a), p)| {
+                    let Value::Typed(e) = &a.value else { return true };
                     let (want, _) = checker.instantiate(&ext.generics, &p.ty);
                     let item = scalar(&e.ty).filter(|_| ext.elementwise && scalar(&want).is_some());
-                    checker.body.metas.clone().relate(item.as_ref().unwrap_or(&e.ty), &want).is_some()
-                }
-                Value::Written(_) => true,
-            })
+                    match checker.body.metas.clone().relate(item.as_ref().unwrap_or(&e.ty), &want) {
+                        Some(How::Same) => true,
+                        Some(_) => !exactly,
+                        None => false,
+                    }
+                },
+            )
         };
-        several.iter().find(|ext| takes_all(self, ext)).unwrap_or(fallback).clone()
+        let exact = several.iter().find(|ext| takes_all(self, ext, true));
+        let found = exact.or_else(|| several.iter().find(|ext| takes_all(self, ext, false)));
+        found.unwrap_or(fallback).clone()
+    }
+
+    /// A result that is an array of any length has the length of the argument that is one.
+    fn any_length_result(&self, ext: &Extern, result: Ty, given: &[Option<Expr>]) -> Ty {
+        let Ty::Array(item, Len::Any) = &result else { return result };
+        let is_any = |ty: &Ty| matches!(ty, Ty::Array(_, Len::Any));
+        let source = ext.params.iter().filter(|p| !p.rest).zip(given).find(|(p, _)| is_any(&p.ty));
+        match source.and_then(|(_, e)| e.as_ref()).map(|e| self.shallow(&e.ty)) {
+            Some(Ty::Array(_, len)) => Ty::Array(item.clone(), len),
+            Some(Ty::List(_)) => Ty::List(item.clone()),
+            _ => result,
+        }
     }
 
     fn no_overload(&mut self, name: &str, ty: &Ty, candidates: &[Arc<Extern>], span: Span) {
@@ -165,6 +183,7 @@ impl Checker<'_> {
         }
         let names: Vec<Arc<str>> = others.iter().map(|(n, _)| n.clone()).collect();
         let ty = bound_result(&self.body.metas.zonk(&result), &names);
+        let ty = self.any_length_result(ext, ty, &given);
         let type_args = ext.generics.iter().cloned().zip(metas).collect();
         Expr { kind: ExprKind::CallExtern { ext: ext.clone(), args: given, rest: others, type_args }, ty, span }
     }
