@@ -1,6 +1,12 @@
 //! How long 500 numeric functions of 10 operations take to compile, and what a call costs.
 //! `cargo bench -p evo-lang --bench compile`
-#![allow(clippy::disallowed_types, clippy::print_stdout, clippy::unwrap_used, missing_docs, reason = "a benchmark reads the clock and prints")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark reads the clock and prints"
+)]
 
 use std::time::Instant;
 

@@ -4,8 +4,8 @@ mod common;
 
 use evo_lang::codegen::{compile, evaluate_both, same_slots};
 use evo_lang::ir::builder::Builder;
-use evo_lang::ir::verify::{IrError, verify};
 use evo_lang::ir::simplify::simplify;
+use evo_lang::ir::verify::{IrError, verify};
 use evo_lang::ir::{Binary, Fault, FuncId, Module, Op, Type, Unary, Value, interp, print};
 use proptest::prelude::*;
 
@@ -38,7 +38,10 @@ proptest! {
     }
 }
 
-fn one(params: &[Type], body: impl FnOnce(&mut Builder, &[Value]) -> Result<Value, IrError>) -> Result<Module, IrError> {
+fn one(
+    params: &[Type],
+    body: impl FnOnce(&mut Builder, &[Value]) -> Result<Value, IrError>,
+) -> Result<Module, IrError> {
     let mut b = Builder::new("f", params);
     let values = b.params().to_vec();
     let result = body(&mut b, &values)?;
@@ -47,7 +50,22 @@ fn one(params: &[Type], body: impl FnOnce(&mut Builder, &[Value]) -> Result<Valu
 
 #[test]
 fn every_scalar_operation_agrees_on_hard_operands() {
-    let reals = [0.0, -0.0, 0.5, -0.5, 2.5, -1.5, 1e-310, 709.9, -745.2, 1e300, 1e19, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    let reals = [
+        0.0,
+        -0.0,
+        0.5,
+        -0.5,
+        2.5,
+        -1.5,
+        1e-310,
+        709.9,
+        -745.2,
+        1e300,
+        1e19,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ];
     let ints = [0, 1, -1, 2, -7, 10, i64::MAX, i64::MIN, i64::MIN + 1];
     let slots = |ty: &Type| -> Vec<u64> {
         match ty {
@@ -79,7 +97,10 @@ fn every_scalar_operation_agrees_on_hard_operands() {
                 let made = code.call(FuncId(0), &[x, y], &mut out).map(|()| out.to_vec());
                 let told = evo_lang::ir::interp::run(&module, FuncId(0), &[x, y]);
                 let nan = |r: &Result<Vec<u64>, _>| matches!(r, Ok(v) if f64::from_bits(v[0]).is_nan());
-                assert!(made == told || (ty == Type::Real && nan(&made) && nan(&told)), "{op:?} {x:x} {y:x}: {made:?} {told:?}");
+                assert!(
+                    made == told || (ty == Type::Real && nan(&made) && nan(&told)),
+                    "{op:?} {x:x} {y:x}: {made:?} {told:?}"
+                );
                 tried += 1;
             }
         }

@@ -10,8 +10,7 @@ use candle_core::{Device, Tensor};
 use evo_stdlib::model::{Model, ModelError, Prompt, gguf, gguf_header, hf, logits};
 
 fn untied() -> Model {
-    hf(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/llama_tiny/untied"))
-        .unwrap()
+    hf(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/llama_tiny/untied")).unwrap()
 }
 
 /// Halves side by side to pairs side by side, as converters to GGUF do with query and key rows.
@@ -50,8 +49,7 @@ const TOKENS: [&str; 9] = ["<|end|>", "a", "b", "ab", "1", "2", "Ġ", "Ġab", "<
 fn metadata(model: &Model) -> Vec<(&'static str, Value)> {
     let size = |n: usize| Value::U32(n as u32);
     let config = &model.config;
-    let texts =
-        |list: &[&str]| Value::Array(list.iter().map(|s| Value::String((*s).into())).collect());
+    let texts = |list: &[&str]| Value::Array(list.iter().map(|s| Value::String((*s).into())).collect());
     let kinds = [3, 1, 1, 1, 1, 1, 1, 1, 4].map(Value::I32).to_vec();
     vec![
         ("general.architecture", Value::String("llama".into())),
@@ -71,10 +69,7 @@ fn metadata(model: &Model) -> Vec<(&'static str, Value)> {
         ("tokenizer.ggml.merges", texts(&["a b", "Ġ ab"])),
         ("tokenizer.ggml.bos_token_id", Value::U32(1)),
         ("tokenizer.ggml.eos_token_id", Value::U32(0)),
-        (
-            "tokenizer.chat_template",
-            Value::String("{{ messages[0].content }}{{ eos_token }}".into()),
-        ),
+        ("tokenizer.chat_template", Value::String("{{ messages[0].content }}{{ eos_token }}".into())),
     ]
 }
 
@@ -98,10 +93,7 @@ fn write(place: &Path, model: &Model, dtype: GgmlDType, metadata: &[(&str, Value
             (gguf_name(name), QTensor::quantize(&tensor, dtype).unwrap())
         })
         .collect();
-    let tensors: Vec<(&str, &QTensor)> = tensors
-        .iter()
-        .map(|(name, tensor)| (name.as_str(), tensor))
-        .collect();
+    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (*key, value)).collect();
     let path = place.join("model.gguf");
     gguf_file::write(&mut File::create(&path).unwrap(), &metadata, &tensors).unwrap();
@@ -120,10 +112,7 @@ fn what_was_written_comes_back() {
     assert_eq!(found.card.licenses, ["mit"]);
     let head = gguf_header(&path).unwrap();
     assert_eq!(head.config, found.config);
-    assert_eq!(
-        head.tokenizer.unwrap().fingerprint,
-        found.tokenizer.as_ref().unwrap().fingerprint()
-    );
+    assert_eq!(head.tokenizer.unwrap().fingerprint, found.tokenizer.as_ref().unwrap().fingerprint());
     let answer = |model| logits(model, Prompt::Tokens(&[1, 2, 3]), 4, 1).unwrap();
     assert_eq!(answer(&found), answer(&model));
 
@@ -147,15 +136,8 @@ fn packed_weights_are_close_to_what_they_were() {
         let path = write(place.path(), &model, dtype, &metadata(&model));
         let found = gguf(&path).unwrap();
         for (name, tensor) in model.tensors.iter() {
-            let (a, b) = (
-                tensor.to_f32().unwrap(),
-                found.tensors[name].to_f32().unwrap(),
-            );
-            let worst = a
-                .iter()
-                .zip(b.iter())
-                .map(|(a, b)| (a - b).abs())
-                .fold(0.0, f32::max);
+            let (a, b) = (tensor.to_f32().unwrap(), found.tensors[name].to_f32().unwrap());
+            let worst = a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst <= tolerance, "{dtype:?} {name}: {worst}");
         }
         assert_ne!(found.digest(), model.digest());
@@ -172,47 +154,28 @@ fn what_is_not_known_is_refused_by_name() {
         let changed: Vec<(&str, Value)> = metadata.into_iter().chain([(key, value)]).collect();
         let path = write(place.path(), &model, GgmlDType::F32, &changed);
         let error = gguf(&path).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            gguf_header(&path).unwrap_err().to_string()
-        );
+        assert_eq!(error.to_string(), gguf_header(&path).unwrap_err().to_string());
         error
     };
     let text = |s: &str| Value::String(s.into());
     assert!(
         matches!(refusal("general.architecture", text("rwkv")), ModelError::UnknownArchitecture { found, .. } if found == "rwkv")
     );
-    assert!(matches!(
-        refusal("general.alignment", Value::U32(0)),
-        ModelError::Gguf { .. }
-    ));
+    assert!(matches!(refusal("general.alignment", Value::U32(0)), ModelError::Gguf { .. }));
     assert!(
         matches!(refusal("tokenizer.ggml.model", text("llama")), ModelError::Gguf { cause, .. } if cause.contains("`llama`"))
     );
     assert!(
         matches!(refusal("tokenizer.ggml.pre", text("odd")), ModelError::Gguf { cause, .. } if cause.contains("`odd`"))
     );
-    assert!(matches!(
-        refusal("llama.block_count", Value::U32(3)),
-        ModelError::MissingTensor { .. }
-    ));
-    assert!(matches!(
-        refusal("llama.block_count", text("2")),
-        ModelError::ConfigField { .. }
-    ));
-    assert!(matches!(
-        refusal("llama.rope.scaling.type", text("yarn")),
-        ModelError::ConfigField { .. }
-    ));
+    assert!(matches!(refusal("llama.block_count", Value::U32(3)), ModelError::MissingTensor { .. }));
+    assert!(matches!(refusal("llama.block_count", text("2")), ModelError::ConfigField { .. }));
+    assert!(matches!(refusal("llama.rope.scaling.type", text("yarn")), ModelError::ConfigField { .. }));
     let more = (9..62).map(|i| text(&format!("t{i}")));
     let many = TOKENS.map(text).into_iter().chain(more).collect();
     assert!(matches!(
         refusal("tokenizer.ggml.tokens", Value::Array(many)),
-        ModelError::Vocabulary {
-            largest: 61,
-            vocab_size: 61,
-            ..
-        }
+        ModelError::Vocabulary { largest: 61, vocab_size: 61, .. }
     ));
 }
 
@@ -222,9 +185,7 @@ fn a_file_cut_anywhere_is_refused() {
     let model = untied();
     let path = write(place.path(), &model, GgmlDType::Q8_0, &metadata(&model));
     let whole = fs::read(&path).unwrap();
-    let cuts = (0..3000)
-        .step_by(11)
-        .chain((3000..whole.len()).step_by(4001));
+    let cuts = (0..3000).step_by(11).chain((3000..whole.len()).step_by(4001));
     for cut in cuts {
         fs::write(&path, &whole[..cut]).unwrap();
         assert!(gguf(&path).is_err(), "cut at {cut}");

@@ -7,23 +7,15 @@ use std::sync::Arc;
 
 use evo_kernels::rng::Stream;
 use evo_stdlib::model::{
-    EntryFault, HeaderFault, Model, ModelError, Prompt, Tensor, Tiny, check_alike, check_finite,
-    gguf, gguf_header, header, hf, llama_tiny, logits, safetensors, save,
+    EntryFault, HeaderFault, Model, ModelError, Prompt, Tensor, Tiny, check_alike, check_finite, gguf, gguf_header,
+    header, hf, llama_tiny, logits, safetensors, save,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn tiny() -> Model {
-    let sizes = Tiny {
-        layers: 2,
-        hidden: 8,
-        heads: 2,
-        kv_heads: 1,
-        intermediate: 12,
-        positions: 32,
-        tied: false,
-    };
+    let sizes = Tiny { layers: 2, hidden: 8, heads: 2, kv_heads: 1, intermediate: 12, positions: 32, tied: false };
     llama_tiny(&sizes, Stream::from_seed(1)).unwrap()
 }
 
@@ -48,10 +40,7 @@ fn file(place: &Path, header: &str, data: usize) -> PathBuf {
 /// Both readers must refuse the file, for the same reason.
 fn refusal(path: &Path) -> ModelError {
     let error = safetensors::read_header(path).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        safetensors::open(path).unwrap_err().to_string()
-    );
+    assert_eq!(error.to_string(), safetensors::open(path).unwrap_err().to_string());
     assert!(!error.help().is_empty());
     error
 }
@@ -75,39 +64,16 @@ fn tensors_that_lie_are_found_out() {
         let has = 8;
         entry_fault(&json!({"a": entry(dtype, shape, from, to)}), has)
     };
-    assert_eq!(
-        one("F32", &[3], 0, 12),
-        EntryFault::BeyondFile { end: 12, has: 8 }
-    );
-    assert_eq!(
-        one("F32", &[3], 0, 8),
-        EntryFault::Length { needs: 12, has: 8 }
-    );
-    assert_eq!(
-        one("F32", &[2], 8, 0),
-        EntryFault::Reversed { begin: 8, end: 0 }
-    );
-    assert_eq!(
-        one("Q7", &[2], 0, 8),
-        EntryFault::UnknownDType { dtype: "Q7".into() }
-    );
+    assert_eq!(one("F32", &[3], 0, 12), EntryFault::BeyondFile { end: 12, has: 8 });
+    assert_eq!(one("F32", &[3], 0, 8), EntryFault::Length { needs: 12, has: 8 });
+    assert_eq!(one("F32", &[2], 8, 0), EntryFault::Reversed { begin: 8, end: 0 });
+    assert_eq!(one("Q7", &[2], 0, 8), EntryFault::UnknownDType { dtype: "Q7".into() });
     let shape = vec![1 << 40, 1 << 40];
-    assert_eq!(
-        one("F32", &shape, 0, 8),
-        EntryFault::Overflow {
-            shape: shape.clone()
-        }
-    );
+    assert_eq!(one("F32", &shape, 0, 8), EntryFault::Overflow { shape: shape.clone() });
     let end = u64::MAX;
-    assert_eq!(
-        one("U8", &[end], 0, end),
-        EntryFault::BeyondFile { end, has: 8 }
-    );
+    assert_eq!(one("U8", &[end], 0, end), EntryFault::BeyondFile { end, has: 8 });
     let both = json!({"a": entry("U8", &[4], 2, 6), "b": entry("U8", &[4], 0, 4)});
-    assert_eq!(
-        entry_fault(&both, 6),
-        EntryFault::Overlap { other: "b".into() }
-    );
+    assert_eq!(entry_fault(&both, 6), EntryFault::Overlap { other: "b".into() });
 }
 
 #[test]
@@ -115,13 +81,7 @@ fn a_name_that_comes_twice_is_found_out() {
     let place = tempfile::tempdir().unwrap();
     let one = |from: u64| format!(r#""a":{}"#, entry("U8", &[1], from, from + 1));
     let path = file(place.path(), &format!("{{{},{}}}", one(0), one(1)), 2);
-    assert!(matches!(
-        refusal(&path),
-        ModelError::Entry {
-            fault: EntryFault::Duplicate,
-            ..
-        }
-    ));
+    assert!(matches!(refusal(&path), ModelError::Entry { fault: EntryFault::Duplicate, .. }));
 }
 
 #[test]
@@ -146,14 +106,8 @@ fn headers_that_lie_are_found_out() {
     assert_eq!(fault(&path), HeaderFault::TooShort { has: 3 });
     fs::write(&path, u64::MAX.to_le_bytes()).unwrap();
     let claims = u64::MAX;
-    assert_eq!(
-        fault(&path),
-        HeaderFault::HeaderBeyondFile { claims, has: 0 }
-    );
-    assert!(matches!(
-        refusal(&place.path().join("none")),
-        ModelError::Missing { .. }
-    ));
+    assert_eq!(fault(&path), HeaderFault::HeaderBeyondFile { claims, has: 0 });
+    assert!(matches!(refusal(&place.path().join("none")), ModelError::Missing { .. }));
 }
 
 proptest! {
@@ -221,13 +175,9 @@ fn configurations_that_do_not_fit_the_weights_are_refused() {
     let unknown = with_config("model_type", json!("mamba"));
     assert!(matches!(unknown, ModelError::UnknownArchitecture { found, .. } if found == "mamba"));
     let wide = with_config("hidden_size", json!(16));
-    assert!(
-        matches!(wide, ModelError::Shape { tensor, .. } if tensor == "model.embed_tokens.weight")
-    );
+    assert!(matches!(wide, ModelError::Shape { tensor, .. } if tensor == "model.embed_tokens.weight"));
     let deep = with_config("num_hidden_layers", json!(3));
-    assert!(
-        matches!(deep, ModelError::MissingTensor { tensor, .. } if tensor.starts_with("model.layers.2."))
-    );
+    assert!(matches!(deep, ModelError::MissingTensor { tensor, .. } if tensor.starts_with("model.layers.2.")));
     let biased = with_config("attention_bias", json!(true));
     assert!(matches!(biased, ModelError::MissingTensor { .. }));
     let shallow = with_config("num_hidden_layers", json!(1));
@@ -241,10 +191,7 @@ fn configurations_that_do_not_fit_the_weights_are_refused() {
         ("rope_scaling", json!({"type": "yarn"})),
     ] {
         let error = with_config(field, value);
-        assert!(
-            matches!(error, ModelError::ConfigField { .. }),
-            "{field}: {error}"
-        );
+        assert!(matches!(error, ModelError::ConfigField { .. }), "{field}: {error}");
     }
 }
 
@@ -261,14 +208,7 @@ fn directories_whose_files_do_not_fit_are_refused() {
             json["model"]["vocab"]["zz"] = json!(300);
         });
     });
-    assert!(matches!(
-        grown,
-        ModelError::Vocabulary {
-            largest: 300,
-            vocab_size: 256,
-            ..
-        }
-    ));
+    assert!(matches!(grown, ModelError::Vocabulary { largest: 300, vocab_size: 256, .. }));
     let nowhere = directory_refusal(Path::new("/nowhere/model"));
     assert!(matches!(nowhere, ModelError::Missing { .. }));
     // A broken tokenizer is noticed by both, each in its words.
@@ -280,8 +220,7 @@ fn directories_whose_files_do_not_fit_are_refused() {
 
 #[test]
 fn shards_must_agree_with_their_index() {
-    let source =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/llama_tiny/untied");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/llama_tiny/untied");
     let check = |edit: &dyn Fn(&Path), expected: &dyn Fn(&ModelError) -> bool| {
         let place = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(&source).unwrap() {
@@ -300,38 +239,22 @@ fn shards_must_agree_with_their_index() {
         &|e| matches!(e, ModelError::MissingShard { shard, .. } if shard == second),
     );
     let escape = |dir: &Path| {
-        edit_json(&dir.join(index), |json| {
-            json["weight_map"]["lm_head.weight"] = json!("../x.safetensors")
-        })
+        edit_json(&dir.join(index), |json| json["weight_map"]["lm_head.weight"] = json!("../x.safetensors"))
     };
     check(&escape, &|e| matches!(e, ModelError::MissingShard { .. }));
     let swap = |dir: &Path| {
         edit_json(&dir.join(index), |json| {
-            json["weight_map"]["model.embed_tokens.weight"] =
-                json!("model-00003-of-00003.safetensors");
+            json["weight_map"]["model.embed_tokens.weight"] = json!("model-00003-of-00003.safetensors");
         })
     };
     check(&swap, &|e| matches!(e, ModelError::ShardIndex { .. }));
-    let extra = |dir: &Path| {
-        edit_json(&dir.join(index), |json| {
-            json["weight_map"]["ghost"] = json!(second)
-        })
-    };
-    check(
-        &extra,
-        &|e| matches!(e, ModelError::ShardIndex { tensor, .. } if tensor == "ghost"),
-    );
+    let extra = |dir: &Path| edit_json(&dir.join(index), |json| json["weight_map"]["ghost"] = json!(second));
+    check(&extra, &|e| matches!(e, ModelError::ShardIndex { tensor, .. } if tensor == "ghost"));
     let double = |dir: &Path| {
-        fs::copy(
-            dir.join(second),
-            dir.join("model-00003-of-00003.safetensors"),
-        )
-        .unwrap();
+        fs::copy(dir.join(second), dir.join("model-00003-of-00003.safetensors")).unwrap();
     };
     check(&double, &|e| matches!(e, ModelError::ShardIndex { .. }));
-    check(&|dir| fs::write(dir.join(index), "[]").unwrap(), &|e| {
-        matches!(e, ModelError::Json { .. })
-    });
+    check(&|dir| fs::write(dir.join(index), "[]").unwrap(), &|e| matches!(e, ModelError::Json { .. }));
 }
 
 #[test]
@@ -344,13 +267,7 @@ fn weights_that_are_not_numbers_are_named() {
     data[5] = f32::NAN;
     data[9] = f32::INFINITY;
     tensors[name] = Tensor::from_f32(data, tensors[name].shape().to_vec()).unwrap();
-    let Err(ModelError::NotFinite {
-        tensor,
-        index,
-        count,
-        ..
-    }) = check_finite(&tensors)
-    else {
+    let Err(ModelError::NotFinite { tensor, index, count, .. }) = check_finite(&tensors) else {
         panic!("must be found");
     };
     assert_eq!((tensor.as_str(), index, count), (name, 5, 2));
@@ -362,8 +279,7 @@ fn unlike_models_are_told_apart_by_their_first_difference() {
     assert!(check_alike(&model.tensors, &model.tensors, true).is_ok());
     let mut other = (*model.tensors).clone();
     let norm = "model.norm.weight";
-    other[norm] =
-        Tensor::from_f32_as(evo_stdlib::model::DType::BF16, vec![1.0; 8], vec![8]).unwrap();
+    other[norm] = Tensor::from_f32_as(evo_stdlib::model::DType::BF16, vec![1.0; 8], vec![8]).unwrap();
     assert!(check_alike(&model.tensors, &other, false).is_ok());
     assert!(
         matches!(check_alike(&model.tensors, &other, true), Err(ModelError::Unlike { tensor, .. }) if tensor == norm)
@@ -383,46 +299,18 @@ fn a_model_without_a_tokenizer_works_on_ids() {
     assert!(header(&dir).unwrap().tokenizer.is_none());
     assert!(logits(&model, Prompt::Tokens(&[1, 2]), 2, 1).is_ok());
     let refused = |prompt, more| logits(&model, prompt, more, 1).unwrap_err();
-    assert!(matches!(
-        refused(Prompt::Text("a"), 0),
-        ModelError::NoTokenizer { .. }
-    ));
-    assert!(matches!(
-        refused(Prompt::Tokens(&[]), 0),
-        ModelError::EmptyPrompt
-    ));
-    assert!(matches!(
-        refused(Prompt::Tokens(&[256]), 0),
-        ModelError::TokenRange {
-            id: 256,
-            vocab_size: 256
-        }
-    ));
-    assert!(matches!(
-        refused(Prompt::Tokens(&[1, 2]), 31),
-        ModelError::TooLong {
-            length: 33,
-            limit: 32
-        }
-    ));
-    assert!(matches!(
-        refused(Prompt::Tokens(&[1]), usize::MAX),
-        ModelError::TooLong { .. }
-    ));
+    assert!(matches!(refused(Prompt::Text("a"), 0), ModelError::NoTokenizer { .. }));
+    assert!(matches!(refused(Prompt::Tokens(&[]), 0), ModelError::EmptyPrompt));
+    assert!(matches!(refused(Prompt::Tokens(&[256]), 0), ModelError::TokenRange { id: 256, vocab_size: 256 }));
+    assert!(matches!(refused(Prompt::Tokens(&[1, 2]), 31), ModelError::TooLong { length: 33, limit: 32 }));
+    assert!(matches!(refused(Prompt::Tokens(&[1]), usize::MAX), ModelError::TooLong { .. }));
 }
 
 #[test]
 fn saving_replaces_models_and_nothing_else() {
     let (place, dir) = saved();
     let before = hf(&dir).unwrap().digest();
-    let sizes = Tiny {
-        layers: 1,
-        hidden: 8,
-        heads: 2,
-        kv_heads: 1,
-        intermediate: 12,
-        ..Tiny::default()
-    };
+    let sizes = Tiny { layers: 1, hidden: 8, heads: 2, kv_heads: 1, intermediate: 12, ..Tiny::default() };
     let other = llama_tiny(&sizes, Stream::from_seed(2)).unwrap();
     save(&other, &dir).unwrap();
     let after = hf(&dir).unwrap().digest();
@@ -432,42 +320,25 @@ fn saving_replaces_models_and_nothing_else() {
     assert_eq!(names(place.path()), 1, "nothing is left beside the model");
 
     fs::write(dir.join("thesis.tex"), "years of work").unwrap();
-    assert!(
-        matches!(save(&other, &dir), Err(ModelError::Occupied { file, .. }) if file == "thesis.tex")
-    );
+    assert!(matches!(save(&other, &dir), Err(ModelError::Occupied { file, .. }) if file == "thesis.tex"));
     assert!(dir.join("thesis.tex").exists());
-    assert!(matches!(
-        save(&other, Path::new("/")),
-        Err(ModelError::Occupied { .. })
-    ));
+    assert!(matches!(save(&other, Path::new("/")), Err(ModelError::Occupied { .. })));
 
     let occupied = place.path().join("file");
     fs::write(&occupied, "").unwrap();
-    assert!(matches!(
-        save(&other, &occupied),
-        Err(ModelError::Write { .. })
-    ));
-    assert!(matches!(
-        save(&other, &occupied.join("below")),
-        Err(ModelError::Write { .. })
-    ));
+    assert!(matches!(save(&other, &occupied), Err(ModelError::Write { .. })));
+    assert!(matches!(save(&other, &occupied.join("below")), Err(ModelError::Write { .. })));
     assert_eq!(names(place.path()), 2);
 }
 
 #[test]
 fn a_full_disk_is_told_as_such() {
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-    assert!(matches!(
-        ModelError::write(Path::new("x"), full),
-        ModelError::DiskFull { .. }
-    ));
+    assert!(matches!(ModelError::write(Path::new("x"), full), ModelError::DiskFull { .. }));
     #[cfg(target_os = "linux")]
     {
         let error = fs::write("/dev/full", "x").unwrap_err();
-        assert!(matches!(
-            ModelError::write(Path::new("x"), error),
-            ModelError::DiskFull { .. }
-        ));
+        assert!(matches!(ModelError::write(Path::new("x"), error), ModelError::DiskFull { .. }));
     }
 }
 

@@ -16,17 +16,12 @@ struct Case {
 }
 
 fn conformance(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/conformance")
-        .join(folder)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance").join(folder)
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max)
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// Logits, greedy ids and log-probabilities of one small model, loaded from `dir`.
@@ -37,33 +32,19 @@ fn check_small(dir: &Path, cases: &[Case]) {
     for case in cases {
         let found = logits(&model, Prompt::Tokens(&case.tokens), 12, 2).unwrap();
         let difference = largest_difference(&found.last_logits, &case.last_logits);
-        assert!(
-            difference < 2e-5,
-            "{}: logits differ by {difference}",
-            dir.display()
-        );
+        assert!(difference < 2e-5, "{}: logits differ by {difference}", dir.display());
         assert_eq!(found.greedy, case.greedy, "{}", dir.display());
         pairs.push(case.tokens.split_at(1));
     }
     let found = decoder.logprobs(&pairs, 2).unwrap();
     for (found, case) in found.iter().zip(cases) {
-        assert!(
-            largest_difference(found, &case.logprobs) < 2e-5,
-            "{}",
-            dir.display()
-        );
+        assert!(largest_difference(found, &case.logprobs) < 2e-5, "{}", dir.display());
     }
 }
 
 #[test]
 fn small_models_answer_as_in_transformers() {
-    for name in [
-        "untied",
-        "tied_biased",
-        "llama3_rope",
-        "mistral_window",
-        "qwen2",
-    ] {
+    for name in ["untied", "tied_biased", "llama3_rope", "mistral_window", "qwen2"] {
         let dir = conformance("llama_tiny").join(name);
         let golden = std::fs::read_to_string(dir.join("golden.json")).unwrap();
         let cases: Vec<Case> = serde_json::from_str(&golden).unwrap();
@@ -86,9 +67,7 @@ fn small_models_answer_as_in_transformers() {
 /// The SmolLM2 of the vectors, or `None` and a line that says why.
 fn smollm2() -> Option<Model> {
     if std::env::var_os("EVO_SLOW").is_none() {
-        println!(
-            "skipped: slow; set EVO_SLOW=1 and EVO_SMOLLM2=/path/of/SmolLM2-135M-Instruct.Q4_1.gguf"
-        );
+        println!("skipped: slow; set EVO_SLOW=1 and EVO_SMOLLM2=/path/of/SmolLM2-135M-Instruct.Q4_1.gguf");
         return None;
     }
     let Some(path) = std::env::var_os("EVO_SMOLLM2") else {
@@ -116,18 +95,9 @@ struct Spelling {
     ids: Vec<u32>,
 }
 
-fn numbers<const N: usize, T>(
-    file: &SafeTensors<'_>,
-    name: &str,
-    convert: fn([u8; N]) -> T,
-) -> Vec<T> {
+fn numbers<const N: usize, T>(file: &SafeTensors<'_>, name: &str, convert: fn([u8; N]) -> T) -> Vec<T> {
     let data = file.tensor(name).unwrap();
-    data.data()
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .map(|bytes| convert(*bytes))
-        .collect()
+    data.data().as_chunks::<N>().0.iter().map(|bytes| convert(*bytes)).collect()
 }
 
 #[test]
@@ -150,11 +120,7 @@ fn smollm2_answers_as_in_transformers() {
         let as_i64 = |ids: &[u32]| ids.iter().map(|&id| i64::from(id)).collect::<Vec<_>>();
         assert_eq!(as_i64(&found.tokens), ids("input_ids"), "{name}");
         assert_eq!(as_i64(&found.greedy), ids("greedy32"), "{name}");
-        assert_eq!(
-            tokenizer.decode(&found.greedy, false).unwrap(),
-            example.greedy,
-            "{name}"
-        );
+        assert_eq!(tokenizer.decode(&found.greedy, false).unwrap(), example.greedy, "{name}");
         let expected = numbers(&golden, &format!("{name}.last_logits"), f32::from_le_bytes);
         let difference = largest_difference(&found.last_logits, &expected);
         println!("{name}: logits differ by at most {difference:e}");
@@ -169,15 +135,7 @@ fn smollm2_spells_as_in_transformers() {
     let spellings: Vec<Spelling> = serde_json::from_str(&file).unwrap();
     let tokenizer = model.require_tokenizer().unwrap();
     for spelling in &spellings {
-        assert_eq!(
-            tokenizer.encode(&spelling.text, false).unwrap(),
-            spelling.ids,
-            "{:?}",
-            spelling.text
-        );
-        assert_eq!(
-            tokenizer.decode(&spelling.ids, false).unwrap(),
-            spelling.text
-        );
+        assert_eq!(tokenizer.encode(&spelling.text, false).unwrap(), spelling.ids, "{:?}", spelling.text);
+        assert_eq!(tokenizer.decode(&spelling.ids, false).unwrap(), spelling.text);
     }
 }

@@ -17,12 +17,7 @@ pub struct AdamWSettings {
 
 impl Default for AdamWSettings {
     fn default() -> Self {
-        Self {
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        }
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 }
     }
 }
 
@@ -38,42 +33,20 @@ pub struct AdamW {
 impl AdamW {
     /// No step taken, all moments zero.
     pub fn new(settings: AdamWSettings, weights: &Weights<Vec<f32>>) -> Self {
-        Self {
-            settings,
-            first: weights.zeros_like(),
-            second: weights.zeros_like(),
-            steps: 0,
-        }
+        Self { settings, first: weights.zeros_like(), second: weights.zeros_like(), steps: 0 }
     }
 
     /// One step at `rate` along `gradients`, each multiplied by `scale` (from [`clip_norm`]).
-    pub fn step(
-        &mut self,
-        weights: &mut Weights<Vec<f32>>,
-        gradients: &Weights<Vec<f32>>,
-        scale: f32,
-        rate: f64,
-    ) {
+    pub fn step(&mut self, weights: &mut Weights<Vec<f32>>, gradients: &Weights<Vec<f32>>, scale: f32, rate: f64) {
         self.steps += 1;
-        let AdamWSettings {
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-        } = self.settings;
+        let AdamWSettings { beta1, beta2, eps, weight_decay } = self.settings;
         let correction = (1.0 - beta2.powi(self.steps)).sqrt();
         let rate_hat = (rate / (1.0 - beta1.powi(self.steps))) as f32;
-        let (keep, correction, eps) = (
-            (1.0 - rate * weight_decay) as f32,
-            correction as f32,
-            eps as f32,
-        );
+        let (keep, correction, eps) = ((1.0 - rate * weight_decay) as f32, correction as f32, eps as f32);
         let (b1, b2) = (beta1 as f32, beta2 as f32);
         let (c1, c2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
         let moments = self.first.iter_mut().zip(self.second.iter_mut());
-        for ((weight, gradient), (first, second)) in
-            weights.iter_mut().zip(gradients.iter()).zip(moments)
-        {
+        for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradients.iter()).zip(moments) {
             let values = weight.iter_mut().zip(gradient);
             for ((w, g), (m, v)) in values.zip(first.iter_mut().zip(second.iter_mut())) {
                 let g = g * scale;
@@ -99,9 +72,7 @@ pub fn clip_norm(gradients: &Weights<Vec<f32>>, limit: Option<f64>) -> (f64, f32
 fn squares(values: &[f32]) -> f64 {
     let mut sums = [0.0f64; 8];
     for chunk in values.chunks(8) {
-        sums.iter_mut()
-            .zip(chunk)
-            .for_each(|(s, v)| *s += f64::from(*v) * f64::from(*v));
+        sums.iter_mut().zip(chunk).for_each(|(s, v)| *s += f64::from(*v) * f64::from(*v));
     }
     sums.iter().sum()
 }

@@ -50,11 +50,7 @@ impl Queries<'_> {
     }
 
     fn scores(&self, config: &Config) -> usize {
-        let sizes = self
-            .asking
-            .iter()
-            .zip(self.spans)
-            .map(|(a, s)| (a.1 - a.0) * (s.1 - s.0));
+        let sizes = self.asking.iter().zip(self.spans).map(|(a, s)| (a.1 - a.0) * (s.1 - s.0));
         sizes.sum::<usize>() * config.num_heads
     }
 }
@@ -79,15 +75,9 @@ pub(super) fn attend(
         }
         let p = &mut probabilities[head.probabilities.clone()];
         let scores = MatMut::from_row_major_slice_mut(&mut *p, asked, len);
-        let (hq, hk) = (
-            part(q, head.asking, wide, head.query, config),
-            part(k, head.span, narrow, head.key, config),
-        );
+        let (hq, hk) = (part(q, head.asking, wide, head.query, config), part(k, head.span, narrow, head.key, config));
         matmul(scores, Accum::Replace, hq, hk.transpose(), scale, Par::Seq);
-        for (row, &position) in p
-            .chunks_exact_mut(len)
-            .zip(&queries.positions[head.asking.0..head.asking.1])
-        {
+        for (row, &position) in p.chunks_exact_mut(len).zip(&queries.positions[head.asking.0..head.asking.1]) {
             let seen = window(config, position);
             row[..seen.start].fill(0.0);
             row[seen.end..].fill(0.0);
@@ -95,14 +85,7 @@ pub(super) fn attend(
         }
         let dst = part_mut(&mut out, head.asking, wide, head.query, config);
         let hv = part(v, head.span, narrow, head.key, config);
-        matmul(
-            dst,
-            Accum::Replace,
-            MatRef::from_row_major_slice(p, asked, len),
-            hv,
-            1.0,
-            Par::Seq,
-        );
+        matmul(dst, Accum::Replace, MatRef::from_row_major_slice(p, asked, len), hv, 1.0, Par::Seq);
     }
     (out, probabilities)
 }
@@ -126,11 +109,7 @@ pub(super) fn attend_backward(
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let (wide, narrow) = (config.query_size(), config.kv_size());
     let scale = 1.0 / (config.head_dim as f32).sqrt();
-    let (mut dq, mut dk, mut dv) = (
-        ws.zeros(tape.q.len()),
-        ws.zeros(tape.k.len()),
-        ws.zeros(tape.v.len()),
-    );
+    let (mut dq, mut dk, mut dv) = (ws.zeros(tape.q.len()), ws.zeros(tape.k.len()), ws.zeros(tape.v.len()));
     let mut dscores = Vec::new();
     for head in queries.heads(config) {
         let (asked, len) = (head.asking.1 - head.asking.0, head.span.1 - head.span.0);
@@ -147,28 +126,16 @@ pub(super) fn attend_backward(
         let dst = MatMut::from_row_major_slice_mut(&mut dscores, asked, len);
         let hv = part(tape.v, head.span, narrow, head.key, config);
         matmul(dst, Accum::Replace, hdout, hv.transpose(), 1.0, Par::Seq);
-        for (row, (d, p)) in
-            (head.asking.0..).zip(dscores.chunks_exact_mut(len).zip(p.chunks_exact(len)))
-        {
+        for (row, (d, p)) in (head.asking.0..).zip(dscores.chunks_exact_mut(len).zip(p.chunks_exact(len))) {
             let at = row * wide + head.query;
-            let mean = dot(
-                &dout[at..at + config.head_dim],
-                &tape.out[at..at + config.head_dim],
-            );
+            let mean = dot(&dout[at..at + config.head_dim], &tape.out[at..at + config.head_dim]);
             for (d, p) in d.iter_mut().zip(p) {
                 *d = (*d - mean) * p;
             }
         }
         let dscores = MatRef::from_row_major_slice(&dscores, asked, len);
         let hdq = part_mut(&mut dq, head.asking, wide, head.query, config);
-        matmul(
-            hdq,
-            Accum::Replace,
-            dscores,
-            part(tape.k, head.span, narrow, head.key, config),
-            scale,
-            Par::Seq,
-        );
+        matmul(hdq, Accum::Replace, dscores, part(tape.k, head.span, narrow, head.key, config), scale, Par::Seq);
         let hdk = part_mut(&mut dk, head.span, narrow, head.key, config);
         let hq = part(tape.q, head.asking, wide, head.query, config);
         matmul(hdk, Accum::Add, dscores.transpose(), hq, scale, Par::Seq);
@@ -178,36 +145,16 @@ pub(super) fn attend_backward(
 
 /// The positions that the one at `position` sees.
 fn window(config: &Config, position: usize) -> std::ops::Range<usize> {
-    let first = config
-        .window
-        .map_or(0, |size| (position + 1).saturating_sub(size));
+    let first = config.window.map_or(0, |size| (position + 1).saturating_sub(size));
     first..position + 1
 }
 
-fn part<'a>(
-    x: &'a [f32],
-    rows: (usize, usize),
-    width: usize,
-    head: usize,
-    config: &Config,
-) -> MatRef<'a, f32> {
-    MatRef::from_row_major_slice_with_stride(
-        &x[rows.0 * width + head..],
-        rows.1 - rows.0,
-        config.head_dim,
-        width,
-    )
+fn part<'a>(x: &'a [f32], rows: (usize, usize), width: usize, head: usize, config: &Config) -> MatRef<'a, f32> {
+    MatRef::from_row_major_slice_with_stride(&x[rows.0 * width + head..], rows.1 - rows.0, config.head_dim, width)
 }
 
-fn part_mut<'a>(
-    x: &'a mut [f32],
-    rows: (usize, usize),
-    width: usize,
-    head: usize,
-    config: &Config,
-) -> MatMut<'a, f32> {
+fn part_mut<'a>(x: &'a mut [f32], rows: (usize, usize), width: usize, head: usize, config: &Config) -> MatMut<'a, f32> {
     let from = &mut x[rows.0 * width + head..];
     // Not `from_row_major_slice_with_stride_mut`: in faer 0.24.4 it swaps the two strides and writes beyond the slice.
-    MatMut::from_column_major_slice_with_stride_mut(from, config.head_dim, rows.1 - rows.0, width)
-        .transpose_mut()
+    MatMut::from_column_major_slice_with_stride_mut(from, config.head_dim, rows.1 - rows.0, width).transpose_mut()
 }

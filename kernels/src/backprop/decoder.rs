@@ -84,53 +84,29 @@ struct Asking {
 
 impl Asking {
     fn all(batch: &Batch) -> Self {
-        let positions = batch
-            .spans
-            .iter()
-            .flat_map(|&(start, end)| 0..end - start)
-            .collect();
-        Self {
-            rows: None,
-            spans: batch.spans.clone(),
-            positions,
-        }
+        let positions = batch.spans.iter().flat_map(|&(start, end)| 0..end - start).collect();
+        Self { rows: None, spans: batch.spans.clone(), positions }
     }
 
     fn targets(batch: &Batch) -> Self {
         let first = |row: usize| batch.rows.partition_point(|&r| r < row);
-        let of = |&(start, end): &(usize, usize)| {
-            batch.rows[first(start)..first(end)]
-                .iter()
-                .map(move |r| r - start)
-        };
+        let of = |&(start, end): &(usize, usize)| batch.rows[first(start)..first(end)].iter().map(move |r| r - start);
         Self {
             rows: Some(batch.rows.clone()),
-            spans: batch
-                .spans
-                .iter()
-                .map(|&(start, end)| (first(start), first(end)))
-                .collect(),
+            spans: batch.spans.iter().map(|&(start, end)| (first(start), first(end))).collect(),
             positions: batch.spans.iter().flat_map(of).collect(),
         }
     }
 
     fn queries<'a>(&'a self, batch: &'a Batch) -> Queries<'a> {
-        Queries {
-            asking: self.spans.clone(),
-            positions: &self.positions,
-            spans: &batch.spans,
-        }
+        Queries { asking: self.spans.clone(), positions: &self.positions, spans: &batch.spans }
     }
 
     /// The asking rows of `x`.
     fn gather(&self, x: &[f32], width: usize) -> Vec<f32> {
         match &self.rows {
             None => x.to_vec(),
-            Some(rows) => rows
-                .iter()
-                .flat_map(|r| &x[r * width..(r + 1) * width])
-                .copied()
-                .collect(),
+            Some(rows) => rows.iter().flat_map(|r| &x[r * width..(r + 1) * width]).copied().collect(),
         }
     }
 
@@ -151,20 +127,10 @@ impl Asking {
 ///
 /// Computed once a row: the last block, but for its keys and values, and the head only where there is a target. Weights must
 /// have the shapes of [`Weights::shapes`], tokens lie below the vocabulary's size, and [`unsupported`] be `None`.
-pub fn forward(
-    ws: &mut Workspace,
-    config: &Config,
-    weights: &Weights<Vec<f32>>,
-    batch: &Batch,
-) -> Tape {
+pub fn forward(ws: &mut Workspace, config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) -> Tape {
     check(config, weights, batch);
     let hidden = config.hidden_size;
-    let longest = batch
-        .spans
-        .iter()
-        .map(|(start, end)| end - start)
-        .max()
-        .unwrap_or(0);
+    let longest = batch.spans.iter().map(|(start, end)| end - start).max().unwrap_or(0);
     let rotation = Rotation::new(&config.rope.frequencies(config.head_dim), longest);
     let (all, last) = (Asking::all(batch), Asking::targets(batch));
     let mut stream = ws.zeros(batch.tokens.len() * hidden);
@@ -173,13 +139,8 @@ pub fn forward(
     }
     let mut blocks = Vec::with_capacity(weights.blocks.len());
     for (index, block) in weights.blocks.iter().enumerate() {
-        let asking = if index + 1 == weights.blocks.len() {
-            &last
-        } else {
-            &all
-        };
-        let (tape, next) =
-            block_forward(ws, config, block, batch, (asking, &all, &rotation), stream);
+        let asking = if index + 1 == weights.blocks.len() { &last } else { &all };
+        let (tape, next) = block_forward(ws, config, block, batch, (asking, &all, &rotation), stream);
         stream = next;
         blocks.push(tape);
     }
@@ -190,25 +151,14 @@ pub fn forward(
     let normed = norm(ws, &stream, &weights.norm, config.norm.eps);
     let head = weights.head.as_ref().unwrap_or(&weights.embed);
     let mut probabilities = head_product(config, batch).forward(ws, &normed.0, head);
-    let rows = probabilities
-        .chunks_exact_mut(config.vocab_size)
-        .zip(&batch.targets);
+    let rows = probabilities.chunks_exact_mut(config.vocab_size).zip(&batch.targets);
     let log_probabilities = rows
         .map(|(row, &target)| {
             let logit = row[target as usize];
             logit - softmax(row)
         })
         .collect();
-    Tape {
-        log_probabilities,
-        blocks,
-        rotation,
-        positions: all.positions,
-        last,
-        stream,
-        normed,
-        probabilities,
-    }
+    Tape { log_probabilities, blocks, rotation, positions: all.positions, last, stream, normed, probabilities }
 }
 
 /// The reverse pass: adds to `gradients` the derivative, by each weight, of a loss whose derivative by the log-probability of
@@ -222,27 +172,10 @@ pub fn backward(
     slopes: &[f32],
     gradients: &mut Weights<Vec<f32>>,
 ) {
-    assert_eq!(
-        slopes.len(),
-        batch.targets.len(),
-        "one slope for each target"
-    );
+    assert_eq!(slopes.len(), batch.targets.len(), "one slope for each target");
     let hidden = config.hidden_size;
-    let Tape {
-        blocks,
-        rotation,
-        positions,
-        last,
-        stream,
-        normed,
-        mut probabilities,
-        ..
-    } = tape;
-    for ((row, &target), slope) in probabilities
-        .chunks_exact_mut(config.vocab_size)
-        .zip(&batch.targets)
-        .zip(slopes)
-    {
+    let Tape { blocks, rotation, positions, last, stream, normed, mut probabilities, .. } = tape;
+    for ((row, &target), slope) in probabilities.chunks_exact_mut(config.vocab_size).zip(&batch.targets).zip(slopes) {
         row.iter_mut().for_each(|p| *p *= -slope);
         row[target as usize] += slope;
     }
@@ -253,42 +186,19 @@ pub fn backward(
     let dhead = gradients.head.as_mut().unwrap_or(&mut gradients.embed);
     product.backward_weight(&probabilities, &normed.0, dhead);
     let mut dstream = ws.zeros(stream.len());
-    norm_backward(
-        (&stream, &normed.1),
-        &weights.norm,
-        &dnormed,
-        &mut dstream,
-        &mut gradients.norm,
-    );
+    norm_backward((&stream, &normed.1), &weights.norm, &dnormed, &mut dstream, &mut gradients.norm);
 
-    let all = Asking {
-        rows: None,
-        spans: batch.spans.clone(),
-        positions,
-    };
+    let all = Asking { rows: None, spans: batch.spans.clone(), positions };
     if blocks.is_empty() {
         let mut every = ws.zeros(batch.tokens.len() * hidden);
         last.scatter(&dstream, hidden, &mut every);
         ws.give([std::mem::replace(&mut dstream, every)]);
     }
     let count = blocks.len();
-    let layers = blocks
-        .into_iter()
-        .zip(&weights.blocks)
-        .zip(&mut gradients.blocks)
-        .enumerate()
-        .rev();
+    let layers = blocks.into_iter().zip(&weights.blocks).zip(&mut gradients.blocks).enumerate().rev();
     for (index, ((tape, block), gradient)) in layers {
         let asking = if index + 1 == count { &last } else { &all };
-        dstream = block_backward(
-            ws,
-            config,
-            block,
-            batch,
-            (asking, &all, &rotation),
-            tape,
-            (dstream, gradient),
-        );
+        dstream = block_backward(ws, config, block, batch, (asking, &all, &rotation), tape, (dstream, gradient));
     }
     for (&token, d) in batch.tokens.iter().zip(dstream.chunks_exact(hidden)) {
         add(&mut gradients.embed[token as usize * hidden..][..hidden], d);
@@ -311,19 +221,11 @@ fn block_forward(
     let (attn_in, attn_factors) = norm(ws, &stream, &block.attn_norm, config.norm.eps);
     let mut q = match &asking.rows {
         None => p.q.forward(ws, &attn_in, &block.q),
-        Some(_) => {
-            p.q.forward(ws, &asking.gather(&attn_in, config.hidden_size), &block.q)
-        }
+        Some(_) => p.q.forward(ws, &asking.gather(&attn_in, config.hidden_size), &block.q),
     };
     let mut k = p.kv.forward(ws, &attn_in, &block.k);
     let v = p.kv.forward(ws, &attn_in, &block.v);
-    rotate(
-        &mut q,
-        config.query_size(),
-        rotation,
-        &asking.positions,
-        false,
-    );
+    rotate(&mut q, config.query_size(), rotation, &asking.positions, false);
     rotate(&mut k, config.kv_size(), rotation, &all.positions, false);
     let (attended, probabilities) = attend(ws, config, &asking.queries(batch), &q, &k, &v);
     let mut middle = p.o.forward(ws, &attended, &block.o);
@@ -373,22 +275,10 @@ fn block_backward(
     let mut dattended = ws.zeros(tape.attended.len());
     p.o.backward_input(&dmiddle, &block.o, &mut dattended);
     p.o.backward_weight(&dmiddle, &tape.attended, &mut gradient.o);
-    let attended = Attended {
-        q: &tape.q,
-        k: &tape.k,
-        v: &tape.v,
-        out: &tape.attended,
-        probabilities: &tape.probabilities,
-    };
-    let (mut dq, mut dk, dv) =
-        attend_backward(ws, config, &asking.queries(batch), &attended, &dattended);
-    rotate(
-        &mut dq,
-        config.query_size(),
-        rotation,
-        &asking.positions,
-        true,
-    );
+    let attended =
+        Attended { q: &tape.q, k: &tape.k, v: &tape.v, out: &tape.attended, probabilities: &tape.probabilities };
+    let (mut dq, mut dk, dv) = attend_backward(ws, config, &asking.queries(batch), &attended, &dattended);
+    rotate(&mut dq, config.query_size(), rotation, &asking.positions, true);
     rotate(&mut dk, config.kv_size(), rotation, &all.positions, true);
 
     let mut dattn_in = ws.zeros(tape.attn_in.len());
@@ -409,13 +299,7 @@ fn block_backward(
     let mut dstream = ws.zeros(tape.stream.len());
     asking.scatter(&dmiddle, hidden, &mut dstream);
     let before = (tape.stream.as_slice(), tape.attn_factors.as_slice());
-    norm_backward(
-        before,
-        &block.attn_norm,
-        &dattn_in,
-        &mut dstream,
-        &mut gradient.attn_norm,
-    );
+    norm_backward(before, &block.attn_norm, &dattn_in, &mut dstream, &mut gradient.attn_norm);
     ws.give([dmiddle, dattended, dq, dk, dv, dattn_in, dasked]);
     ws.give(tape.buffers());
     dstream
@@ -431,8 +315,7 @@ fn mlp_backward(
 ) -> Vec<f32> {
     let mut dgated = ws.zeros(tape.gated.len());
     p.down.backward_input(&dnext, &block.down, &mut dgated);
-    p.down
-        .backward_weight(&dnext, &tape.gated, &mut gradient.down);
+    p.down.backward_weight(&dnext, &tape.gated, &mut gradient.down);
     gated_backward(&mut tape.gate, &mut tape.up, &dgated);
     let mut dmlp_in = ws.zeros(tape.mlp_in.len());
     p.up.backward_input(&tape.gate, &block.gate, &mut dmlp_in);
@@ -441,13 +324,7 @@ fn mlp_backward(
     p.up.backward_weight(&tape.up, &tape.mlp_in, &mut gradient.up);
     let mut dmiddle = dnext;
     let before = (tape.middle.as_slice(), tape.mlp_factors.as_slice());
-    norm_backward(
-        before,
-        &block.mlp_norm,
-        &dmlp_in,
-        &mut dmiddle,
-        &mut gradient.mlp_norm,
-    );
+    norm_backward(before, &block.mlp_norm, &dmlp_in, &mut dmiddle, &mut gradient.mlp_norm);
     ws.give([dgated, dmlp_in]);
     dmiddle
 }
@@ -463,11 +340,7 @@ struct Products {
 
 impl Products {
     fn new(config: &Config, rows: usize, asking: usize) -> Self {
-        let linear = |rows, inputs, outputs| Linear {
-            rows,
-            inputs,
-            outputs,
-        };
+        let linear = |rows, inputs, outputs| Linear { rows, inputs, outputs };
         let (hidden, wide) = (config.hidden_size, config.intermediate_size);
         Self {
             q: linear(asking, hidden, config.query_size()),
@@ -480,11 +353,7 @@ impl Products {
 }
 
 fn head_product(config: &Config, batch: &Batch) -> Linear {
-    Linear {
-        rows: batch.targets.len(),
-        inputs: config.hidden_size,
-        outputs: config.vocab_size,
-    }
+    Linear { rows: batch.targets.len(), inputs: config.hidden_size, outputs: config.vocab_size }
 }
 
 fn add(to: &mut [f32], x: &[f32]) {
@@ -494,23 +363,10 @@ fn add(to: &mut [f32], x: &[f32]) {
 fn check(config: &Config, weights: &Weights<Vec<f32>>, batch: &Batch) {
     assert_eq!(unsupported(config), None, "the configuration is supported");
     let shapes = Weights::shapes(config);
-    assert_eq!(
-        weights.blocks.len(),
-        shapes.blocks.len(),
-        "one block for each layer"
-    );
-    assert_eq!(
-        weights.head.is_some(),
-        shapes.head.is_some(),
-        "a head unless it is tied"
-    );
+    assert_eq!(weights.blocks.len(), shapes.blocks.len(), "one block for each layer");
+    assert_eq!(weights.head.is_some(), shapes.head.is_some(), "a head unless it is tied");
     for (values, [rows, columns]) in weights.iter().zip(shapes.iter()) {
         assert_eq!(values.len(), rows * columns, "a weight has its shape");
     }
-    assert!(
-        batch
-            .largest_id()
-            .is_none_or(|id| (id as usize) < config.vocab_size),
-        "tokens are in the vocabulary"
-    );
+    assert!(batch.largest_id().is_none_or(|id| (id as usize) < config.vocab_size), "tokens are in the vocabulary");
 }

@@ -20,41 +20,20 @@ impl Linear {
     pub(super) fn forward(self, ws: &mut Workspace, x: &[f32], w: &[f32]) -> Vec<f32> {
         let mut y = ws.zeros(self.rows * self.outputs);
         let dst = MatMut::from_row_major_slice_mut(&mut y, self.rows, self.outputs);
-        matmul(
-            dst,
-            Accum::Replace,
-            self.inputs_of(x),
-            self.weight(w).transpose(),
-            1.0,
-            Par::Seq,
-        );
+        matmul(dst, Accum::Replace, self.inputs_of(x), self.weight(w).transpose(), 1.0, Par::Seq);
         y
     }
 
     /// The gradient by `x`, added to `dx`.
     pub(super) fn backward_input(self, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         let dst = MatMut::from_row_major_slice_mut(dx, self.rows, self.inputs);
-        matmul(
-            dst,
-            Accum::Add,
-            self.outputs_of(dy),
-            self.weight(w),
-            1.0,
-            Par::Seq,
-        );
+        matmul(dst, Accum::Add, self.outputs_of(dy), self.weight(w), 1.0, Par::Seq);
     }
 
     /// The gradient by `w`, added to `dw`.
     pub(super) fn backward_weight(self, dy: &[f32], x: &[f32], dw: &mut [f32]) {
         let dst = MatMut::from_row_major_slice_mut(dw, self.outputs, self.inputs);
-        matmul(
-            dst,
-            Accum::Add,
-            self.outputs_of(dy).transpose(),
-            self.inputs_of(x),
-            1.0,
-            Par::Seq,
-        );
+        matmul(dst, Accum::Add, self.outputs_of(dy).transpose(), self.inputs_of(x), 1.0, Par::Seq);
     }
 
     fn inputs_of(self, x: &[f32]) -> MatRef<'_, f32> {
@@ -71,12 +50,7 @@ impl Linear {
 }
 
 /// The root-mean-square norm of each row, and the factor by which each row was scaled.
-pub(super) fn norm(
-    ws: &mut Workspace,
-    x: &[f32],
-    weight: &[f32],
-    eps: f32,
-) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn norm(ws: &mut Workspace, x: &[f32], weight: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
     let width = weight.len();
     let mut y = ws.zeros(x.len());
     let mut factors = Vec::with_capacity(x.len() / width);
@@ -100,10 +74,7 @@ pub(super) fn norm_backward(
 ) {
     let width = weight.len();
     let mut scaled = vec![0.0; width];
-    let rows = x
-        .chunks_exact(width)
-        .zip(dy.chunks_exact(width))
-        .zip(dx.chunks_exact_mut(width));
+    let rows = x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
     for (((x, dy), dx), &factor) in rows.zip(factors) {
         for ((s, dy), w) in scaled.iter_mut().zip(dy).zip(weight) {
             *s = dy * w;
@@ -121,9 +92,7 @@ pub(super) fn norm_backward(
 /// `silu(gate) · up`.
 pub(super) fn gated(ws: &mut Workspace, gate: &[f32], up: &[f32]) -> Vec<f32> {
     let mut y = ws.copy(gate);
-    y.iter_mut()
-        .zip(up)
-        .for_each(|(g, &u)| *g = *g * sigmoid(*g) * u);
+    y.iter_mut().zip(up).for_each(|(g, &u)| *g = *g * sigmoid(*g) * u);
     y
 }
 
@@ -138,13 +107,7 @@ pub(super) fn gated_backward(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
 }
 
 /// Turns each head's pairs `(i, i + half)` of each row by its position's angle; backwards if `reverse`.
-pub(super) fn rotate(
-    x: &mut [f32],
-    width: usize,
-    tables: &Rotation,
-    positions: &[usize],
-    reverse: bool,
-) {
+pub(super) fn rotate(x: &mut [f32], width: usize, tables: &Rotation, positions: &[usize], reverse: bool) {
     let half = tables.half;
     let sign = if reverse { -1.0 } else { 1.0 };
     for (row, &position) in x.chunks_exact_mut(width).zip(positions) {
@@ -173,11 +136,7 @@ impl Rotation {
     pub(super) fn new(frequencies: &[f32], positions: usize) -> Self {
         let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
         let (sin, cos) = angles.map(f32::sin_cos).unzip();
-        Self {
-            half: frequencies.len(),
-            cos,
-            sin,
-        }
+        Self { half: frequencies.len(), cos, sin }
     }
 }
 
@@ -185,12 +144,7 @@ impl Rotation {
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 16];
     let (xs, ys) = (a.chunks_exact(16), b.chunks_exact(16));
-    let tail: f32 = xs
-        .remainder()
-        .iter()
-        .zip(ys.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
+    let tail: f32 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
     for (x, y) in xs.zip(ys) {
         for ((s, x), y) in sums.iter_mut().zip(x).zip(y) {
             *s += x * y;
@@ -271,10 +225,6 @@ mod tests {
         rotate(&mut x, 8, &tables, &[3, 2], false);
         assert!((x[0] - (-(3f32.sin()) * 2.0)).abs() < 1e-5);
         rotate(&mut x, 8, &tables, &[3, 2], true);
-        assert!(
-            x.iter()
-                .enumerate()
-                .all(|(i, v)| (v - i as f32).abs() < 1e-5)
-        );
+        assert!(x.iter().enumerate().all(|(i, v)| (v - i as f32).abs() < 1e-5));
     }
 }

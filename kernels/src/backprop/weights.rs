@@ -64,11 +64,7 @@ impl<T> Weights<T> {
     pub fn try_map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<Weights<U>, E> {
         Ok(Weights {
             embed: f(&self.embed)?,
-            blocks: self
-                .blocks
-                .iter()
-                .map(|block| block.try_map(&mut f))
-                .collect::<Result<_, E>>()?,
+            blocks: self.blocks.iter().map(|block| block.try_map(&mut f)).collect::<Result<_, E>>()?,
             norm: f(&self.norm)?,
             head: self.head.as_ref().map(f).transpose()?,
         })
@@ -85,19 +81,11 @@ impl<T> Weights<T> {
     /// All of them, in order: the embedding, the blocks, the norm, the head.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         std::iter::once(&self.embed)
-            .chain(self.blocks.iter().flat_map(move |b| {
-                [
-                    &b.attn_norm,
-                    &b.q,
-                    &b.k,
-                    &b.v,
-                    &b.o,
-                    &b.mlp_norm,
-                    &b.gate,
-                    &b.up,
-                    &b.down,
-                ]
-            }))
+            .chain(
+                self.blocks
+                    .iter()
+                    .flat_map(move |b| [&b.attn_norm, &b.q, &b.k, &b.v, &b.o, &b.mlp_norm, &b.gate, &b.up, &b.down]),
+            )
             .chain([&self.norm])
             .chain(&self.head)
     }

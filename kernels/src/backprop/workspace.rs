@@ -10,14 +10,8 @@ pub struct Workspace {
 impl Workspace {
     /// A buffer of `len` zeros: the smallest free one that holds them, else a new one.
     pub(super) fn zeros(&mut self, len: usize) -> Vec<f32> {
-        let fits = self
-            .free
-            .iter()
-            .enumerate()
-            .filter(|(_, buffer)| buffer.capacity() >= len);
-        let best = fits
-            .min_by_key(|(_, buffer)| buffer.capacity())
-            .map(|(index, _)| index);
+        let fits = self.free.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= len);
+        let best = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(index, _)| index);
         // Room to spare, so that a part with a few more tokens finds it again.
         let mut buffer = match best {
             Some(index) => self.free.swap_remove(index),

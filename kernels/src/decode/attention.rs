@@ -30,14 +30,7 @@ struct Task {
 /// `out = softmax(q · kᵀ / √d) · v`, for each query head and token over the positions that it sees.
 ///
 /// `q` and `out` have a row of `num_heads · head_dim` for each token of the batch.
-pub(super) fn attention(
-    config: &Config,
-    layer: usize,
-    spans: &[Span<'_>],
-    q: &[f32],
-    out: &mut [f32],
-    threads: usize,
-) {
+pub(super) fn attention(config: &Config, layer: usize, spans: &[Span<'_>], q: &[f32], out: &mut [f32], threads: usize) {
     let group = config.num_heads / config.num_kv_heads;
     let step = (TASK_ROWS / group).max(1);
     let mut tasks = Vec::new();
@@ -46,17 +39,11 @@ pub(super) fn attention(
         work += s.count * (s.start + s.count) * config.query_size() * 2;
         for from in (0..s.count).step_by(step) {
             let to = (from + step).min(s.count);
-            tasks.extend((0..config.num_kv_heads).map(|head| Task {
-                span,
-                head,
-                from,
-                to,
-            }));
+            tasks.extend((0..config.num_kv_heads).map(|head| Task { span, head, from, to }));
         }
     }
-    let results = parallel::map(threads, work, tasks.len(), |i| {
-        run(config, layer, &spans[tasks[i].span], &tasks[i], q)
-    });
+    let results =
+        parallel::map(threads, work, tasks.len(), |i| run(config, layer, &spans[tasks[i].span], &tasks[i], q));
     let width = config.query_size();
     let padded = config.head_dim.next_multiple_of(PANEL);
     for (task, result) in tasks.iter().zip(results) {
@@ -84,19 +71,13 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
         queries.extend(q[at..at + group * d].iter().map(|x| x * scale));
     }
     let mut scores = vec![0.0; rows * seen];
-    let keys = Panels {
-        data: span.cache.keys(layer, task.head),
-        depth: d,
-        stride: d * PANEL,
-    };
+    let keys = Panels { data: span.cache.keys(layer, task.head), depth: d, stride: d * PANEL };
     let target = Target::new(&mut scores, seen);
     product(&queries, d, &keys, 0..seen.div_ceil(PANEL), &target);
 
     for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
         let position = span.start + task.from + i / group;
-        let first = config
-            .window
-            .map_or(0, |w| (position + 1).saturating_sub(w));
+        let first = config.window.map_or(0, |w| (position + 1).saturating_sub(w));
         row[..first].fill(0.0);
         row[position + 1..].fill(0.0);
         vector::softmax(&mut row[first..=position]);
@@ -104,11 +85,8 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
 
     let padded = d.next_multiple_of(PANEL);
     let mut out = vec![0.0; rows * padded];
-    let values = Panels {
-        data: span.cache.values(layer, task.head),
-        depth: seen,
-        stride: span.cache.capacity() * PANEL,
-    };
+    let values =
+        Panels { data: span.cache.values(layer, task.head), depth: seen, stride: span.cache.capacity() * PANEL };
     let target = Target::new(&mut out, padded);
     product(&scores, seen, &values, 0..padded / PANEL, &target);
     out

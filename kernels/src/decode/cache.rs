@@ -25,12 +25,7 @@ struct LayerCache {
 impl Cache {
     /// An empty cache for at least `capacity` tokens.
     pub fn new(config: &Config, capacity: usize) -> Self {
-        Self::sized(
-            config.num_layers,
-            config.num_kv_heads,
-            config.head_dim,
-            capacity,
-        )
+        Self::sized(config.num_layers, config.num_kv_heads, config.head_dim, capacity)
     }
 
     fn sized(layers: usize, kv_heads: usize, head_dim: usize, capacity: usize) -> Self {
@@ -39,13 +34,7 @@ impl Cache {
             keys: vec![0.0; kv_heads * capacity * head_dim],
             values: vec![0.0; kv_heads * capacity * head_dim.next_multiple_of(PANEL)],
         };
-        Self {
-            layers: vec![layer; layers],
-            len: 0,
-            capacity,
-            kv_heads,
-            head_dim,
-        }
+        Self { layers: vec![layer; layers], len: 0, capacity, kv_heads, head_dim }
     }
 
     /// A copy that has room for at least `capacity` tokens (more if this one holds more).

@@ -111,12 +111,7 @@ impl RopeScaling {
         match *self {
             Self::None => frequency,
             Self::Linear { factor } => frequency / factor,
-            Self::Llama3 {
-                factor,
-                low,
-                high,
-                original,
-            } => {
+            Self::Llama3 { factor, low, high, original } => {
                 let wave = std::f64::consts::TAU / frequency;
                 if wave < original / high {
                     frequency

@@ -103,11 +103,7 @@ impl Decoder {
     /// A decoder of these weights. An error if one of them is not of the size that the configuration gives it.
     pub fn new(config: Config, weights: Weights) -> Result<Self, DecodeError> {
         check(&config, &weights)?;
-        Ok(Self {
-            frequencies: config.rope.frequencies(config.head_dim),
-            config,
-            weights,
-        })
+        Ok(Self { frequencies: config.rope.frequencies(config.head_dim), config, weights })
     }
 
     /// The configuration.
@@ -201,14 +197,7 @@ impl<'a> Pass<'a> {
                 }));
             }
         }
-        Self {
-            config,
-            decoder,
-            threads,
-            h: vec![0.0; x.len()],
-            x,
-            angles,
-        }
+        Self { config, decoder, threads, h: vec![0.0; x.len()], x, angles }
     }
 
     fn rows(&self) -> usize {
@@ -238,12 +227,7 @@ impl<'a> Pass<'a> {
             .map(|entry| {
                 let count = entry.tokens.len();
                 first += count;
-                Span {
-                    cache: &*entry.cache,
-                    first: first - count,
-                    count,
-                    start: entry.cache.len(),
-                }
+                Span { cache: &*entry.cache, first: first - count, count, start: entry.cache.len() }
             })
             .collect();
         let mut mixed = vec![0.0; q.len()];
@@ -278,8 +262,7 @@ impl<'a> Pass<'a> {
         let mut y = vec![0.0; self.rows() * width];
         linear.weight.multiply(x, &mut y, self.threads);
         if let Some(bias) = &linear.bias {
-            y.chunks_exact_mut(width)
-                .for_each(|row| vector::add(row, bias));
+            y.chunks_exact_mut(width).for_each(|row| vector::add(row, bias));
         }
         y
     }
@@ -287,10 +270,7 @@ impl<'a> Pass<'a> {
     /// Turns each head of each row by its token's angles, halves against each other.
     fn rotate(&self, x: &mut [f32], width: usize) {
         let half = self.config.head_dim / 2;
-        for (row, angles) in x
-            .chunks_exact_mut(width)
-            .zip(self.angles.chunks_exact(half))
-        {
+        for (row, angles) in x.chunks_exact_mut(width).zip(self.angles.chunks_exact(half)) {
             for head in row.chunks_exact_mut(2 * half) {
                 let (left, right) = head.split_at_mut(half);
                 for ((a, b), &(cos, sin)) in left.iter_mut().zip(right).zip(angles) {
@@ -321,20 +301,12 @@ impl<'a> Pass<'a> {
 
 /// Whether all weights have the sizes of the configuration.
 fn check(config: &Config, weights: &Weights) -> Result<(), DecodeError> {
-    let (h, q, kv, f) = (
-        config.hidden_size,
-        config.query_size(),
-        config.kv_size(),
-        config.intermediate_size,
-    );
+    let (h, q, kv, f) = (config.hidden_size, config.query_size(), config.kv_size(), config.intermediate_size);
     let wrong = |what: &str| Err(DecodeError::Weights { what: what.into() });
     let matrix = |m: &Matrix, rows, cols| m.rows() == rows && m.cols() == cols;
-    let linear = |l: &Linear, rows, cols| {
-        matrix(&l.weight, rows, cols) && l.bias.as_ref().is_none_or(|b| b.len() == rows)
-    };
-    if !matrix(&weights.embedding, config.vocab_size, h)
-        || !matrix(&weights.head, config.vocab_size, h)
-    {
+    let linear =
+        |l: &Linear, rows, cols| matrix(&l.weight, rows, cols) && l.bias.as_ref().is_none_or(|b| b.len() == rows);
+    if !matrix(&weights.embedding, config.vocab_size, h) || !matrix(&weights.head, config.vocab_size, h) {
         return wrong("embedding or head");
     }
     if weights.layers.len() != config.num_layers || weights.norm.len() != h {

@@ -54,31 +54,15 @@ impl Decoder {
                 .collect();
             let hidden = self.run(&mut stretches, threads)?;
             let caches = stretches.into_iter().map(|stretch| stretch.cache).collect();
-            self.continue_greedily(
-                hidden,
-                caches,
-                &mut answers[group],
-                max_tokens,
-                stop,
-                threads,
-            )?;
+            self.continue_greedily(hidden, caches, &mut answers[group], max_tokens, stop, threads)?;
         }
         Ok(answers)
     }
 
     /// The logits of the last token of `prompt`, and exactly `more` greedy ids after it.
-    pub fn continued(
-        &self,
-        prompt: &[u32],
-        more: usize,
-        threads: usize,
-    ) -> Result<(Vec<f32>, Vec<u32>), DecodeError> {
+    pub fn continued(&self, prompt: &[u32], more: usize, threads: usize) -> Result<(Vec<f32>, Vec<u32>), DecodeError> {
         self.check_prompts(&[prompt], more)?;
-        let mut stretches = [Stretch {
-            tokens: prompt,
-            cache: self.cache(prompt.len() + more),
-            wanted: 1,
-        }];
+        let mut stretches = [Stretch { tokens: prompt, cache: self.cache(prompt.len() + more), wanted: 1 }];
         let hidden = self.run(&mut stretches, threads)?;
         let logits = self.logits(&hidden, threads);
         let mut answers = [Vec::new()];
@@ -119,15 +103,8 @@ impl Decoder {
             if open.is_empty() {
                 return Ok(());
             }
-            let mut batch: Vec<Entry<'_>> = open
-                .iter_mut()
-                .zip(&tokens)
-                .map(|((_, cache), tokens)| Entry {
-                    tokens,
-                    cache,
-                    wanted: 1,
-                })
-                .collect();
+            let mut batch: Vec<Entry<'_>> =
+                open.iter_mut().zip(&tokens).map(|((_, cache), tokens)| Entry { tokens, cache, wanted: 1 }).collect();
             hidden = self.hidden(&mut batch, threads)?;
         }
     }
@@ -135,9 +112,7 @@ impl Decoder {
     /// The id of the largest logit of each row.
     fn best(&self, hidden: &[f32], threads: usize) -> Vec<u32> {
         let mut ids = Vec::new();
-        self.each_logits(hidden, threads, |_, logits| {
-            ids.push(vector::argmax(logits) as u32)
-        });
+        self.each_logits(hidden, threads, |_, logits| ids.push(vector::argmax(logits) as u32));
         ids
     }
 
@@ -145,11 +120,7 @@ impl Decoder {
     ///
     /// `pairs` are (prompt, continuation). An error for an empty prompt, an id outside the vocabulary, or a pair that
     /// outgrows the model. An empty continuation has no log-probabilities.
-    pub fn logprobs(
-        &self,
-        pairs: &[(&[u32], &[u32])],
-        threads: usize,
-    ) -> Result<Vec<Vec<f32>>, DecodeError> {
+    pub fn logprobs(&self, pairs: &[(&[u32], &[u32])], threads: usize) -> Result<Vec<Vec<f32>>, DecodeError> {
         for &(prompt, continuation) in pairs {
             self.check_prompts(&[prompt], continuation.len())?;
             self.check_ids(continuation)?;
@@ -207,17 +178,11 @@ impl Decoder {
                 .map(|&(row, i)| {
                     let tokens = &pairs[i].1[..pairs[i].1.len() - 1];
                     let cache = &stretches[row].cache;
-                    Stretch {
-                        tokens,
-                        cache: cache.fork(cache.len() + tokens.len()),
-                        wanted: tokens.len(),
-                    }
+                    Stretch { tokens, cache: cache.fork(cache.len() + tokens.len()), wanted: tokens.len() }
                 })
                 .collect();
             let hidden = self.run(&mut continuations, threads)?;
-            let targets = some
-                .iter()
-                .flat_map(|&(_, i)| pairs[i].1[1..].iter().map(move |&id| (i, id)));
+            let targets = some.iter().flat_map(|&(_, i)| pairs[i].1[1..].iter().map(move |&id| (i, id)));
             let targets: Vec<(usize, u32)> = targets.collect();
             self.each_logits(&hidden, threads, |row, logits| {
                 let (i, id) = targets[row];
@@ -254,22 +219,11 @@ impl Decoder {
                 let (tokens, later) = rest.split_at(PASS);
                 let wanted = stretch.wanted.saturating_sub(later.len());
                 let cache = &mut stretch.cache;
-                hidden.extend(self.hidden(
-                    &mut [Entry {
-                        tokens,
-                        cache,
-                        wanted,
-                    }],
-                    threads,
-                )?);
+                hidden.extend(self.hidden(&mut [Entry { tokens, cache, wanted }], threads)?);
                 rest = later;
             }
             room -= rest.len();
-            batch.push(Entry {
-                tokens: rest,
-                cache: &mut stretch.cache,
-                wanted: stretch.wanted.min(rest.len()),
-            });
+            batch.push(Entry { tokens: rest, cache: &mut stretch.cache, wanted: stretch.wanted.min(rest.len()) });
         }
         if !batch.is_empty() {
             hidden.extend(self.hidden(&mut batch, threads)?);
@@ -278,11 +232,7 @@ impl Decoder {
     }
 
     /// The tokens that all prompts begin with (short of their last tokens), and a cache that has seen them.
-    fn shared_prefix(
-        &self,
-        prompts: &[&[u32]],
-        threads: usize,
-    ) -> Result<(usize, Cache), DecodeError> {
+    fn shared_prefix(&self, prompts: &[&[u32]], threads: usize) -> Result<(usize, Cache), DecodeError> {
         let mut shared = prompts.iter().map(|p| p.len() - 1).min().unwrap_or(0);
         if let Some((first, others)) = prompts.split_first() {
             for other in others {
@@ -292,11 +242,7 @@ impl Decoder {
             if !others.is_empty() && shared >= WORTH_SHARING {
                 let cache = self.cache(shared);
                 let tokens = &first[..shared];
-                let mut stretches = [Stretch {
-                    tokens,
-                    cache,
-                    wanted: 0,
-                }];
+                let mut stretches = [Stretch { tokens, cache, wanted: 0 }];
                 self.run(&mut stretches, threads)?;
                 let [stretch] = stretches;
                 return Ok((shared, stretch.cache));

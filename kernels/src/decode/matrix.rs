@@ -23,12 +23,7 @@ pub struct Matrix {
 
 impl Matrix {
     /// Packs a `rows × cols` matrix. `fill(i, row)` writes row `i` into `row`, which has `cols` elements and is zero before.
-    pub fn pack(
-        rows: usize,
-        cols: usize,
-        threads: usize,
-        fill: impl Fn(usize, &mut [f32]) + Sync,
-    ) -> Self {
+    pub fn pack(rows: usize, cols: usize, threads: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Self {
         let panels = rows.div_ceil(PANEL);
         let mut data = vec![0.0; panels * cols * PANEL];
         let pack_panel = |(panel, out): (usize, &mut [f32])| {
@@ -88,11 +83,7 @@ impl Matrix {
         let out = tile::Target::new(y, self.rows);
         let work = n * self.rows * self.cols;
         parallel::ranges(threads, work, self.rows.div_ceil(PANEL), |panels| {
-            let operand = tile::Panels {
-                data: &self.data,
-                depth: self.cols,
-                stride: self.cols * PANEL,
-            };
+            let operand = tile::Panels { data: &self.data, depth: self.cols, stride: self.cols * PANEL };
             tile::product(x, self.cols, &operand, panels, &out);
         });
     }

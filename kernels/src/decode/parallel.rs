@@ -9,48 +9,25 @@ const WORTH_SHARING: usize = 1 << 18;
 
 /// Calls `f` on ranges that together are `0..items`: on this thread if `threads` is 1 or `work` (in multiply-adds) is small,
 /// else on the surrounding rayon pool, in a few ranges a thread.
-pub(super) fn ranges(
-    threads: usize,
-    work: usize,
-    items: usize,
-    f: impl Fn(Range<usize>) + Sync + Send,
-) {
+pub(super) fn ranges(threads: usize, work: usize, items: usize, f: impl Fn(Range<usize>) + Sync + Send) {
     if threads <= 1 || work < WORTH_SHARING {
         return f(0..items);
     }
     let shares = (threads * 4).min(items);
-    (0..shares)
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(|i| f(items * i / shares..items * (i + 1) / shares));
+    (0..shares).into_par_iter().with_max_len(1).for_each(|i| f(items * i / shares..items * (i + 1) / shares));
 }
 
 /// Applies `f` to each of the `width`-wide rows of `data`, with its index; shared as [`ranges`] does.
-pub(super) fn rows(
-    threads: usize,
-    data: &mut [f32],
-    width: usize,
-    f: impl Fn(usize, &mut [f32]) + Sync + Send,
-) {
+pub(super) fn rows(threads: usize, data: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     if threads <= 1 || data.len() * 8 < WORTH_SHARING {
-        data.chunks_exact_mut(width)
-            .enumerate()
-            .for_each(|(i, row)| f(i, row));
+        data.chunks_exact_mut(width).enumerate().for_each(|(i, row)| f(i, row));
     } else {
-        data.par_chunks_exact_mut(width)
-            .with_min_len(8)
-            .enumerate()
-            .for_each(|(i, row)| f(i, row));
+        data.par_chunks_exact_mut(width).with_min_len(8).enumerate().for_each(|(i, row)| f(i, row));
     }
 }
 
 /// The results of `f` on `0..items`, in order; shared as [`ranges`] does.
-pub(super) fn map<T: Send>(
-    threads: usize,
-    work: usize,
-    items: usize,
-    f: impl Fn(usize) -> T + Sync + Send,
-) -> Vec<T> {
+pub(super) fn map<T: Send>(threads: usize, work: usize, items: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
     if threads <= 1 || work < WORTH_SHARING {
         (0..items).map(f).collect()
     } else {

@@ -15,15 +15,9 @@ fn config() -> Config {
         num_kv_heads: 2,
         head_dim: 6,
         max_positions: 600,
-        norm: Norm {
-            kind: NormKind::Rms,
-            eps: 1e-5,
-        },
+        norm: Norm { kind: NormKind::Rms, eps: 1e-5 },
         activation: Activation::Silu,
-        rope: Rope {
-            theta: 10_000.0,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
         qkv_bias: true,
         output_bias: false,
         mlp_bias: false,
@@ -36,25 +30,13 @@ fn decoder(config: Config) -> Decoder {
     let stream = Stream::from_seed(5);
     let values = |name: &str, n: usize, scale: f64, mean: f64| -> Vec<f32> {
         let stream = stream.child(name);
-        (0..n as u64)
-            .map(|i| (stream.normal(i) * scale + mean) as f32)
-            .collect()
+        (0..n as u64).map(|i| (stream.normal(i) * scale + mean) as f32).collect()
     };
     let matrix = |name: &str, rows: usize, cols: usize| {
-        Arc::new(Matrix::from_rows(
-            rows,
-            cols,
-            &values(name, rows * cols, 0.3, 0.0),
-            1,
-        ))
+        Arc::new(Matrix::from_rows(rows, cols, &values(name, rows * cols, 0.3, 0.0), 1))
     };
     let vector = |name: &str, n, mean| -> Arc<[f32]> { values(name, n, 0.2, mean).into() };
-    let (h, q, kv, f) = (
-        config.hidden_size,
-        config.query_size(),
-        config.kv_size(),
-        config.intermediate_size,
-    );
+    let (h, q, kv, f) = (config.hidden_size, config.query_size(), config.kv_size(), config.intermediate_size);
     let layer = |i: usize| {
         let linear = |part: &str, rows, cols, bias: bool| Linear {
             weight: matrix(&format!("{part}{i}"), rows, cols),
@@ -89,11 +71,7 @@ fn tokens(seed: u64, n: usize) -> Vec<u32> {
 /// All logits of one sequence, run alone in one pass on one thread.
 fn alone(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
     let mut cache = decoder.cache(tokens.len());
-    let entry = Entry {
-        tokens,
-        cache: &mut cache,
-        wanted: tokens.len(),
-    };
+    let entry = Entry { tokens, cache: &mut cache, wanted: tokens.len() };
     let hidden = decoder.hidden(&mut [entry], 1).unwrap();
     decoder.logits(&hidden, 1)
 }
@@ -105,11 +83,7 @@ fn bits(x: &[f32]) -> Vec<u32> {
 #[test]
 fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() {
     let decoder = decoder(config());
-    let sequences: Vec<Vec<u32>> = [1, 40, 7, 129, 64]
-        .iter()
-        .enumerate()
-        .map(|(i, &n)| tokens(i as u64, n))
-        .collect();
+    let sequences: Vec<Vec<u32>> = [1, 40, 7, 129, 64].iter().enumerate().map(|(i, &n)| tokens(i as u64, n)).collect();
     let expected: Vec<Vec<f32>> = sequences.iter().map(|s| alone(&decoder, s)).collect();
     assert!(expected.iter().flatten().all(|x| x.is_finite()));
     for threads in [1, 2, 5] {
@@ -117,11 +91,7 @@ fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() 
         let mut batch: Vec<Entry<'_>> = sequences
             .iter()
             .zip(&mut caches)
-            .map(|(tokens, cache)| Entry {
-                tokens,
-                cache,
-                wanted: tokens.len(),
-            })
+            .map(|(tokens, cache)| Entry { tokens, cache, wanted: tokens.len() })
             .collect();
         let hidden = decoder.hidden(&mut batch, threads).unwrap();
         let logits = decoder.logits(&hidden, threads);
@@ -132,11 +102,7 @@ fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() 
             let mut cache = decoder.cache(sequence.len());
             let mut logits = Vec::new();
             for tokens in sequence.chunks(piece) {
-                let entry = Entry {
-                    tokens,
-                    cache: &mut cache,
-                    wanted: tokens.len(),
-                };
+                let entry = Entry { tokens, cache: &mut cache, wanted: tokens.len() };
                 let hidden = decoder.hidden(&mut [entry], 2).unwrap();
                 logits.extend(decoder.logits(&hidden, 2));
             }
@@ -149,9 +115,8 @@ fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() 
 fn greedy_is_the_argmax_again_and_again_and_stops_where_told() {
     let decoder = decoder(config());
     let prefix = tokens(9, 12);
-    let mut prompts: Vec<Vec<u32>> = (0..40u64)
-        .map(|i| [prefix.clone(), tokens(i, 1 + i as usize % 5)].concat())
-        .collect();
+    let mut prompts: Vec<Vec<u32>> =
+        (0..40u64).map(|i| [prefix.clone(), tokens(i, 1 + i as usize % 5)].concat()).collect();
     prompts.push(prefix);
     let answers = decoder.greedy(&prompts, 9, &[], 2).unwrap();
     for (prompt, answer) in prompts.iter().zip(&answers).step_by(13) {
@@ -176,9 +141,7 @@ fn greedy_is_the_argmax_again_and_again_and_stops_where_told() {
 fn logprobs_are_those_of_the_whole_text() {
     let decoder = decoder(config());
     let prefix = tokens(3, 20);
-    let prompts: Vec<Vec<u32>> = (0..3)
-        .map(|i| [prefix.clone(), tokens(i, 4)].concat())
-        .collect();
+    let prompts: Vec<Vec<u32>> = (0..3).map(|i| [prefix.clone(), tokens(i, 4)].concat()).collect();
     let continuations: Vec<Vec<u32>> = (10..17).map(|i| tokens(i, (i as usize - 10) * 2)).collect();
     let mut pairs: Vec<(&[u32], &[u32])> = Vec::new();
     for (i, continuation) in continuations.iter().enumerate() {
@@ -204,74 +167,35 @@ fn long_prompts_go_through_in_passes() {
     let prompt = tokens(1, 590);
     let logits = alone(&decoder, &prompt);
     let last = &logits[589 * 53..];
-    let answers = decoder
-        .greedy(&[prompt.clone(), tokens(2, 3)], 1, &[], 2)
-        .unwrap();
+    let answers = decoder.greedy(&[prompt.clone(), tokens(2, 3)], 1, &[], 2).unwrap();
     assert_eq!(answers[0], [vector::argmax(last) as u32]);
-    assert_eq!(
-        decoder.greedy(&[prompt], 11, &[], 1),
-        Err(DecodeError::TooLong {
-            length: 601,
-            limit: 600
-        })
-    );
+    assert_eq!(decoder.greedy(&[prompt], 11, &[], 1), Err(DecodeError::TooLong { length: 601, limit: 600 }));
 }
 
 #[test]
 fn a_window_hides_what_lies_before_it() {
     let wide = decoder(config());
-    let narrow = decoder(Config {
-        window: Some(4),
-        ..config()
-    });
+    let narrow = decoder(Config { window: Some(4), ..config() });
     let text = tokens(1, 30);
-    assert_eq!(
-        bits(&alone(&wide, &text)[..4 * 53]),
-        bits(&alone(&narrow, &text)[..4 * 53])
-    );
-    assert_ne!(
-        bits(&alone(&wide, &text)[29 * 53..]),
-        bits(&alone(&narrow, &text)[29 * 53..])
-    );
+    assert_eq!(bits(&alone(&wide, &text)[..4 * 53]), bits(&alone(&narrow, &text)[..4 * 53]));
+    assert_ne!(bits(&alone(&wide, &text)[29 * 53..]), bits(&alone(&narrow, &text)[29 * 53..]));
     // Three layers of a window of four reach nine tokens back; the first of thirty is out of reach.
     let mut other = text.clone();
     other[0] = (other[0] + 1) % 53;
-    assert_eq!(
-        bits(&alone(&narrow, &text)[10 * 53..]),
-        bits(&alone(&narrow, &other)[10 * 53..])
-    );
+    assert_eq!(bits(&alone(&narrow, &text)[10 * 53..]), bits(&alone(&narrow, &other)[10 * 53..]));
 }
 
 #[test]
 fn bad_requests_are_errors() {
     let decoder = decoder(config());
-    let range = DecodeError::TokenRange {
-        id: 53,
-        vocab_size: 53,
-    };
+    let range = DecodeError::TokenRange { id: 53, vocab_size: 53 };
     assert_eq!(decoder.greedy(&[vec![53]], 1, &[], 1), Err(range.clone()));
-    assert_eq!(
-        decoder.greedy(&[vec![]], 1, &[], 1),
-        Err(DecodeError::EmptyPrompt)
-    );
+    assert_eq!(decoder.greedy(&[vec![]], 1, &[], 1), Err(DecodeError::EmptyPrompt));
     assert_eq!(decoder.logprobs(&[(&[1], &[2, 53])], 1), Err(range));
     let mut cache = decoder.cache(1);
-    let entry = Entry {
-        tokens: &[1; 33],
-        cache: &mut cache,
-        wanted: 1,
-    };
-    assert!(matches!(
-        decoder.hidden(&mut [entry], 1),
-        Err(DecodeError::TooLong {
-            length: 33,
-            limit: 32
-        })
-    ));
+    let entry = Entry { tokens: &[1; 33], cache: &mut cache, wanted: 1 };
+    assert!(matches!(decoder.hidden(&mut [entry], 1), Err(DecodeError::TooLong { length: 33, limit: 32 })));
     let weights = decoder.clone();
-    let wrong = Config {
-        hidden_size: 21,
-        ..config()
-    };
+    let wrong = Config { hidden_size: 21, ..config() };
     assert!(Decoder::new(wrong, weights.weights().clone()).is_err());
 }

@@ -31,25 +31,14 @@ unsafe impl Sync for Target<'_> {}
 impl<'a> Target<'a> {
     /// The matrix `data` of `cols` columns.
     pub(super) fn new(data: &'a mut [f32], cols: usize) -> Self {
-        Self {
-            rows: data.len() / cols,
-            cols,
-            data: data.as_mut_ptr(),
-            _life: PhantomData,
-        }
+        Self { rows: data.len() / cols, cols, data: data.as_mut_ptr(), _life: PhantomData }
     }
 }
 
 /// `target[i][j] = Σ x[i][k] · w[j][k]` for the columns `j` of the panels `range`; row `i` of `x` begins at `i · stride`.
 ///
 /// Each panel of one target is given to one call only. Panics if `x` or the panels are shorter than that.
-pub(super) fn product(
-    x: &[f32],
-    stride: usize,
-    panels: &Panels<'_>,
-    range: Range<usize>,
-    target: &Target<'_>,
-) {
+pub(super) fn product(x: &[f32], stride: usize, panels: &Panels<'_>, range: Range<usize>, target: &Target<'_>) {
     if range.is_empty() || target.rows == 0 {
         return;
     }
@@ -148,11 +137,7 @@ unsafe fn product_with<V: Vector>(
     let mut panel = range.start;
     while panel < range.end {
         // Few rows give too few independent chains to hide the latency of an addition: then several panels go together.
-        let together = if target.rows <= 2 && range.end - panel >= 4 {
-            4
-        } else {
-            1
-        };
+        let together = if target.rows <= 2 && range.end - panel >= 4 { 4 } else { 1 };
         for block in 0..blocks {
             let from = target.rows * block / blocks;
             let to = target.rows * (block + 1) / blocks;
@@ -217,13 +202,7 @@ unsafe fn tile<V: Vector, const R: usize, const P: usize>(place: &Place) {
             let mut w = [V::zero(); MOST];
             for (v, w) in w.iter_mut().enumerate().take(vectors) {
                 // SAFETY: column `k` of panel `p` has `PANEL` elements.
-                *w = unsafe {
-                    V::load(
-                        place
-                            .w
-                            .add(p * place.panel_stride + k * PANEL + v * V::WIDTH),
-                    )
-                };
+                *w = unsafe { V::load(place.w.add(p * place.panel_stride + k * PANEL + v * V::WIDTH)) };
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: row `r` has `depth` elements.
@@ -253,10 +232,7 @@ unsafe fn tile<V: Vector, const R: usize, const P: usize>(place: &Place) {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[expect(
-    unsafe_code,
-    reason = "vector instructions load and store through pointers"
-)]
+#[expect(unsafe_code, reason = "vector instructions load and store through pointers")]
 mod x86 {
     use std::arch::x86_64::*;
 
@@ -367,9 +343,7 @@ mod tests {
 
     /// The definition: one chain of fused multiply-adds.
     fn chain(x: &[f32], w: impl Fn(usize) -> f32) -> f32 {
-        x.iter()
-            .enumerate()
-            .fold(0.0, |sum, (k, x)| x.mul_add(w(k), sum))
+        x.iter().enumerate().fold(0.0, |sum, (k, x)| x.mul_add(w(k), sum))
     }
 
     #[test]
@@ -386,22 +360,12 @@ mod tests {
             }
         }
         let value = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 997.0 - 0.5;
-        for (rows, depth, cols) in [
-            (1usize, 7usize, 150usize),
-            (2, 33, 129),
-            (3, 5, 32),
-            (13, 40, 70),
-            (25, 1, 1),
-        ] {
+        for (rows, depth, cols) in [(1usize, 7usize, 150usize), (2, 33, 129), (3, 5, 32), (13, 40, 70), (25, 1, 1)] {
             let panel_count = cols.div_ceil(PANEL);
             let w: Vec<f32> = (0..panel_count * depth * PANEL).map(value).collect();
             let stride = depth + 3;
             let x: Vec<f32> = (0..rows * stride).map(|i| value(i + 77)).collect();
-            let panels = Panels {
-                data: &w,
-                depth,
-                stride: depth * PANEL,
-            };
+            let panels = Panels { data: &w, depth, stride: depth * PANEL };
             for product in &sets {
                 let mut y = vec![f32::NAN; rows * cols];
                 let target = Target::new(&mut y, cols);
@@ -414,11 +378,7 @@ mod tests {
                     for (j, y) in y.iter().enumerate() {
                         let w = |k| w[(j / PANEL * depth + k) * PANEL + j % PANEL];
                         let expected = chain(&x[i * stride..][..depth], w);
-                        assert_eq!(
-                            y.to_bits(),
-                            expected.to_bits(),
-                            "{rows} × {depth} × {cols} at {i}, {j}"
-                        );
+                        assert_eq!(y.to_bits(), expected.to_bits(), "{rows} × {depth} × {cols} at {i}, {j}");
                     }
                 }
             }

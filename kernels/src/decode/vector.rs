@@ -46,13 +46,7 @@ pub fn exp(x: f32) -> f32 {
     // ln 2 in two parts, the first short enough that n times it is exact.
     let r = n.mul_add(-1.428_606_8e-6, n.mul_add(-0.693_145_75, x));
     let mut p = 1.987_569_1e-4f32;
-    for c in [
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.5,
-    ] {
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p.mul_add(r, c);
     }
     let p = (r * r).mul_add(p, r) + 1.0;

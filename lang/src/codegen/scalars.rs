@@ -67,12 +67,23 @@ impl Emitter<'_, '_> {
         })
     }
 
-    pub(super) fn binary(&mut self, op: Binary, ty: &Type, a: clif::Value, b: clif::Value, span: Span) -> Emitted<clif::Value> {
+    pub(super) fn binary(
+        &mut self,
+        op: Binary,
+        ty: &Type,
+        a: clif::Value,
+        b: clif::Value,
+        span: Span,
+    ) -> Emitted<clif::Value> {
         if let Some(routine) = raw::binary_routine(op) {
             return self.routine(routine, &[a, b]);
         }
         if let (Some((int, float)), scalar) = (comparison(op), ty) {
-            return Ok(if *scalar == Type::Real { self.b.ins().fcmp(float, a, b) } else { self.b.ins().icmp(int, a, b) });
+            return Ok(if *scalar == Type::Real {
+                self.b.ins().fcmp(float, a, b)
+            } else {
+                self.b.ins().icmp(int, a, b)
+            });
         }
         if *ty == Type::Real {
             return Ok(match op {

@@ -16,8 +16,8 @@ use super::builder::{Builder, Mark};
 use super::verify::IrError;
 use super::{Binary, FuncId, Module, Op, Type, Unary, Value, simplify};
 use crate::hir::{
-    BinaryOp, Comprehension, Conversion, Expr, ExprKind, Function, GlobalKind, GlobalRef, Lambda, LocalId, Param, Program,
-    UnaryOp,
+    BinaryOp, Comprehension, Conversion, Expr, ExprKind, Function, GlobalKind, GlobalRef, Lambda, LocalId, Param,
+    Program, UnaryOp,
 };
 use crate::span::Span;
 use crate::types::{Len, Ty};
@@ -324,10 +324,8 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 f.bind(*local, Bound::Value(item));
             }
             (Source::Arrays(arrays, _), pattern) => {
-                let items = arrays
-                    .iter()
-                    .map(|array| f.b.push(Op::Index(*array, index)))
-                    .collect::<Result<Vec<_>, _>>()?;
+                let items =
+                    arrays.iter().map(|array| f.b.push(Op::Index(*array, index))).collect::<Result<Vec<_>, _>>()?;
                 self.bind_items(f, &items, pattern)?;
             }
             _ => return Err(Stop),

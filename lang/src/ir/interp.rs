@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{Binary, Block, Fault, FuncId, Function, Module, NumericError, Op, Step, Type, Unary, Value, scalar, text_id};
+use super::{
+    Binary, Block, Fault, FuncId, Function, Module, NumericError, Op, Step, Type, Unary, Value, scalar, text_id,
+};
 use crate::span::Span;
 
 /// A value while it is interpreted.
@@ -211,7 +213,8 @@ mod tests {
         let zero = b.int(0).unwrap();
         let is_zero = b.binary(Binary::Eq, x, zero).unwrap();
         let ten = b.int(10).unwrap();
-        let result = b.branch(is_zero, |_| Ok::<_, crate::ir::verify::IrError>(zero), |b| b.binary(Binary::IntDiv, ten, x));
+        let result =
+            b.branch(is_zero, |_| Ok::<_, crate::ir::verify::IrError>(zero), |b| b.binary(Binary::IntDiv, ten, x));
         let module = Module { functions: vec![b.finish(result.unwrap()).unwrap()] };
         assert_eq!(run(&module, FuncId(0), &[0]), Ok(vec![0]));
         assert_eq!(run(&module, FuncId(0), &[5]), Ok(vec![2]));

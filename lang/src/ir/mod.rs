@@ -277,19 +277,50 @@ pub enum Unary {
 impl Unary {
     /// All of them.
     pub const ALL: [Unary; 20] = [
-        Unary::Neg, Unary::Not, Unary::Abs, Unary::Sign, Unary::ToReal, Unary::ToInt, Unary::Floor, Unary::Ceil,
-        Unary::Round, Unary::Sqrt, Unary::Exp, Unary::Log, Unary::Sin, Unary::Cos, Unary::Tanh, Unary::Sigmoid,
-        Unary::LogSigmoid, Unary::Softplus, Unary::Relu, Unary::Erf,
+        Unary::Neg,
+        Unary::Not,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::ToReal,
+        Unary::ToInt,
+        Unary::Floor,
+        Unary::Ceil,
+        Unary::Round,
+        Unary::Sqrt,
+        Unary::Exp,
+        Unary::Log,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::LogSigmoid,
+        Unary::Softplus,
+        Unary::Relu,
+        Unary::Erf,
     ];
 
     /// The name in dumps.
     pub fn name(self) -> &'static str {
         match self {
-            Unary::Neg => "neg", Unary::Not => "not", Unary::Abs => "abs", Unary::Sign => "sign",
-            Unary::ToReal => "to_real", Unary::ToInt => "to_int", Unary::Floor => "floor", Unary::Ceil => "ceil",
-            Unary::Round => "round", Unary::Sqrt => "sqrt", Unary::Exp => "exp", Unary::Log => "log",
-            Unary::Sin => "sin", Unary::Cos => "cos", Unary::Tanh => "tanh", Unary::Sigmoid => "sigmoid",
-            Unary::LogSigmoid => "log_sigmoid", Unary::Softplus => "softplus", Unary::Relu => "relu",
+            Unary::Neg => "neg",
+            Unary::Not => "not",
+            Unary::Abs => "abs",
+            Unary::Sign => "sign",
+            Unary::ToReal => "to_real",
+            Unary::ToInt => "to_int",
+            Unary::Floor => "floor",
+            Unary::Ceil => "ceil",
+            Unary::Round => "round",
+            Unary::Sqrt => "sqrt",
+            Unary::Exp => "exp",
+            Unary::Log => "log",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+            Unary::Tanh => "tanh",
+            Unary::Sigmoid => "sigmoid",
+            Unary::LogSigmoid => "log_sigmoid",
+            Unary::Softplus => "softplus",
+            Unary::Relu => "relu",
             Unary::Erf => "erf",
         }
     }
@@ -334,17 +365,41 @@ pub enum Binary {
 impl Binary {
     /// All of them.
     pub const ALL: [Binary; 15] = [
-        Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Pow, Binary::IntDiv, Binary::Rem, Binary::Min,
-        Binary::Max, Binary::Eq, Binary::Ne, Binary::Lt, Binary::Le, Binary::Gt, Binary::Ge,
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Pow,
+        Binary::IntDiv,
+        Binary::Rem,
+        Binary::Min,
+        Binary::Max,
+        Binary::Eq,
+        Binary::Ne,
+        Binary::Lt,
+        Binary::Le,
+        Binary::Gt,
+        Binary::Ge,
     ];
 
     /// The name in dumps.
     pub fn name(self) -> &'static str {
         match self {
-            Binary::Add => "add", Binary::Sub => "sub", Binary::Mul => "mul", Binary::Div => "div",
-            Binary::Pow => "pow", Binary::IntDiv => "int_div", Binary::Rem => "rem", Binary::Min => "min",
-            Binary::Max => "max", Binary::Eq => "eq", Binary::Ne => "ne", Binary::Lt => "lt", Binary::Le => "le",
-            Binary::Gt => "gt", Binary::Ge => "ge",
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Pow => "pow",
+            Binary::IntDiv => "int_div",
+            Binary::Rem => "rem",
+            Binary::Min => "min",
+            Binary::Max => "max",
+            Binary::Eq => "eq",
+            Binary::Ne => "ne",
+            Binary::Lt => "lt",
+            Binary::Le => "le",
+            Binary::Gt => "gt",
+            Binary::Ge => "ge",
         }
     }
 

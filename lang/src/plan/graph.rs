@@ -138,7 +138,14 @@ impl Graph {
     }
 
     /// Adds an operation on nodes; one that is there already is returned instead, with `false`.
-    pub(crate) fn add(&mut self, op: Op, inputs: Vec<NodeId>, ty: Ty, span: Span, salt: Option<&Key>) -> (NodeId, bool) {
+    pub(crate) fn add(
+        &mut self,
+        op: Op,
+        inputs: Vec<NodeId>,
+        ty: Ty,
+        span: Span,
+        salt: Option<&Key>,
+    ) -> (NodeId, bool) {
         let keys: Vec<&Key> = inputs.iter().map(|id| &self.node(*id).key).collect();
         let key = op.key(&keys, salt);
         if let Some(id) = self.by_key.get(&key) {
@@ -150,8 +157,7 @@ impl Graph {
             .map(|(i, id)| if op.extends(i) { &NO_KEY } else { &self.node(*id).draw_key })
             .collect();
         let draw_key = op.key(&draw_keys, salt);
-        let hypothetical =
-            matches!(op, Op::Hypothesis) || inputs.iter().any(|id| self.node(*id).hypothetical);
+        let hypothetical = matches!(op, Op::Hypothesis) || inputs.iter().any(|id| self.node(*id).hypothetical);
         let node = Node { draw_key, hypothetical, ..Node::plain(key, op, inputs.into(), ty, span) };
         (self.insert(node), true)
     }

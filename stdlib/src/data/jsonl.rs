@@ -23,54 +23,31 @@ pub fn jsonl(reader: impl BufRead, file: &str, columns: &[&str]) -> Result<Data,
 ///
 /// # Errors
 /// As [`jsonl`], for the rows read.
-pub fn jsonl_head(
-    reader: impl BufRead,
-    file: &str,
-    columns: &[&str],
-    rows: usize,
-) -> Result<Data, DataError> {
+pub fn jsonl_head(reader: impl BufRead, file: &str, columns: &[&str], rows: usize) -> Result<Data, DataError> {
     read(reader, file, columns, rows)
 }
 
-fn read(
-    reader: impl BufRead,
-    file: &str,
-    columns: &[&str],
-    limit: usize,
-) -> Result<Data, DataError> {
+fn read(reader: impl BufRead, file: &str, columns: &[&str], limit: usize) -> Result<Data, DataError> {
     let mut names: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
     let mut rows = Vec::new();
     for (index, line) in reader.lines().enumerate() {
         if rows.len() == limit {
             break;
         }
-        let text = line.map_err(|e| DataError::Unreadable {
-            file: file.to_owned(),
-            reason: e.to_string(),
-        })?;
+        let text = line.map_err(|e| DataError::Unreadable { file: file.to_owned(), reason: e.to_string() })?;
         let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() {
             continue;
         }
-        let place = Place {
-            file,
-            line: index + 1,
-        };
+        let place = Place { file, line: index + 1 };
         let object = place.object(text)?;
         if names.is_empty() {
             names = object.keys().cloned().collect();
         }
-        rows.push(
-            names
-                .iter()
-                .map(|name| place.cell(&object, name))
-                .collect::<Result<_, _>>()?,
-        );
+        rows.push(names.iter().map(|name| place.cell(&object, name)).collect::<Result<_, _>>()?);
     }
     if rows.is_empty() {
-        return Err(DataError::Empty {
-            file: file.to_owned(),
-        });
+        return Err(DataError::Empty { file: file.to_owned() });
     }
     Data::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), rows)
 }
@@ -83,11 +60,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn object(&self, text: &str) -> Result<Map<String, Value>, DataError> {
-        let fault = |reason| DataError::BadJson {
-            file: self.file.to_owned(),
-            line: self.line,
-            reason,
-        };
+        let fault = |reason| DataError::BadJson { file: self.file.to_owned(), line: self.line, reason };
         match serde_json::from_str(text) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(other) => Err(fault(format!("it is {}", kind(&other)))),
@@ -105,8 +78,7 @@ impl Place<'_> {
                 suggestion: nearest(name, object.keys().map(String::as_str)),
             });
         };
-        let number =
-            |n: &serde_json::Number| n.as_i64().map(Cell::Int).or(n.as_f64().map(Cell::Real));
+        let number = |n: &serde_json::Number| n.as_i64().map(Cell::Int).or(n.as_f64().map(Cell::Real));
         match value {
             Value::String(text) => Some(Cell::from(text.as_str())),
             Value::Bool(value) => Some(Cell::Bool(*value)),
@@ -151,41 +123,19 @@ mod tests {
     fn a_head_reads_no_further_than_asked() {
         let text = "{\"q\": 1}\n{\"q\": tru\n";
         assert_eq!(jsonl_head(text.as_bytes(), "f", &[], 1).unwrap().len(), 1);
-        assert!(matches!(
-            jsonl(text.as_bytes(), "f", &[]),
-            Err(DataError::BadJson { line: 2, .. })
-        ));
+        assert!(matches!(jsonl(text.as_bytes(), "f", &[]), Err(DataError::BadJson { line: 2, .. })));
     }
 
     #[test]
     fn every_fault_names_its_line() {
         let fault = |text: &str| jsonl(text.as_bytes(), "f", &["question"]).unwrap_err();
-        assert_eq!(
-            fault(" \n"),
-            DataError::Empty {
-                file: "f".to_owned()
-            }
-        );
+        assert_eq!(fault(" \n"), DataError::Empty { file: "f".to_owned() });
         assert!(matches!(fault("\n[1]"), DataError::BadJson { line: 2, .. }));
-        assert!(matches!(
-            fault("{\"question\": null}"),
-            DataError::NotScalar {
-                line: 1,
-                found: "null",
-                ..
-            }
-        ));
+        assert!(matches!(fault("{\"question\": null}"), DataError::NotScalar { line: 1, found: "null", .. }));
         match fault("{\"question\": 1}\n{\"questin\": 2}") {
-            DataError::MissingColumn {
-                line: 2,
-                suggestion,
-                ..
-            } => assert_eq!(suggestion.as_deref(), Some("questin")),
+            DataError::MissingColumn { line: 2, suggestion, .. } => assert_eq!(suggestion.as_deref(), Some("questin")),
             other => panic!("{other:?}"),
         }
-        assert!(matches!(
-            jsonl(&b"\xff\n"[..], "f", &[]),
-            Err(DataError::Unreadable { .. })
-        ));
+        assert!(matches!(jsonl(&b"\xff\n"[..], "f", &[]), Err(DataError::Unreadable { .. })));
     }
 }

@@ -74,19 +74,15 @@ impl Row {
         let mut hasher = blake3::Hasher::new();
         for cell in &cells {
             match cell {
-                Cell::Text(text) => hasher
-                    .update(b"t")
-                    .update(&(text.len() as u64).to_le_bytes())
-                    .update(text.as_bytes()),
+                Cell::Text(text) => {
+                    hasher.update(b"t").update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes())
+                }
                 Cell::Int(value) => hasher.update(b"i").update(&value.to_le_bytes()),
                 Cell::Real(value) => hasher.update(b"r").update(&value.to_bits().to_le_bytes()),
                 Cell::Bool(value) => hasher.update(b"b").update(&[u8::from(*value)]),
             };
         }
-        Row {
-            cells: cells.into(),
-            hash: hasher.finalize(),
-        }
+        Row { cells: cells.into(), hash: hasher.finalize() }
     }
 
     /// The cells, in column order.
@@ -110,32 +106,16 @@ impl Data {
     /// [`DataError::RepeatedColumn`], [`DataError::RowLength`].
     pub fn new(columns: &[&str], rows: Vec<Vec<Cell>>) -> Result<Data, DataError> {
         let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
-        if let Some((_, name)) = columns
-            .iter()
-            .enumerate()
-            .find(|(i, name)| columns.iter().take(*i).any(|c| c == *name))
+        if let Some((_, name)) =
+            columns.iter().enumerate().find(|(i, name)| columns.iter().take(*i).any(|c| c == *name))
         {
             return Err(DataError::RepeatedColumn { name: name.clone() });
         }
-        if let Some((row, cells)) = rows
-            .iter()
-            .enumerate()
-            .find(|(_, cells)| cells.len() != columns.len())
-        {
-            return Err(DataError::RowLength {
-                row,
-                found: cells.len(),
-                expected: columns.len(),
-            });
+        if let Some((row, cells)) = rows.iter().enumerate().find(|(_, cells)| cells.len() != columns.len()) {
+            return Err(DataError::RowLength { row, found: cells.len(), expected: columns.len() });
         }
-        let rows = rows
-            .into_iter()
-            .map(|cells| Arc::new(Row::new(cells)))
-            .collect();
-        Ok(Data {
-            columns: columns.into(),
-            rows,
-        })
+        let rows = rows.into_iter().map(|cells| Arc::new(Row::new(cells))).collect();
+        Ok(Data { columns: columns.into(), rows })
     }
 
     /// The columns' names, in order.
@@ -167,14 +147,11 @@ impl Data {
     /// # Errors
     /// [`DataError::UnknownColumn`] with the nearest name.
     pub fn column_index(&self, name: &str) -> Result<usize, DataError> {
-        self.columns
-            .iter()
-            .position(|column| column == name)
-            .ok_or_else(|| DataError::UnknownColumn {
-                name: name.to_owned(),
-                columns: self.columns.to_vec(),
-                suggestion: nearest(name, self.columns.iter().map(String::as_str)),
-            })
+        self.columns.iter().position(|column| column == name).ok_or_else(|| DataError::UnknownColumn {
+            name: name.to_owned(),
+            columns: self.columns.to_vec(),
+            suggestion: nearest(name, self.columns.iter().map(String::as_str)),
+        })
     }
 
     /// The cells of column `name`, one a row.
@@ -183,11 +160,7 @@ impl Data {
     /// [`DataError::UnknownColumn`].
     pub fn column(&self, name: &str) -> Result<Vec<&Cell>, DataError> {
         let index = self.column_index(name)?;
-        Ok(self
-            .rows
-            .iter()
-            .filter_map(|row| row.cells.get(index))
-            .collect())
+        Ok(self.rows.iter().filter_map(|row| row.cells.get(index)).collect())
     }
 
     /// The hash of the columns' names and all rows in order: two tables with equal content have one hash.
@@ -196,9 +169,7 @@ impl Data {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(self.columns.len() as u64).to_le_bytes());
         for name in self.columns.iter() {
-            hasher
-                .update(&(name.len() as u64).to_le_bytes())
-                .update(name.as_bytes());
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
         }
         for row in self.rows.iter() {
             hasher.update(row.hash.as_bytes());
@@ -207,10 +178,7 @@ impl Data {
     }
 
     fn with_rows(&self, rows: impl IntoIterator<Item = Arc<Row>>) -> Data {
-        Data {
-            columns: Arc::clone(&self.columns),
-            rows: rows.into_iter().collect(),
-        }
+        Data { columns: Arc::clone(&self.columns), rows: rows.into_iter().collect() }
     }
 
     /// The first `n` rows; all of them if there are fewer.
@@ -231,10 +199,7 @@ impl Data {
     /// [`DataError::UnlikeColumns`].
     pub fn concat(&self, other: &Data) -> Result<Data, DataError> {
         if self.columns != other.columns {
-            return Err(DataError::UnlikeColumns {
-                left: self.columns.to_vec(),
-                right: other.columns.to_vec(),
-            });
+            return Err(DataError::UnlikeColumns { left: self.columns.to_vec(), right: other.columns.to_vec() });
         }
         Ok(self.with_rows(self.rows.iter().chain(other.rows.iter()).cloned()))
     }
@@ -242,14 +207,8 @@ impl Data {
     /// The rows in an order drawn from `seed` (Fisher and Yates).
     #[must_use]
     pub fn shuffle(&self, seed: u64) -> Data {
-        let order = Stream::from_seed(seed)
-            .child("data.shuffle")
-            .permutation(self.len());
-        self.with_rows(
-            order
-                .into_iter()
-                .filter_map(|index| self.rows.get(index).cloned()),
-        )
+        let order = Stream::from_seed(seed).child("data.shuffle").permutation(self.len());
+        self.with_rows(order.into_iter().filter_map(|index| self.rows.get(index).cloned()))
     }
 
     /// Named parts of the given sizes, in declared order, from the rows in their plain order (shuffle first if the
@@ -266,18 +225,10 @@ impl Data {
         let mut rest = self.rows.iter();
         let mut out = Vec::with_capacity(parts.len());
         for &(name, size) in parts {
-            let rows: Vec<Arc<Row>> = rest
-                .by_ref()
-                .filter(|row| !taken.contains(row.hash.as_bytes()))
-                .take(size)
-                .cloned()
-                .collect();
+            let rows: Vec<Arc<Row>> =
+                rest.by_ref().filter(|row| !taken.contains(row.hash.as_bytes())).take(size).cloned().collect();
             if rows.len() < size {
-                return Err(DataError::TooFewRows {
-                    part: Some(name.to_owned()),
-                    asked: size,
-                    have: rows.len(),
-                });
+                return Err(DataError::TooFewRows { part: Some(name.to_owned()), asked: size, have: rows.len() });
             }
             taken.extend(rows.iter().map(|row| *row.hash.as_bytes()));
             out.push((name.to_owned(), self.with_rows(rows)));
@@ -301,11 +252,7 @@ mod tests {
     }
 
     fn values(data: &Data) -> Vec<String> {
-        data.column("n")
-            .unwrap()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        data.column("n").unwrap().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -331,20 +278,11 @@ mod tests {
 
     #[test]
     fn parts_share_no_content() {
-        let parts = numbers(&[1, 1, 2, 1, 2, 3, 4])
-            .split(&[("a", 3), ("b", 2)])
-            .unwrap();
+        let parts = numbers(&[1, 1, 2, 1, 2, 3, 4]).split(&[("a", 3), ("b", 2)]).unwrap();
         assert_eq!(values(&parts[0].1), ["1", "1", "2"]);
         assert_eq!(values(&parts[1].1), ["3", "4"]);
         let short = numbers(&[1, 1, 2, 1]).split(&[("a", 3), ("b", 1)]);
-        assert_eq!(
-            short,
-            Err(DataError::TooFewRows {
-                part: Some("b".to_owned()),
-                asked: 1,
-                have: 0
-            })
-        );
+        assert_eq!(short, Err(DataError::TooFewRows { part: Some("b".to_owned()), asked: 1, have: 0 }));
     }
 
     #[test]
@@ -352,10 +290,7 @@ mod tests {
         let all = numbers(&(0..100).collect::<Vec<_>>());
         assert_eq!(all.shuffle(1), all.shuffle(1));
         assert_ne!(all.shuffle(1), all.shuffle(2));
-        let mut sorted: Vec<usize> = values(&all.shuffle(1))
-            .iter()
-            .map(|v| v.parse().unwrap())
-            .collect();
+        let mut sorted: Vec<usize> = values(&all.shuffle(1)).iter().map(|v| v.parse().unwrap()).collect();
         sorted.sort_unstable();
         assert_eq!(sorted, (0..100).collect::<Vec<_>>());
     }
@@ -369,22 +304,9 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        assert!(matches!(
-            data.concat(&numbers(&[1])),
-            Err(DataError::UnlikeColumns { .. })
-        ));
-        assert!(matches!(
-            Data::new(&["a", "a"], vec![]),
-            Err(DataError::RepeatedColumn { .. })
-        ));
+        assert!(matches!(data.concat(&numbers(&[1])), Err(DataError::UnlikeColumns { .. })));
+        assert!(matches!(Data::new(&["a", "a"], vec![]), Err(DataError::RepeatedColumn { .. })));
         let ragged = Data::new(&["a"], vec![vec![], vec![]]);
-        assert_eq!(
-            ragged,
-            Err(DataError::RowLength {
-                row: 0,
-                found: 0,
-                expected: 1
-            })
-        );
+        assert_eq!(ragged, Err(DataError::RowLength { row: 0, found: 0, expected: 1 }));
     }
 }

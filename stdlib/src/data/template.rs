@@ -74,8 +74,7 @@ impl Template {
     /// # Errors
     /// [`DataError::UnknownColumn`] for the first it lacks.
     pub fn check(&self, data: &Data) -> Result<(), DataError> {
-        self.columns()
-            .try_for_each(|name| data.column_index(name).map(drop))
+        self.columns().try_for_each(|name| data.column_index(name).map(drop))
     }
 
     /// The text of every row of `data`, in order.
@@ -112,24 +111,14 @@ mod tests {
     use super::*;
 
     fn table() -> Data {
-        Data::new(
-            &["question", "answer"],
-            vec![vec!["3 {and} 4?".into(), 7.into()]],
-        )
-        .unwrap()
+        Data::new(&["question", "answer"], vec![vec!["3 {and} 4?".into(), 7.into()]]).unwrap()
     }
 
     #[test]
     fn holes_are_filled_once_and_braces_escape() {
         let template = Template::parse("Q: {question} {{x}}\n{ answer }").unwrap();
-        assert_eq!(
-            template.render_all(&table()).unwrap(),
-            ["Q: 3 {and} 4? {x}\n7"]
-        );
-        assert_eq!(
-            template.columns().collect::<Vec<_>>(),
-            ["question", "answer"]
-        );
+        assert_eq!(template.render_all(&table()).unwrap(), ["Q: 3 {and} 4? {x}\n7"]);
+        assert_eq!(template.columns().collect::<Vec<_>>(), ["question", "answer"]);
         assert_eq!(Template::parse(&template.to_string()).unwrap(), template);
     }
 
@@ -144,8 +133,6 @@ mod tests {
         assert_eq!(at("a {}"), 2);
         assert_eq!(at("{a{b}"), 0);
         let unknown = Template::parse("{questoin}").unwrap().check(&table());
-        assert!(
-            matches!(unknown, Err(DataError::UnknownColumn { suggestion: Some(s), .. }) if s == "question")
-        );
+        assert!(matches!(unknown, Err(DataError::UnknownColumn { suggestion: Some(s), .. }) if s == "question"));
     }
 }

@@ -35,13 +35,10 @@ impl Operation {
     /// # Errors
     /// [`DataError::BadArgument`].
     pub fn parse(name: &str) -> Result<Operation, DataError> {
-        Operation::ALL
-            .into_iter()
-            .find(|operation| operation.name() == name)
-            .ok_or_else(|| DataError::BadArgument {
-                argument: "operations",
-                problem: format!("has \"{name}\", it can have \"add\" and \"subtract\""),
-            })
+        Operation::ALL.into_iter().find(|operation| operation.name() == name).ok_or_else(|| DataError::BadArgument {
+            argument: "operations",
+            problem: format!("has \"{name}\", it can have \"add\" and \"subtract\""),
+        })
     }
 }
 
@@ -97,10 +94,7 @@ pub fn word_problems(args: &WordProblems) -> Result<Data, DataError> {
         let thing = things.get(choice.below(index, things.len() as u64) as usize);
         row(args.language, problem, thing.copied().unwrap_or_default())
     });
-    Data::new(
-        &["question", "answer", "left", "right", "operation"],
-        rows.collect(),
-    )
+    Data::new(&["question", "answer", "left", "right", "operation"], rows.collect())
 }
 
 /// All problems the arguments allow, numbered.
@@ -113,21 +107,13 @@ struct Space<'a> {
 
 impl<'a> Space<'a> {
     fn new(args: &'a WordProblems) -> Result<Space<'a>, DataError> {
-        let bad = |argument, problem: &str| {
-            Err(DataError::BadArgument {
-                argument,
-                problem: problem.to_owned(),
-            })
-        };
+        let bad = |argument, problem: &str| Err(DataError::BadArgument { argument, problem: problem.to_owned() });
         let wordings = template_count(args.language);
         if args.operations.is_empty() {
             return bad("operations", "is empty");
         }
         if args.templates.is_empty() || args.templates.end > wordings {
-            return bad(
-                "templates",
-                &format!("must be a range within 0..{wordings}"),
-            );
+            return bad("templates", &format!("must be a range within 0..{wordings}"));
         }
         let left = width("left", &args.left)?;
         let right = width("right", &args.right)?;
@@ -135,16 +121,8 @@ impl<'a> Space<'a> {
             return bad("left", "and `right` have sums beyond 64 bits");
         }
         let choices = (args.operations.len() * args.templates.len()) as u64;
-        match left
-            .checked_mul(right)
-            .and_then(|pairs| pairs.checked_mul(choices))
-        {
-            Some(size) if size < 1 << 63 => Ok(Space {
-                args,
-                left,
-                right,
-                size,
-            }),
+        match left.checked_mul(right).and_then(|pairs| pairs.checked_mul(choices)) {
+            Some(size) if size < 1 << 63 => Ok(Space { args, left, right, size }),
             _ => bad("left", "and `right` have too many pairs"),
         }
     }
@@ -154,16 +132,8 @@ impl<'a> Space<'a> {
         let (index, left) = (index / self.left, index % self.left);
         let templates = self.args.templates.len() as u64;
         let template = self.args.templates.start + (index % templates) as usize;
-        let operation = self
-            .args
-            .operations
-            .get((index / templates) as usize)
-            .copied()
-            .unwrap_or(Operation::Add);
-        let (a, b) = (
-            self.args.left.start() + left as i64,
-            self.args.right.start() + right as i64,
-        );
+        let operation = self.args.operations.get((index / templates) as usize).copied().unwrap_or(Operation::Add);
+        let (a, b) = (self.args.left.start() + left as i64, self.args.right.start() + right as i64);
         match operation {
             Operation::Subtract if a < b => (operation, template, b, a),
             _ => (operation, template, a, b),
@@ -178,10 +148,7 @@ fn width(argument: &'static str, range: &RangeInclusive<i64>) -> Result<u64, Dat
         (0, &i64::MAX) => "is too wide",
         (low, high) => return Ok((high - low) as u64 + 1),
     };
-    Err(DataError::BadArgument {
-        argument,
-        problem: problem.to_owned(),
-    })
+    Err(DataError::BadArgument { argument, problem: problem.to_owned() })
 }
 
 /// The numbers `0..size` in a random order, computed as far as they are taken (Fisher and Yates, with the swapped
@@ -191,34 +158,18 @@ fn draw_all(stream: Stream, size: u64) -> impl Iterator<Item = u64> {
     (0..size).map(move |i| {
         let j = i + stream.below(i, size - i);
         let here = moved.remove(&i).unwrap_or(i);
-        if i == j {
-            here
-        } else {
-            moved.insert(j, here).unwrap_or(j)
-        }
+        if i == j { here } else { moved.insert(j, here).unwrap_or(j) }
     })
 }
 
 fn row(language: Language, (operation, template, a, b): Problem, thing: &str) -> Vec<Cell> {
-    let wording = wordings(language, operation)
-        .get(template)
-        .copied()
-        .unwrap_or_default();
-    let question = wording
-        .replace("{a}", &a.to_string())
-        .replace("{b}", &b.to_string())
-        .replace("{n}", thing);
+    let wording = wordings(language, operation).get(template).copied().unwrap_or_default();
+    let question = wording.replace("{a}", &a.to_string()).replace("{b}", &b.to_string()).replace("{n}", thing);
     let answer = match operation {
         Operation::Add => a + b,
         Operation::Subtract => a - b,
     };
-    vec![
-        question.into(),
-        answer.into(),
-        a.into(),
-        b.into(),
-        operation.name().into(),
-    ]
+    vec![question.into(), answer.into(), a.into(), b.into(), operation.name().into()]
 }
 
 #[cfg(test)]
@@ -239,11 +190,7 @@ mod tests {
     }
 
     fn questions(data: &Data) -> BTreeSet<String> {
-        data.column("question")
-            .unwrap()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        data.column("question").unwrap().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -252,46 +199,25 @@ mod tests {
         assert_eq!(questions(&data).len(), 464);
         let parts = data.split(&[("search", 64), ("test", 400)]).unwrap();
         assert!(questions(&parts[0].1).is_disjoint(&questions(&parts[1].1)));
-        let all = word_problems(&WordProblems {
-            count: 640,
-            ..args()
-        })
-        .unwrap();
+        let all = word_problems(&WordProblems { count: 640, ..args() }).unwrap();
         assert_eq!(questions(&all).len(), 640);
         assert_eq!(all.first(464), data);
     }
 
     #[test]
     fn answers_are_exact_and_never_negative() {
-        let wide = WordProblems {
-            left: 0..=40,
-            right: 0..=40,
-            templates: 0..4,
-            count: 3000,
-            ..args()
-        };
+        let wide = WordProblems { left: 0..=40, right: 0..=40, templates: 0..4, count: 3000, ..args() };
         for language in [Language::English, Language::Japanese] {
-            let data = word_problems(&WordProblems {
-                language,
-                ..wide.clone()
-            })
-            .unwrap();
+            let data = word_problems(&WordProblems { language, ..wide.clone() }).unwrap();
             for row in data.rows() {
-                let [
-                    Cell::Text(question),
-                    Cell::Int(answer),
-                    Cell::Int(a),
-                    Cell::Int(b),
-                    Cell::Text(operation),
-                ] = row.cells()
+                let [Cell::Text(question), Cell::Int(answer), Cell::Int(a), Cell::Int(b), Cell::Text(operation)] =
+                    row.cells()
                 else {
                     panic!("{row:?}")
                 };
                 assert_eq!(*answer, if &**operation == "add" { a + b } else { a - b });
                 assert!(*answer >= 0 && !question.contains(['{', '}']));
-                let digits = question
-                    .split(|c: char| !c.is_ascii_digit())
-                    .filter(|d| !d.is_empty());
+                let digits = question.split(|c: char| !c.is_ascii_digit()).filter(|d| !d.is_empty());
                 assert_eq!(digits.collect::<Vec<_>>(), [a.to_string(), b.to_string()]);
             }
         }
@@ -301,23 +227,13 @@ mod tests {
     fn a_draw_beyond_the_space_starts_over() {
         let problems = |data: &Data| {
             let row = |row: &std::sync::Arc<crate::data::Row>| {
-                let [Cell::Text(question), _, a, b, _] = row.cells() else {
-                    panic!("{row:?}")
-                };
-                let thing = JAPANESE_THINGS
-                    .iter()
-                    .find(|n| question.starts_with(**n))
-                    .unwrap();
+                let [Cell::Text(question), _, a, b, _] = row.cells() else { panic!("{row:?}") };
+                let thing = JAPANESE_THINGS.iter().find(|n| question.starts_with(**n)).unwrap();
                 format!("{a} {b} {}", question.strip_prefix(thing).unwrap())
             };
             data.rows().iter().map(row).collect::<BTreeSet<String>>()
         };
-        let small = WordProblems {
-            left: 1..=3,
-            right: 1..=3,
-            operations: vec![Operation::Subtract],
-            ..args()
-        };
+        let small = WordProblems { left: 1..=3, right: 1..=3, operations: vec![Operation::Subtract], ..args() };
         // Six unordered pairs in two wordings.
         let data = word_problems(&WordProblems { count: 30, ..small }).unwrap();
         assert_eq!(problems(&data).len(), 12);
@@ -328,19 +244,9 @@ mod tests {
 
     #[test]
     fn a_seed_fixes_the_draw() {
-        assert_eq!(
-            word_problems(&args()).unwrap(),
-            word_problems(&args()).unwrap()
-        );
-        assert_ne!(
-            word_problems(&args()).unwrap(),
-            word_problems(&WordProblems { seed: 4, ..args() }).unwrap()
-        );
-        let huge = WordProblems {
-            left: 0..=1 << 40,
-            right: 1..=9,
-            ..args()
-        };
+        assert_eq!(word_problems(&args()).unwrap(), word_problems(&args()).unwrap());
+        assert_ne!(word_problems(&args()).unwrap(), word_problems(&WordProblems { seed: 4, ..args() }).unwrap());
+        let huge = WordProblems { left: 0..=1 << 40, right: 1..=9, ..args() };
         assert_eq!(questions(&word_problems(&huge).unwrap()).len(), 464);
     }
 
@@ -348,10 +254,7 @@ mod tests {
     fn every_operation_has_at_least_four_distinct_wordings() {
         for language in [Language::English, Language::Japanese] {
             assert!(template_count(language) >= 4);
-            let all: BTreeSet<_> = Operation::ALL
-                .iter()
-                .flat_map(|&op| wordings(language, op))
-                .collect();
+            let all: BTreeSet<_> = Operation::ALL.iter().flat_map(|&op| wordings(language, op)).collect();
             assert!(all.len() >= 8 && all.iter().all(|w| w.contains("{a}") && w.contains("{b}")));
         }
     }
@@ -363,55 +266,13 @@ mod tests {
             Err(DataError::BadArgument { argument, .. }) => argument,
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            argument(WordProblems {
-                operations: vec![],
-                ..args()
-            }),
-            "operations"
-        );
-        assert_eq!(
-            argument(WordProblems {
-                left: 3..=2,
-                ..args()
-            }),
-            "left"
-        );
-        assert_eq!(
-            argument(WordProblems {
-                right: -1..=2,
-                ..args()
-            }),
-            "right"
-        );
-        assert_eq!(
-            argument(WordProblems {
-                left: 0..=i64::MAX,
-                ..args()
-            }),
-            "left"
-        );
-        assert_eq!(
-            argument(WordProblems {
-                left: 1..=i64::MAX,
-                ..args()
-            }),
-            "left"
-        );
-        assert_eq!(
-            argument(WordProblems {
-                templates: 2..5,
-                ..args()
-            }),
-            "templates"
-        );
-        assert_eq!(
-            argument(WordProblems {
-                templates: 2..2,
-                ..args()
-            }),
-            "templates"
-        );
+        assert_eq!(argument(WordProblems { operations: vec![], ..args() }), "operations");
+        assert_eq!(argument(WordProblems { left: 3..=2, ..args() }), "left");
+        assert_eq!(argument(WordProblems { right: -1..=2, ..args() }), "right");
+        assert_eq!(argument(WordProblems { left: 0..=i64::MAX, ..args() }), "left");
+        assert_eq!(argument(WordProblems { left: 1..=i64::MAX, ..args() }), "left");
+        assert_eq!(argument(WordProblems { templates: 2..5, ..args() }), "templates");
+        assert_eq!(argument(WordProblems { templates: 2..2, ..args() }), "templates");
         assert!(Language::parse("fr").is_err() && Operation::parse("times").is_err());
     }
 }

@@ -55,9 +55,7 @@ const ENGLISH_SUBTRACT: &[&str] = &[
     "{a} {n} less {b} leave how many?",
 ];
 
-const ENGLISH_THINGS: &[&str] = &[
-    "eggs", "pens", "cards", "coins", "cups", "nuts", "keys", "hats",
-];
+const ENGLISH_THINGS: &[&str] = &["eggs", "pens", "cards", "coins", "cups", "nuts", "keys", "hats"];
 
 const JAPANESE_ADD: &[&str] = &[
     "{n}が{a}個ある。{b}個もらうと何個?",
@@ -73,8 +71,7 @@ const JAPANESE_SUBTRACT: &[&str] = &[
     "{n}が{a}個あり、{b}個捨てると何個?",
 ];
 
-pub(super) const JAPANESE_THINGS: &[&str] =
-    &["りんご", "みかん", "卵", "飴", "餅", "柿", "栗", "梨"];
+pub(super) const JAPANESE_THINGS: &[&str] = &["りんご", "みかん", "卵", "飴", "餅", "柿", "栗", "梨"];
 
 /// The things that problems in `language` are about.
 pub(super) fn things(language: Language) -> &'static [&'static str] {
@@ -97,9 +94,5 @@ pub(super) fn wordings(language: Language, operation: Operation) -> &'static [&'
 /// How many wordings there are of every operation in `language`: the bound of `templates`.
 #[must_use]
 pub fn template_count(language: Language) -> usize {
-    Operation::ALL
-        .iter()
-        .map(|&operation| wordings(language, operation).len())
-        .min()
-        .unwrap_or(0)
+    Operation::ALL.iter().map(|&operation| wordings(language, operation).len()).min().unwrap_or(0)
 }

@@ -24,11 +24,8 @@ pub fn tokenizer() -> Result<Tokenizer, ModelError> {
 
 /// The content of `tokenizer.json`.
 fn tokenizer_json() -> String {
-    let vocab: Map<String, Value> = byte_alphabet()
-        .into_iter()
-        .zip(0..END)
-        .map(|(c, id)| (c.to_string(), id.into()))
-        .collect();
+    let vocab: Map<String, Value> =
+        byte_alphabet().into_iter().zip(0..END).map(|(c, id)| (c.to_string(), id.into())).collect();
     let byte_level = json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false,
     });
@@ -92,14 +89,7 @@ mod tests {
         assert_eq!(tokenizer.vocab_size(), VOCAB_SIZE);
         assert_eq!(tokenizer.largest_id(), Some(END));
         let all: String = (0..0x2100).filter_map(char::from_u32).collect();
-        for text in [
-            "3 + 4 =\n",
-            "りんごが三つ",
-            "😀",
-            "",
-            "a\0b\u{7f}\r\n  c",
-            &all,
-        ] {
+        for text in ["3 + 4 =\n", "りんごが三つ", "😀", "", "a\0b\u{7f}\r\n  c", &all] {
             let ids = tokenizer.encode(text, true).unwrap();
             let bytes: Vec<u32> = text.bytes().map(u32::from).collect();
             assert_eq!(ids, bytes, "{text}");

@@ -39,51 +39,28 @@ impl Shaped for TensorHeader {
 /// Whether the tensors are those of the configuration: none missing, none of another shape or type, none unknown.
 ///
 /// Two kinds are passed over, as everywhere: precomputed rotary frequencies, and a head beside a tied embedding.
-pub fn check_shapes<T: Shaped>(
-    config: &Config,
-    tensors: &IndexMap<String, T>,
-    path: &Path,
-) -> Result<(), ModelError> {
+pub fn check_shapes<T: Shaped>(config: &Config, tensors: &IndexMap<String, T>, path: &Path) -> Result<(), ModelError> {
     let path_buf = || path.to_path_buf();
     let mut known = 0;
     for (name, expected) in config.tensor_shapes() {
         let Some(tensor) = tensors.get(&name) else {
-            return Err(ModelError::MissingTensor {
-                path: path_buf(),
-                tensor: name,
-            });
+            return Err(ModelError::MissingTensor { path: path_buf(), tensor: name });
         };
         known += 1;
         if tensor.shape() != expected {
-            return Err(ModelError::Shape {
-                path: path_buf(),
-                tensor: name,
-                expected,
-                found: tensor.shape().to_vec(),
-            });
+            return Err(ModelError::Shape { path: path_buf(), tensor: name, expected, found: tensor.shape().to_vec() });
         }
         if !tensor.dtype().is_float() {
-            return Err(ModelError::NotFloat {
-                tensor: name,
-                dtype: tensor.dtype(),
-            });
+            return Err(ModelError::NotFloat { tensor: name, dtype: tensor.dtype() });
         }
     }
     if known == tensors.len() {
         return Ok(());
     }
-    let expected: indexmap::IndexSet<String> = config
-        .tensor_shapes()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    let passed_over = |name: &str| {
-        name.ends_with("rotary_emb.inv_freq") || (config.tied_head && name == "lm_head.weight")
-    };
-    match tensors
-        .keys()
-        .find(|name| !expected.contains(*name) && !passed_over(name))
-    {
+    let expected: indexmap::IndexSet<String> = config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
+    let passed_over =
+        |name: &str| name.ends_with("rotary_emb.inv_freq") || (config.tied_head && name == "lm_head.weight");
+    match tensors.keys().find(|name| !expected.contains(*name) && !passed_over(name)) {
         Some(name) => Err(ModelError::UnknownTensor {
             path: path_buf(),
             tensor: name.clone(),
@@ -94,17 +71,11 @@ pub fn check_shapes<T: Shaped>(
 }
 
 /// Whether every id that a tokenizer can give is in the model's vocabulary.
-pub fn check_vocabulary(
-    largest: Option<u32>,
-    vocab_size: usize,
-    path: &Path,
-) -> Result<(), ModelError> {
+pub fn check_vocabulary(largest: Option<u32>, vocab_size: usize, path: &Path) -> Result<(), ModelError> {
     match largest {
-        Some(largest) if largest as usize >= vocab_size => Err(ModelError::Vocabulary {
-            path: path.to_path_buf(),
-            largest,
-            vocab_size,
-        }),
+        Some(largest) if largest as usize >= vocab_size => {
+            Err(ModelError::Vocabulary { path: path.to_path_buf(), largest, vocab_size })
+        }
         _ => Ok(()),
     }
 }
@@ -124,12 +95,7 @@ fn not_finite(name: &str, tensor: &Tensor) -> Option<ModelError> {
     let values = tensor.to_f32()?;
     let bad = || values.iter().enumerate().filter(|(_, x)| !x.is_finite());
     let (index, &value) = bad().next()?;
-    Some(ModelError::NotFinite {
-        tensor: name.into(),
-        index,
-        value,
-        count: bad().count(),
-    })
+    Some(ModelError::NotFinite { tensor: name.into(), index, value, count: bad().count() })
 }
 
 /// Whether two models can be combined tensor by tensor: the same names, shapes and (with `dtypes`) element types.
@@ -143,11 +109,7 @@ pub fn check_alike<A: Shaped, B: Shaped>(
             return Err(unlike(name, format!("{:?}", a.shape()), "absent".into()));
         };
         if a.shape() != b.shape() {
-            return Err(unlike(
-                name,
-                format!("{:?}", a.shape()),
-                format!("{:?}", b.shape()),
-            ));
+            return Err(unlike(name, format!("{:?}", a.shape()), format!("{:?}", b.shape())));
         }
         if dtypes && a.dtype() != b.dtype() {
             return Err(unlike(name, a.dtype().to_string(), b.dtype().to_string()));
@@ -160,9 +122,5 @@ pub fn check_alike<A: Shaped, B: Shaped>(
 }
 
 fn unlike(tensor: &str, left: String, right: String) -> ModelError {
-    ModelError::Unlike {
-        tensor: tensor.into(),
-        left,
-        right,
-    }
+    ModelError::Unlike { tensor: tensor.into(), left, right }
 }

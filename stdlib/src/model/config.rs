@@ -43,10 +43,8 @@ impl std::ops::Deref for Config {
 impl Config {
     /// Reads a `config.json` as transformers 4 and 5 write it. `path` is where it came from, for errors.
     pub fn from_json(json: &str, path: &Path) -> Result<Self, ModelError> {
-        let raw = serde_json::from_str(json).map_err(|e| ModelError::Json {
-            path: path.to_path_buf(),
-            cause: e.to_string(),
-        })?;
+        let raw = serde_json::from_str(json)
+            .map_err(|e| ModelError::Json { path: path.to_path_buf(), cause: e.to_string() })?;
         Self::from_raw(raw, path)
     }
 
@@ -75,20 +73,12 @@ impl Config {
     /// The names and shapes of the tensors that a model of this configuration has, by Hugging Face's convention.
     pub fn tensor_shapes(&self) -> Vec<(String, Vec<usize>)> {
         let d = &self.decoder;
-        let (h, q, kv, f) = (
-            d.hidden_size,
-            d.query_size(),
-            d.kv_size(),
-            d.intermediate_size,
-        );
+        let (h, q, kv, f) = (d.hidden_size, d.query_size(), d.kv_size(), d.intermediate_size);
         let mut shapes = vec![("model.embed_tokens.weight".into(), vec![d.vocab_size, h])];
         for layer in 0..d.num_layers {
             let mut add = |part: &str, shape: Vec<usize>, bias: bool| {
                 if bias {
-                    shapes.push((
-                        format!("model.layers.{layer}.{part}.bias"),
-                        shape.iter().take(1).copied().collect(),
-                    ));
+                    shapes.push((format!("model.layers.{layer}.{part}.bias"), shape.iter().take(1).copied().collect()));
                 }
                 shapes.push((format!("model.layers.{layer}.{part}.weight"), shape));
             };
@@ -138,10 +128,7 @@ fn decoder(fields: &Fields<'_>, model_type: &str) -> Result<decode::Config, Mode
         num_kv_heads,
         head_dim,
         max_positions: fields.size_or("max_position_embeddings", 2048)?,
-        norm: Norm {
-            kind: NormKind::Rms,
-            eps: fields.number("rms_norm_eps", 1e-6)? as f32,
-        },
+        norm: Norm { kind: NormKind::Rms, eps: fields.number("rms_norm_eps", 1e-6)? as f32 },
         activation: Activation::Silu,
         rope: rope(fields)?,
         qkv_bias: qwen || attention_bias,
@@ -157,24 +144,18 @@ fn window(fields: &Fields<'_>, model_type: &str) -> Result<Option<usize>, ModelE
     match model_type {
         "mistral" if !fields.map.contains_key("sliding_window") => Ok(Some(4096)),
         "mistral" => fields.optional_size("sliding_window"),
-        "qwen2" if fields.flag("use_sliding_window", false)? => Err(fields.error(
-            "use_sliding_window",
-            "is true; windows that begin at a layer are not supported".into(),
-        )),
+        "qwen2" if fields.flag("use_sliding_window", false)? => {
+            Err(fields.error("use_sliding_window", "is true; windows that begin at a layer are not supported".into()))
+        }
         _ => Ok(None),
     }
 }
 
 /// `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of transformers 4.
 fn rope(fields: &Fields<'_>) -> Result<Rope, ModelError> {
-    let nested = ["rope_parameters", "rope_scaling"]
-        .into_iter()
-        .find_map(|name| fields.map.get(name)?.as_object());
+    let nested = ["rope_parameters", "rope_scaling"].into_iter().find_map(|name| fields.map.get(name)?.as_object());
     let empty = Map::new();
-    let inner = Fields {
-        map: nested.unwrap_or(&empty),
-        path: fields.path,
-    };
+    let inner = Fields { map: nested.unwrap_or(&empty), path: fields.path };
     let theta = inner.number("rope_theta", fields.number("rope_theta", 10_000.0)?)?;
     if theta <= 1.0 {
         return Err(fields.error("rope_theta", format!("is {theta}; it must exceed 1")));
@@ -182,10 +163,7 @@ fn rope(fields: &Fields<'_>) -> Result<Rope, ModelError> {
     for place in [fields, &inner] {
         let partial = place.number("partial_rotary_factor", 1.0)?;
         if partial != 1.0 {
-            return Err(fields.error(
-                "partial_rotary_factor",
-                format!("is {partial}; only full rotation is supported"),
-            ));
+            return Err(fields.error("partial_rotary_factor", format!("is {partial}; only full rotation is supported")));
         }
     }
     let kind = match inner.text("rope_type")? {
@@ -194,9 +172,7 @@ fn rope(fields: &Fields<'_>) -> Result<Rope, ModelError> {
     };
     let scaling = match kind {
         "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear {
-            factor: inner.positive("factor")?,
-        },
+        "linear" => RopeScaling::Linear { factor: inner.positive("factor")? },
         "llama3" => RopeScaling::Llama3 {
             factor: inner.positive("factor")?,
             low: inner.positive("low_freq_factor")?,
@@ -233,11 +209,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn error(&self, field: &str, cause: String) -> ModelError {
-        ModelError::ConfigField {
-            path: self.path.to_path_buf(),
-            field: field.into(),
-            cause,
-        }
+        ModelError::ConfigField { path: self.path.to_path_buf(), field: field.into(), cause }
     }
 
     fn get(&self, field: &str) -> Option<&'a Value> {
@@ -263,8 +235,7 @@ impl<'a> Fields<'a> {
     }
 
     fn size(&self, field: &str) -> Result<usize, ModelError> {
-        self.optional_size(field)?
-            .ok_or_else(|| self.error(field, "is missing".into()))
+        self.optional_size(field)?.ok_or_else(|| self.error(field, "is missing".into()))
     }
 
     fn text(&self, field: &str) -> Result<Option<&'a str>, ModelError> {
@@ -286,27 +257,21 @@ impl<'a> Fields<'a> {
     fn number(&self, field: &str, default: f64) -> Result<f64, ModelError> {
         match self.get(field) {
             None => Ok(default),
-            Some(value) => value
-                .as_f64()
-                .filter(|x| x.is_finite())
-                .ok_or_else(|| self.wrong(field, value, "a number")),
+            Some(value) => value.as_f64().filter(|x| x.is_finite()).ok_or_else(|| self.wrong(field, value, "a number")),
         }
     }
 
     fn positive(&self, field: &str) -> Result<f64, ModelError> {
         let value = self.number(field, 0.0)?;
-        if value > 0.0 {
-            Ok(value)
-        } else {
-            Err(self.error(field, "must be a positive number".into()))
-        }
+        if value > 0.0 { Ok(value) } else { Err(self.error(field, "must be a positive number".into())) }
     }
 
     fn ids(&self, field: &str) -> Result<Vec<u32>, ModelError> {
         match self.get(field) {
             None => Ok(Vec::new()),
-            Some(value) => super::ids(value)
-                .ok_or_else(|| self.wrong(field, value, "a token id or a list of token ids")),
+            Some(value) => {
+                super::ids(value).ok_or_else(|| self.wrong(field, value, "a token id or a list of token ids"))
+            }
         }
     }
 }

@@ -12,26 +12,12 @@ impl Model {
     ///
     /// Packed weights take four bytes an element and live as long as their tensors.
     pub fn decoder(&self, threads: usize) -> Result<Decoder, ModelError> {
-        let source = Source {
-            model: self,
-            threads,
-        };
+        let source = Source { model: self, threads };
         let config = &self.config.decoder;
         let embedding = source.matrix("model.embed_tokens.weight")?;
-        let head = if config.tied_head {
-            embedding.clone()
-        } else {
-            source.matrix("lm_head.weight")?
-        };
-        let layers = (0..config.num_layers)
-            .map(|i| source.layer(i))
-            .collect::<Result<_, _>>()?;
-        let weights = Weights {
-            embedding,
-            layers,
-            norm: source.vector("model.norm.weight")?,
-            head,
-        };
+        let head = if config.tied_head { embedding.clone() } else { source.matrix("lm_head.weight")? };
+        let layers = (0..config.num_layers).map(|i| source.layer(i)).collect::<Result<_, _>>()?;
+        let weights = Weights { embedding, layers, norm: source.vector("model.norm.weight")?, head };
         Ok(Decoder::new(config.clone(), weights)?)
     }
 }
@@ -45,8 +31,7 @@ impl Source<'_> {
     fn layer(&self, i: usize) -> Result<Layer, ModelError> {
         let config = &self.model.config.decoder;
         let name = |part: &str| format!("model.layers.{i}.{part}");
-        let attention =
-            |part: &str, bias| self.linear(&name(&format!("self_attn.{part}_proj")), bias);
+        let attention = |part: &str, bias| self.linear(&name(&format!("self_attn.{part}_proj")), bias);
         let mlp = |part: &str| self.linear(&name(&format!("mlp.{part}_proj")), config.mlp_bias);
         Ok(Layer {
             attention_norm: self.vector(&name("input_layernorm.weight"))?,
@@ -64,9 +49,7 @@ impl Source<'_> {
     fn linear(&self, name: &str, bias: bool) -> Result<Linear, ModelError> {
         Ok(Linear {
             weight: self.matrix(&format!("{name}.weight"))?,
-            bias: bias
-                .then(|| self.vector(&format!("{name}.bias")))
-                .transpose()?,
+            bias: bias.then(|| self.vector(&format!("{name}.bias"))).transpose()?,
         })
     }
 
@@ -74,17 +57,12 @@ impl Source<'_> {
         self.model
             .tensors
             .get(name)
-            .ok_or_else(|| ModelError::MissingTensor {
-                path: self.model.name.clone().into(),
-                tensor: name.into(),
-            })
+            .ok_or_else(|| ModelError::MissingTensor { path: self.model.name.clone().into(), tensor: name.into() })
     }
 
     fn matrix(&self, name: &str) -> Result<Arc<Matrix>, ModelError> {
         let tensor = self.tensor(name)?;
-        tensor
-            .packed(self.threads)
-            .ok_or_else(|| unusable(name, tensor))
+        tensor.packed(self.threads).ok_or_else(|| unusable(name, tensor))
     }
 
     fn vector(&self, name: &str) -> Result<Arc<[f32]>, ModelError> {
@@ -94,7 +72,5 @@ impl Source<'_> {
 }
 
 fn unusable(name: &str, tensor: &Tensor) -> ModelError {
-    ModelError::Weights {
-        what: format!("`{name}` is {tensor:?}"),
-    }
+    ModelError::Weights { what: format!("`{name}` is {tensor:?}") }
 }

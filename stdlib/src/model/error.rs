@@ -353,10 +353,7 @@ impl ModelError {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing { path },
-            _ => Self::Read {
-                path,
-                source: Arc::new(source),
-            },
+            _ => Self::Read { path, source: Arc::new(source) },
         }
     }
 
@@ -365,25 +362,20 @@ impl ModelError {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
-            _ => Self::Write {
-                path,
-                source: Arc::new(source),
-            },
+            _ => Self::Write { path, source: Arc::new(source) },
         }
     }
 
     /// What to do about it, as one sentence in the imperative.
     pub fn help(&self) -> String {
         match self {
-            Self::Missing { path } => format!(
-                "check the path `{}`; paths in a program are relative to the program's file",
-                path.display()
-            ),
+            Self::Missing { path } => {
+                format!("check the path `{}`; paths in a program are relative to the program's file", path.display())
+            }
             Self::Read { .. } => "check that the file may be read".into(),
             Self::Write { .. } => "choose a place that may be written to with `--out`".into(),
             Self::DiskFull { .. } => {
-                "free some space (`evo clean` bounds the store), or choose another disk with `--out`"
-                    .into()
+                "free some space (`evo clean` bounds the store), or choose another disk with `--out`".into()
             }
             Self::Json { .. } => "download the file again, or correct it".into(),
             Self::ConfigField { field, .. } => {
@@ -396,33 +388,20 @@ impl ModelError {
                 "download the file again: it is damaged, or not what its name says".into()
             }
             Self::MissingShard { shard, .. } => format!("download `{shard}` as well"),
-            Self::ShardIndex { .. } => {
-                "take the index and all shards from one download".into()
-            }
+            Self::ShardIndex { .. } => "take the index and all shards from one download".into(),
             Self::MissingTensor { .. } | Self::UnknownTensor { .. } | Self::Weights { .. } | Self::Shape { .. } => {
                 "take the configuration and the weights from one model".into()
             }
             Self::NotFloat { .. } => "convert the model to F32, BF16 or F16 first".into(),
-            Self::NotFinite { .. } => {
-                "do not use this model: its training or merging has diverged".into()
-            }
+            Self::NotFinite { .. } => "do not use this model: its training or merging has diverged".into(),
             Self::Unlike { .. } => "weight merges need models tuned from one ancestor".into(),
             Self::NoTokenizer { .. } => {
-                "add the model's `tokenizer.json` to its directory, or give token ids instead of text"
-                    .into()
+                "add the model's `tokenizer.json` to its directory, or give token ids instead of text".into()
             }
-            Self::Tokenizer { .. } => {
-                "take `tokenizer.json` from the model's publisher".into()
-            }
-            Self::Vocabulary { .. } => {
-                "take the tokenizer and the weights from one model".into()
-            }
-            Self::NoTemplate { .. } => {
-                "write the prompt as plain text, or use an instruction-tuned model".into()
-            }
-            Self::Template { .. } => {
-                "check the roles of the messages, or write the prompt as plain text".into()
-            }
+            Self::Tokenizer { .. } => "take `tokenizer.json` from the model's publisher".into(),
+            Self::Vocabulary { .. } => "take the tokenizer and the weights from one model".into(),
+            Self::NoTemplate { .. } => "write the prompt as plain text, or use an instruction-tuned model".into(),
+            Self::Template { .. } => "check the roles of the messages, or write the prompt as plain text".into(),
             Self::Occupied { .. } => {
                 "choose another path: saving replaces a directory only if it holds a saved model".into()
             }

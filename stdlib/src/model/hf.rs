@@ -97,10 +97,8 @@ fn read_tensors<T>(
     let Some(json) = optional_text(&index)?.filter(|_| !single.exists()) else {
         return open(&single);
     };
-    let index_json: ShardIndex = serde_json::from_str(&json).map_err(|e| ModelError::Json {
-        path: index.clone(),
-        cause: e.to_string(),
-    })?;
+    let index_json: ShardIndex =
+        serde_json::from_str(&json).map_err(|e| ModelError::Json { path: index.clone(), cause: e.to_string() })?;
     let mut shards: Vec<&str> = index_json.weight_map.values().map(String::as_str).collect();
     shards.sort_unstable();
     shards.dedup();
@@ -110,24 +108,12 @@ fn read_tensors<T>(
         for (name, tensor) in open(&path)? {
             check_listed(&index, &index_json, &name, shard)?;
             if tensors.insert(name.clone(), tensor).is_some() {
-                return Err(ModelError::Entry {
-                    path,
-                    tensor: name,
-                    fault: EntryFault::Duplicate,
-                });
+                return Err(ModelError::Entry { path, tensor: name, fault: EntryFault::Duplicate });
             }
         }
     }
-    match index_json
-        .weight_map
-        .iter()
-        .find(|(name, _)| !tensors.contains_key(*name))
-    {
-        Some((name, shard)) => Err(shard_error(
-            &index,
-            name,
-            format!("puts it into `{shard}`, which lacks it"),
-        )),
+    match index_json.weight_map.iter().find(|(name, _)| !tensors.contains_key(*name)) {
+        Some((name, shard)) => Err(shard_error(&index, name, format!("puts it into `{shard}`, which lacks it"))),
         None => Ok(tensors),
     }
 }
@@ -144,45 +130,26 @@ fn shard_path(dir: &Path, index: &Path, shard: &str) -> Result<PathBuf, ModelErr
     if plain && path.is_file() {
         return Ok(path);
     }
-    Err(ModelError::MissingShard {
-        index: index.to_path_buf(),
-        shard: shard.into(),
-    })
+    Err(ModelError::MissingShard { index: index.to_path_buf(), shard: shard.into() })
 }
 
-fn check_listed(
-    path: &Path,
-    index: &ShardIndex,
-    name: &str,
-    shard: &str,
-) -> Result<(), ModelError> {
+fn check_listed(path: &Path, index: &ShardIndex, name: &str, shard: &str) -> Result<(), ModelError> {
     match index.weight_map.get(name) {
         Some(listed) if listed == shard => Ok(()),
         Some(listed) => {
             let cause = format!("puts it into `{listed}`, but it is in `{shard}`");
             Err(shard_error(path, name, cause))
         }
-        None => Err(shard_error(
-            path,
-            name,
-            format!("does not list it, but it is in `{shard}`"),
-        )),
+        None => Err(shard_error(path, name, format!("does not list it, but it is in `{shard}`"))),
     }
 }
 
 fn shard_error(index: &Path, tensor: &str, cause: String) -> ModelError {
-    ModelError::ShardIndex {
-        index: index.to_path_buf(),
-        tensor: tensor.into(),
-        cause,
-    }
+    ModelError::ShardIndex { index: index.to_path_buf(), tensor: tensor.into(), cause }
 }
 
 /// `chat_template.jinja`, else the template in the tokenizer's configuration (the one called `default` of several).
-fn chat_template(
-    dir: &Path,
-    config: Option<&Map<String, Value>>,
-) -> Result<Option<String>, ModelError> {
+fn chat_template(dir: &Path, config: Option<&Map<String, Value>>) -> Result<Option<String>, ModelError> {
     if let Some(source) = optional_text(&dir.join("chat_template.jinja"))? {
         return Ok(Some(source));
     }
@@ -202,20 +169,14 @@ fn chat_template(
 fn card(dir: &Path) -> Result<Card, ModelError> {
     let readme = optional_text(&dir.join("README.md"))?.unwrap_or_default();
     let mut lines = readme.lines();
-    let front = lines
-        .next()
-        .is_some_and(|line| line.trim_end() == "---")
-        .then_some(lines);
+    let front = lines.next().is_some_and(|line| line.trim_end() == "---").then_some(lines);
     let license = front
         .into_iter()
         .flatten()
         .take_while(|line| line.trim_end() != "---")
         .find_map(|line| line.strip_prefix("license:"))
         .map(|value| value.trim().trim_matches('"').to_owned());
-    Ok(Card {
-        licenses: license.into_iter().collect(),
-        ..Card::default()
-    })
+    Ok(Card { licenses: license.into_iter().collect(), ..Card::default() })
 }
 
 /// The content of a file that need not be there.
@@ -230,10 +191,7 @@ fn optional_text(path: &Path) -> Result<Option<String>, ModelError> {
 fn optional_json(path: &Path) -> Result<Option<Map<String, Value>>, ModelError> {
     optional_text(path)?
         .map(|text| {
-            serde_json::from_str(&text).map_err(|e| ModelError::Json {
-                path: path.to_path_buf(),
-                cause: e.to_string(),
-            })
+            serde_json::from_str(&text).map_err(|e| ModelError::Json { path: path.to_path_buf(), cause: e.to_string() })
         })
         .transpose()
 }

@@ -28,12 +28,7 @@ pub struct Logits {
 ///
 /// Errors: a text for a model without a tokenizer, an empty prompt, an id outside the vocabulary, prompt and continuation
 /// longer than the model's positions.
-pub fn logits(
-    model: &Model,
-    prompt: Prompt<'_>,
-    greedy: usize,
-    threads: usize,
-) -> Result<Logits, ModelError> {
+pub fn logits(model: &Model, prompt: Prompt<'_>, greedy: usize, threads: usize) -> Result<Logits, ModelError> {
     let tokens = match prompt {
         Prompt::Text(text) => model.require_tokenizer()?.encode(text, false)?,
         Prompt::Tokens(ids) => ids.to_vec(),
@@ -53,9 +48,5 @@ pub fn logits(
     }
     let decoder = model.decoder(threads)?;
     let (last_logits, greedy) = decoder.continued(&tokens, greedy, threads)?;
-    Ok(Logits {
-        tokens,
-        last_logits,
-        greedy,
-    })
+    Ok(Logits { tokens, last_logits, greedy })
 }

@@ -6,10 +6,7 @@ use std::io;
 use memmap2::Mmap;
 
 /// Maps `file` read-only. The caller keeps the promise that nothing shortens or rewrites the file while it is mapped.
-#[expect(
-    unsafe_code,
-    reason = "a mapping is as safe as the file is stable; no safe interface can promise that"
-)]
+#[expect(unsafe_code, reason = "a mapping is as safe as the file is stable; no safe interface can promise that")]
 pub(super) fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: model files are replaced by renaming, never rewritten in place, by everything in this workspace; the data are
     // read as plain numbers, of which every bit pattern is valid.

@@ -35,12 +35,7 @@ pub struct TensorHeader {
 impl TensorHeader {
     /// A tensor of this type and shape that lies in no safetensors file.
     pub fn new(dtype: DType, shape: Vec<usize>) -> Self {
-        Self {
-            dtype,
-            shape,
-            begin: 0,
-            end: 0,
-        }
+        Self { dtype, shape, begin: 0, end: 0 }
     }
 }
 
@@ -72,9 +67,8 @@ pub fn open(path: &Path) -> Result<Tensors, ModelError> {
         .tensors
         .into_iter()
         .map(|(name, entry)| {
-            let tensor = slice(&map, header.data_start, &entry).ok_or_else(|| {
-                entry_error(path, &name, beyond(&entry, map.len(), header.data_start))
-            })?;
+            let tensor = slice(&map, header.data_start, &entry)
+                .ok_or_else(|| entry_error(path, &name, beyond(&entry, map.len(), header.data_start)))?;
             Ok((name, tensor))
         })
         .collect()
@@ -88,23 +82,16 @@ fn slice(map: &Arc<Mmap>, data_start: usize, entry: &TensorHeader) -> Option<Ten
 
 /// The file became shorter after its header was read.
 fn beyond(entry: &TensorHeader, file: usize, data_start: usize) -> EntryFault {
-    EntryFault::BeyondFile {
-        end: entry.end as u64,
-        has: file.saturating_sub(data_start) as u64,
-    }
+    EntryFault::BeyondFile { end: entry.end as u64, has: file.saturating_sub(data_start) as u64 }
 }
 
 fn header_of(file: &mut File, file_len: u64, path: &Path) -> Result<FileHeader, ModelError> {
-    let fault = |fault| ModelError::Header {
-        path: path.to_path_buf(),
-        fault,
-    };
+    let fault = |fault| ModelError::Header { path: path.to_path_buf(), fault };
     let Some(has) = file_len.checked_sub(8) else {
         return Err(fault(HeaderFault::TooShort { has: file_len }));
     };
     let mut length = [0u8; 8];
-    file.read_exact(&mut length)
-        .map_err(|e| ModelError::read(path, e))?;
+    file.read_exact(&mut length).map_err(|e| ModelError::read(path, e))?;
     let claims = u64::from_le_bytes(length);
     if claims > has {
         return Err(fault(HeaderFault::HeaderBeyondFile { claims, has }));
@@ -114,25 +101,14 @@ fn header_of(file: &mut File, file_len: u64, path: &Path) -> Result<FileHeader, 
         return Err(fault(HeaderFault::HeaderTooLong { claims, limit }));
     }
     let mut json = vec![0u8; claims as usize];
-    file.read_exact(&mut json)
-        .map_err(|e| ModelError::read(path, e))?;
-    let raw: RawHeader = serde_json::from_slice(&json).map_err(|e| {
-        fault(HeaderFault::NotJson {
-            cause: e.to_string(),
-        })
-    })?;
-    Ok(FileHeader {
-        tensors: check_entries(raw, has - claims, path)?,
-        data_start: 8 + claims as usize,
-    })
+    file.read_exact(&mut json).map_err(|e| ModelError::read(path, e))?;
+    let raw: RawHeader =
+        serde_json::from_slice(&json).map_err(|e| fault(HeaderFault::NotJson { cause: e.to_string() }))?;
+    Ok(FileHeader { tensors: check_entries(raw, has - claims, path)?, data_start: 8 + claims as usize })
 }
 
 /// Every claim of every entry, then that the entries cover the data exactly.
-fn check_entries(
-    raw: RawHeader,
-    data_len: u64,
-    path: &Path,
-) -> Result<IndexMap<String, TensorHeader>, ModelError> {
+fn check_entries(raw: RawHeader, data_len: u64, path: &Path) -> Result<IndexMap<String, TensorHeader>, ModelError> {
     let mut tensors = IndexMap::new();
     for (name, entry) in raw.0 {
         let checked = check_entry(&entry, data_len).map_err(|f| entry_error(path, &name, f))?;
@@ -147,51 +123,26 @@ fn check_entries(
 }
 
 fn check_entry(entry: &RawEntry, data_len: u64) -> Result<TensorHeader, EntryFault> {
-    let dtype = DType::from_name(&entry.dtype).ok_or_else(|| EntryFault::UnknownDType {
-        dtype: entry.dtype.clone(),
-    })?;
-    let overflow = || EntryFault::Overflow {
-        shape: entry.shape.clone(),
-    };
-    let needs = entry
-        .shape
-        .iter()
-        .try_fold(dtype.size() as u64, |n, &d| n.checked_mul(d))
-        .ok_or_else(overflow)?;
-    let shape = entry
-        .shape
-        .iter()
-        .map(|&d| usize::try_from(d).map_err(|_| overflow()))
-        .collect::<Result<_, _>>()?;
+    let dtype =
+        DType::from_name(&entry.dtype).ok_or_else(|| EntryFault::UnknownDType { dtype: entry.dtype.clone() })?;
+    let overflow = || EntryFault::Overflow { shape: entry.shape.clone() };
+    let needs = entry.shape.iter().try_fold(dtype.size() as u64, |n, &d| n.checked_mul(d)).ok_or_else(overflow)?;
+    let shape = entry.shape.iter().map(|&d| usize::try_from(d).map_err(|_| overflow())).collect::<Result<_, _>>()?;
     let (begin, end) = entry.data_offsets;
-    let has = end
-        .checked_sub(begin)
-        .ok_or(EntryFault::Reversed { begin, end })?;
+    let has = end.checked_sub(begin).ok_or(EntryFault::Reversed { begin, end })?;
     if end > data_len {
         return Err(EntryFault::BeyondFile { end, has: data_len });
     }
     if needs != has {
         return Err(EntryFault::Length { needs, has });
     }
-    Ok(TensorHeader {
-        dtype,
-        shape,
-        begin: begin as usize,
-        end: end as usize,
-    })
+    Ok(TensorHeader { dtype, shape, begin: begin as usize, end: end as usize })
 }
 
-fn check_cover(
-    tensors: &IndexMap<String, TensorHeader>,
-    data_len: u64,
-    path: &Path,
-) -> Result<(), ModelError> {
+fn check_cover(tensors: &IndexMap<String, TensorHeader>, data_len: u64, path: &Path) -> Result<(), ModelError> {
     let gap = |from: usize, to: u64| ModelError::Header {
         path: path.to_path_buf(),
-        fault: HeaderFault::Gap {
-            from: from as u64,
-            bytes: to - from as u64,
-        },
+        fault: HeaderFault::Gap { from: from as u64, bytes: to - from as u64 },
     };
     let mut end = 0;
     let mut previous = "";
@@ -213,11 +164,7 @@ fn check_cover(
 }
 
 fn entry_error(path: &Path, tensor: &str, fault: EntryFault) -> ModelError {
-    ModelError::Entry {
-        path: path.to_path_buf(),
-        tensor: tensor.into(),
-        fault,
-    }
+    ModelError::Entry { path: path.to_path_buf(), tensor: tensor.into(), fault }
 }
 
 /// The header as written: a list, so that a name that comes twice is seen.

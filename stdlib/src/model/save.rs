@@ -55,10 +55,7 @@ fn remove(dir: &Path) -> Result<(), ModelError> {
 
 /// Refuses to replace anything that saving has not written: a path without a name, a file, a directory with other files.
 fn check_replaceable(dir: &Path) -> Result<(), ModelError> {
-    let occupied = |file: String| ModelError::Occupied {
-        path: dir.to_path_buf(),
-        file,
-    };
+    let occupied = |file: String| ModelError::Occupied { path: dir.to_path_buf(), file };
     if dir.file_name().is_none() {
         return Err(occupied(".".into()));
     }
@@ -95,9 +92,7 @@ fn replace(dir: &Path, fresh: &Path, old: &Path) -> Result<(), ModelError> {
 }
 
 fn sync(path: &Path) -> Result<(), ModelError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| ModelError::write(path, e))
+    File::open(path).and_then(|file| file.sync_all()).map_err(|e| ModelError::write(path, e))
 }
 
 fn write_all(model: &Model, dir: &Path, shard: usize) -> Result<(), ModelError> {
@@ -133,11 +128,7 @@ fn config_json(model: &Model) -> Map<String, Value> {
         },
         _ => return raw,
     };
-    let field = if raw.contains_key("torch_dtype") {
-        "torch_dtype"
-    } else {
-        "dtype"
-    };
+    let field = if raw.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
     raw.insert(field.into(), name.into());
     raw
 }
@@ -161,11 +152,7 @@ fn write_tensors(tensors: &Tensors, dir: &Path, limit: usize) -> Result<(), Mode
     for (i, shard) in shards.iter().enumerate() {
         let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len());
         write_shard(&dir.join(&name), shard)?;
-        weight_map.extend(
-            shard
-                .iter()
-                .map(|(tensor, _)| ((*tensor).clone(), name.clone().into())),
-        );
+        weight_map.extend(shard.iter().map(|(tensor, _)| ((*tensor).clone(), name.clone().into())));
     }
     let total: usize = tensors.values().map(|tensor| tensor.bytes().len()).sum();
     let mut index = Map::new();
@@ -263,11 +250,7 @@ fn readme(card: &Card) -> String {
         }
     }
     if !card.licenses.is_empty() {
-        let _ = write!(
-            text,
-            "\nLicences of the ancestors: {}\n",
-            card.licenses.join(", ")
-        );
+        let _ = write!(text, "\nLicences of the ancestors: {}\n", card.licenses.join(", "));
     }
     if let Some(recipe) = &card.recipe {
         let _ = write!(text, "\n## Recipe\n\n```text\n{}\n```\n", recipe.trim_end());

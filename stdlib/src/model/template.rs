@@ -28,10 +28,7 @@ pub struct Message {
 impl Message {
     /// What the user says.
     pub fn user(content: impl Into<String>) -> Self {
-        Self {
-            role: "user".into(),
-            content: content.into(),
-        }
+        Self { role: "user".into(), content: content.into() }
     }
 }
 
@@ -40,12 +37,8 @@ impl Model {
     /// `now` are the seconds since 1970 that `strftime_now` shows. The text holds its special tokens:
     /// encode it without adding any.
     pub fn chat(&self, messages: &[Message], now: Option<i64>) -> Result<String, ModelError> {
-        let source = self
-            .chat_template
-            .as_deref()
-            .ok_or_else(|| ModelError::NoTemplate {
-                model: self.name.clone(),
-            })?;
+        let source =
+            self.chat_template.as_deref().ok_or_else(|| ModelError::NoTemplate { model: self.name.clone() })?;
         let empty = Map::new();
         let config = self.tokenizer_config.as_deref().unwrap_or(&empty);
         render(source, messages, config, now)
@@ -59,46 +52,29 @@ pub fn render(
     config: &Map<String, serde_json::Value>,
     now: Option<i64>,
 ) -> Result<String, ModelError> {
-    let failed = |e: Error| ModelError::Template {
-        cause: e.detail().map_or_else(|| e.to_string(), str::to_owned),
-    };
+    let failed = |e: Error| ModelError::Template { cause: e.detail().map_or_else(|| e.to_string(), str::to_owned) };
     let mut environment = environment(now);
-    environment
-        .add_template("chat", source)
-        .map_err(|e| ModelError::Template {
-            cause: e.to_string(),
-        })?;
+    environment.add_template("chat", source).map_err(|e| ModelError::Template { cause: e.to_string() })?;
     let mut context = Map::new();
     for name in ["bos_token", "eos_token", "pad_token", "unk_token"] {
         if let Some(token) = config.get(name).and_then(token_text) {
             context.insert(name.into(), token.into());
         }
     }
-    let messages = serde_json::to_value(messages).map_err(|e| ModelError::Template {
-        cause: e.to_string(),
-    })?;
+    let messages = serde_json::to_value(messages).map_err(|e| ModelError::Template { cause: e.to_string() })?;
     context.insert("messages".into(), messages);
     context.insert("add_generation_prompt".into(), true.into());
-    environment
-        .get_template("chat")
-        .and_then(|template| template.render(Serde(&context)))
-        .map_err(failed)
+    environment.get_template("chat").and_then(|template| template.render(Serde(&context))).map_err(failed)
 }
 
 /// A special token is given as a text or as an object with its `content`.
 fn token_text(value: &serde_json::Value) -> Option<&str> {
-    value
-        .as_str()
-        .or_else(|| value.get("content").and_then(serde_json::Value::as_str))
+    value.as_str().or_else(|| value.get("content").and_then(serde_json::Value::as_str))
 }
 
 fn environment<'a>(now: Option<i64>) -> Environment<'a> {
     let mut environment = Environment::new();
-    if let Ok(syntax) = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()
-    {
+    if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
         environment.set_syntax(syntax);
     }
     environment.set_fuel(Some(FUEL));
@@ -108,21 +84,14 @@ fn environment<'a>(now: Option<i64>) -> Environment<'a> {
         Err::<Value, _>(Error::new(ErrorKind::InvalidOperation, message))
     });
     if let Some(seconds) = now {
-        environment.add_function("strftime_now", move |format: String| {
-            strftime(seconds, &format)
-        });
+        environment.add_function("strftime_now", move |format: String| strftime(seconds, &format));
     }
     environment
 }
 
 fn strftime(seconds: i64, format: &str) -> Result<String, Error> {
     use std::fmt::Write;
-    let bad = || {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            format!("cannot format a date as `{format}`"),
-        )
-    };
+    let bad = || Error::new(ErrorKind::InvalidOperation, format!("cannot format a date as `{format}`"));
     let date = DateTime::from_timestamp(seconds, 0).ok_or_else(bad)?;
     let mut text = String::new();
     write!(text, "{}", date.format(format)).map_err(|_| bad())?;
@@ -152,26 +121,15 @@ fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
 struct PythonSpacing;
 
 impl serde_json::ser::Formatter for PythonSpacing {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
+    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
         writer.write_all(if first { b"" } else { b", " })
     }
 
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
+    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
         writer.write_all(if first { b"" } else { b", " })
     }
 
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-    ) -> std::io::Result<()> {
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
         writer.write_all(b": ")
     }
 }
@@ -182,60 +140,34 @@ mod tests {
 
     fn with(source: &str, now: Option<i64>) -> Result<String, ModelError> {
         let config = serde_json::json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"});
-        render(
-            source,
-            &[Message::user(" <hi> ")],
-            config.as_object().unwrap(),
-            now,
-        )
+        render(source, &[Message::user(" <hi> ")], config.as_object().unwrap(), now)
     }
 
     #[test]
     fn what_hugging_face_templates_use() {
         let cases = [
-            (
-                "{{ bos_token }}{{ messages[0]['content'] | trim }}{{ eos_token }}",
-                "<s><hi></s>",
-            ),
+            ("{{ bos_token }}{{ messages[0]['content'] | trim }}{{ eos_token }}", "<s><hi></s>"),
             ("{{ messages[0].content.strip() }}", "<hi>"),
-            (
-                "{{ messages | tojson }}",
-                r#"[{"role": "user", "content": " <hi> "}]"#,
-            ),
-            (
-                "{% for m in messages %}\n  {% if loop.first %}\na\n  {% endif %}\n{% endfor %}",
-                "a\n",
-            ),
-            (
-                "{% if strftime_now is defined %}now{% else %}fixed{% endif %}",
-                "fixed",
-            ),
-            (
-                "{{ messages[0]['role'] == 'user' and add_generation_prompt }}",
-                "True",
-            ),
+            ("{{ messages | tojson }}", r#"[{"role": "user", "content": " <hi> "}]"#),
+            ("{% for m in messages %}\n  {% if loop.first %}\na\n  {% endif %}\n{% endfor %}", "a\n"),
+            ("{% if strftime_now is defined %}now{% else %}fixed{% endif %}", "fixed"),
+            ("{{ messages[0]['role'] == 'user' and add_generation_prompt }}", "True"),
         ];
         for (source, expected) in cases {
             assert_eq!(with(source, None).unwrap(), expected, "{source}");
         }
-        assert_eq!(
-            with("{{ strftime_now('%d %b %Y') }}", Some(86_400)).unwrap(),
-            "02 Jan 1970"
-        );
+        assert_eq!(with("{{ strftime_now('%d %b %Y') }}", Some(86_400)).unwrap(), "02 Jan 1970");
     }
 
     #[test]
     fn refusals_are_errors_with_their_own_words() {
-        let Err(ModelError::Template { cause }) =
-            with("{{ raise_exception('no system role') }}", None)
-        else {
+        let Err(ModelError::Template { cause }) = with("{{ raise_exception('no system role') }}", None) else {
             panic!("must fail");
         };
         assert_eq!(cause, "no system role");
         assert!(with("{% for %}", None).is_err());
         assert!(with("{{ strftime_now('%Q') }}", Some(0)).is_err());
-        let endless =
-            "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}";
+        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}";
         assert!(with(endless, None).is_err());
     }
 }

@@ -12,9 +12,7 @@ use indexmap::IndexMap;
 use memmap2::Mmap;
 
 #[cfg(target_endian = "big")]
-compile_error!(
-    "tensor files are little-endian and are used in place; a big-endian machine needs a conversion here"
-);
+compile_error!("tensor files are little-endian and are used in place; a big-endian machine needs a conversion here");
 
 /// The tensors of a model by their Hugging Face names, in the order of the files.
 pub type Tensors = IndexMap<String, Tensor>;
@@ -74,10 +72,7 @@ impl DType {
     ];
 
     fn row(self) -> (Self, &'static str, usize) {
-        Self::ALL
-            .into_iter()
-            .find(|row| row.0 == self)
-            .unwrap_or((self, "F32", 4))
+        Self::ALL.into_iter().find(|row| row.0 == self).unwrap_or((self, "F32", 4))
     }
 
     /// The type with this name in safetensors files, such as `BF16`.
@@ -121,11 +116,7 @@ struct Inner {
 }
 
 enum Storage {
-    Mapped {
-        map: Arc<Mmap>,
-        start: usize,
-        len: usize,
-    },
+    Mapped { map: Arc<Mmap>, start: usize, len: usize },
     F32(Vec<f32>),
     Half(Vec<u16>),
     Bytes(Vec<u8>),
@@ -173,21 +164,13 @@ impl Tensor {
     }
 
     /// A tensor of any type that owns its little-endian bytes.
-    pub fn from_bytes(
-        dtype: DType,
-        shape: Vec<usize>,
-        bytes: Vec<u8>,
-    ) -> Result<Self, LengthError> {
+    pub fn from_bytes(dtype: DType, shape: Vec<usize>, bytes: Vec<u8>) -> Result<Self, LengthError> {
         Self::new(dtype, shape, Storage::Bytes(bytes))
     }
 
     /// A tensor of the floating-point type `dtype` with these values, rounded to nearest even; for F32 without a copy.
     /// Types other than F32, BF16, F16 give F32.
-    pub fn from_f32_as(
-        dtype: DType,
-        data: Vec<f32>,
-        shape: Vec<usize>,
-    ) -> Result<Self, LengthError> {
+    pub fn from_f32_as(dtype: DType, data: Vec<f32>, shape: Vec<usize>) -> Result<Self, LengthError> {
         match dtype {
             DType::BF16 => Self::from_bf16(data.into_iter().map(bf16::from_f32).collect(), shape),
             DType::F16 => Self::from_f16(data.into_iter().map(f16::from_f32).collect(), shape),
@@ -207,9 +190,7 @@ impl Tensor {
     }
 
     fn new(dtype: DType, shape: Vec<usize>, storage: Storage) -> Result<Self, LengthError> {
-        let needs = shape
-            .iter()
-            .try_fold(dtype.size(), |n, &d| n.checked_mul(d));
+        let needs = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
         let has = storage.bytes().len();
         if needs != Some(has) {
             return Err(LengthError { dtype, shape, has });
@@ -350,10 +331,9 @@ impl Storage {
     fn bytes(&self) -> &[u8] {
         match self {
             // A slice that leaves the file is empty, and so fails the length test of every tensor but an empty one.
-            Self::Mapped { map, start, len } => start
-                .checked_add(*len)
-                .and_then(|end| map.get(*start..end))
-                .unwrap_or_default(),
+            Self::Mapped { map, start, len } => {
+                start.checked_add(*len).and_then(|end| map.get(*start..end)).unwrap_or_default()
+            }
             Self::F32(data) => bytemuck::cast_slice(data),
             Self::Half(data) => bytemuck::cast_slice(data),
             Self::Bytes(data) => data,
@@ -362,12 +342,7 @@ impl Storage {
 }
 
 fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    bytes
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .map(|chunk| convert(*chunk))
-        .collect()
+    bytes.as_chunks::<N>().0.iter().map(|chunk| convert(*chunk)).collect()
 }
 
 impl fmt::Debug for Tensor {

@@ -29,15 +29,7 @@ pub struct Tiny {
 
 impl Default for Tiny {
     fn default() -> Self {
-        Self {
-            layers: 4,
-            hidden: 128,
-            heads: 4,
-            kv_heads: 4,
-            intermediate: 336,
-            positions: 512,
-            tied: true,
-        }
+        Self { layers: 4, hidden: 128, heads: 4, kv_heads: 4, intermediate: 336, positions: 512, tied: true }
     }
 }
 
@@ -76,13 +68,9 @@ fn fresh(name: &str, shape: Vec<usize>, stream: Stream) -> Result<Tensor, ModelE
     let data = if name.ends_with("norm.weight") {
         vec![1.0; count]
     } else {
-        (0..count as u64)
-            .map(|i| (stream.normal(i) * 0.02) as f32)
-            .collect()
+        (0..count as u64).map(|i| (stream.normal(i) * 0.02) as f32).collect()
     };
-    Tensor::from_f32(data, shape).map_err(|e| ModelError::Weights {
-        what: e.to_string(),
-    })
+    Tensor::from_f32(data, shape).map_err(|e| ModelError::Weights { what: e.to_string() })
 }
 
 fn raw_config(sizes: &Tiny) -> Value {
@@ -124,25 +112,11 @@ mod tests {
 
     #[test]
     fn the_stream_decides_the_weights() {
-        let sizes = Tiny {
-            layers: 1,
-            hidden: 8,
-            heads: 2,
-            kv_heads: 1,
-            intermediate: 12,
-            ..Tiny::default()
-        };
+        let sizes = Tiny { layers: 1, hidden: 8, heads: 2, kv_heads: 1, intermediate: 12, ..Tiny::default() };
         let model = |seed| llama_tiny(&sizes, Stream::from_seed(seed)).unwrap();
         assert_eq!(model(1).digest(), model(1).digest());
         assert_ne!(model(1).digest(), model(2).digest());
-        let bad = Tiny {
-            heads: 3,
-            kv_heads: 2,
-            ..sizes
-        };
-        assert!(matches!(
-            llama_tiny(&bad, Stream::from_seed(1)),
-            Err(ModelError::ConfigField { .. })
-        ));
+        let bad = Tiny { heads: 3, kv_heads: 2, ..sizes };
+        assert!(matches!(llama_tiny(&bad, Stream::from_seed(1)), Err(ModelError::ConfigField { .. })));
     }
 }

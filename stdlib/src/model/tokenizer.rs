@@ -22,15 +22,8 @@ impl Tokenizer {
     pub fn from_json(json: &str, path: &Path) -> Result<Self, ModelError> {
         let inner = json
             .parse::<tokenizers::Tokenizer>()
-            .map_err(|e| ModelError::Tokenizer {
-                path: path.to_path_buf(),
-                cause: e.to_string(),
-            })?;
-        Ok(Self {
-            inner: Arc::new(inner),
-            json: json.into(),
-            path: path.to_path_buf(),
-        })
+            .map_err(|e| ModelError::Tokenizer { path: path.to_path_buf(), cause: e.to_string() })?;
+        Ok(Self { inner: Arc::new(inner), json: json.into(), path: path.to_path_buf() })
     }
 
     /// The ids of `text`. Special tokens inside the text are recognised; with `add_special` the tokenizer's own, such as a
@@ -44,9 +37,7 @@ impl Tokenizer {
 
     /// The text of `ids`; with `skip_special` without special tokens. Bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, ModelError> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(|e| self.error(&e.to_string()))
+        self.inner.decode(ids, skip_special).map_err(|e| self.error(&e.to_string()))
     }
 
     /// The id of a token by its spelling in the vocabulary, such as `<|im_end|>`.
@@ -80,10 +71,7 @@ impl Tokenizer {
     }
 
     fn error(&self, cause: &str) -> ModelError {
-        ModelError::Tokenizer {
-            path: self.path.clone(),
-            cause: cause.into(),
-        }
+        ModelError::Tokenizer { path: self.path.clone(), cause: cause.into() }
     }
 }
 
@@ -105,16 +93,10 @@ pub struct TokenizerHeader {
 impl TokenizerHeader {
     /// Reads the content of a `tokenizer.json`. `path` is where it came from, for errors.
     pub fn from_json(json: &str, path: &Path) -> Result<Self, ModelError> {
-        let file: TokenizerFile =
-            serde_json::from_str(json).map_err(|e| ModelError::Tokenizer {
-                path: path.to_path_buf(),
-                cause: e.to_string(),
-            })?;
+        let file: TokenizerFile = serde_json::from_str(json)
+            .map_err(|e| ModelError::Tokenizer { path: path.to_path_buf(), cause: e.to_string() })?;
         let added = file.added_tokens.iter().map(|token| token.id).max();
-        Ok(Self {
-            fingerprint: blake3::hash(json.as_bytes()),
-            largest_id: added.max(file.model.vocab.0),
-        })
+        Ok(Self { fingerprint: blake3::hash(json.as_bytes()), largest_id: added.max(file.model.vocab.0) })
     }
 }
 

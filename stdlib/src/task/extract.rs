@@ -19,11 +19,7 @@ impl Extract {
     pub fn apply(self, text: &str) -> Option<String> {
         match self {
             Self::Whole => Some(text.trim().to_owned()),
-            Self::FirstLine => text
-                .lines()
-                .map(str::trim)
-                .find(|line| !line.is_empty())
-                .map(str::to_owned),
+            Self::FirstLine => text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned),
             Self::LastNumber => last_number(text),
         }
     }
@@ -37,21 +33,14 @@ fn last_number(text: &str) -> Option<String> {
     let mut first = last;
     while first > 0 {
         let before = first - 1;
-        let joins = chars.get(before).is_some_and(|c| matches!(c, ',' | '.'))
-            && before > 0
-            && digit(before - 1);
+        let joins = chars.get(before).is_some_and(|c| matches!(c, ',' | '.')) && before > 0 && digit(before - 1);
         if !digit(before) && !joins {
             break;
         }
         first = before;
     }
-    let signed =
-        first > 0 && chars.get(first - 1) == Some(&'-') && (first < 2 || !digit(first - 2));
-    let body: String = chars
-        .get(first..=last)?
-        .iter()
-        .filter(|c| **c != ',')
-        .collect();
+    let signed = first > 0 && chars.get(first - 1) == Some(&'-') && (first < 2 || !digit(first - 2));
+    let body: String = chars.get(first..=last)?.iter().filter(|c| **c != ',').collect();
     // Of "1.2.3" (a version, a date) the last two groups are the number.
     let groups: Vec<&str> = body.split('.').collect();
     let (whole, part) = match groups.as_slice() {
@@ -60,11 +49,7 @@ fn last_number(text: &str) -> Option<String> {
     };
     let whole = whole.trim_start_matches('0');
     let whole = if whole.is_empty() { "0" } else { whole };
-    let sign = if signed && (whole != "0" || !part.is_empty()) {
-        "-"
-    } else {
-        ""
-    };
+    let sign = if signed && (whole != "0" || !part.is_empty()) { "-" } else { "" };
     let point = if part.is_empty() { "" } else { "." };
     Some(format!("{sign}{whole}{point}{part}"))
 }
@@ -105,10 +90,7 @@ mod tests {
 
     #[test]
     fn lines_and_wholes_are_trimmed() {
-        assert_eq!(
-            Extract::FirstLine.apply("\n  12 \n13").as_deref(),
-            Some("12")
-        );
+        assert_eq!(Extract::FirstLine.apply("\n  12 \n13").as_deref(), Some("12"));
         assert_eq!(Extract::FirstLine.apply(" \n"), None);
         assert_eq!(Extract::Whole.apply(" 12\n").as_deref(), Some("12"));
     }

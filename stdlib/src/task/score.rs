@@ -70,10 +70,7 @@ impl Task {
     /// # Errors
     /// [`TaskError::Data`] if the data lacks a template's column.
     pub fn on(&self, data: Data) -> Result<Task, TaskError> {
-        let task = Task {
-            data,
-            ..self.clone()
-        };
+        let task = Task { data, ..self.clone() };
         task.check()?;
         Ok(task)
     }
@@ -113,17 +110,9 @@ impl Task {
         let prompts = encode(self.prompt.render_all(&self.data)?, true, "prompt")?;
         let mut answers = encode(expected.clone(), false, "expected answer")?;
         if self.method == (Method::Likelihood { end: true }) {
-            answers
-                .iter_mut()
-                .for_each(|answer| answer.extend(stop.first()));
+            answers.iter_mut().for_each(|answer| answer.extend(stop.first()));
         }
-        Ok(Prepared {
-            method: self.method.clone(),
-            prompts,
-            expected,
-            answers,
-            stop,
-        })
+        Ok(Prepared { method: self.method.clone(), prompts, expected, answers, stop })
     }
 }
 
@@ -135,10 +124,7 @@ impl Task {
 /// the first row's log-probability too.
 pub fn score(model: &Model, task: &Prepared, threads: usize) -> Result<Score, TaskError> {
     let records = match task.method {
-        Method::ExactMatch {
-            max_tokens,
-            extract,
-        } => {
+        Method::ExactMatch { max_tokens, extract } => {
             likelihood(model, task, 1, threads)?;
             exact_match(model, task, (max_tokens, extract), threads)?
         }
@@ -149,17 +135,8 @@ pub fn score(model: &Model, task: &Prepared, threads: usize) -> Result<Score, Ta
 }
 
 /// The log-probabilities of the first `limit` rows.
-fn likelihood(
-    model: &Model,
-    task: &Prepared,
-    limit: usize,
-    threads: usize,
-) -> Result<Vec<Record>, TaskError> {
-    let pairs = task
-        .prompts
-        .iter()
-        .zip(&task.answers)
-        .map(|(p, a)| (p.as_slice(), a.as_slice()));
+fn likelihood(model: &Model, task: &Prepared, limit: usize, threads: usize) -> Result<Vec<Record>, TaskError> {
+    let pairs = task.prompts.iter().zip(&task.answers).map(|(p, a)| (p.as_slice(), a.as_slice()));
     let pairs: Vec<_> = pairs.take(limit).collect();
     let rows = model.decoder(threads)?.logprobs(&pairs, threads)?;
     rows.into_iter()
@@ -167,10 +144,7 @@ fn likelihood(
         .map(|(row, tokens)| {
             let score = tokens.iter().map(|&l| f64::from(l)).sum::<f64>() / tokens.len() as f64;
             if score.is_finite() {
-                Ok(Record {
-                    score,
-                    answer: None,
-                })
+                Ok(Record { score, answer: None })
             } else {
                 Err(TaskError::NotFinite { row, value: score })
             }
@@ -185,21 +159,14 @@ fn exact_match(
     threads: usize,
 ) -> Result<Vec<Record>, TaskError> {
     let tokenizer = model.require_tokenizer()?;
-    let answers = model
-        .decoder(threads)?
-        .greedy(&task.prompts, max_tokens, &task.stop, threads)?;
+    let answers = model.decoder(threads)?.greedy(&task.prompts, max_tokens, &task.stop, threads)?;
     answers
         .iter()
         .zip(&task.expected)
         .map(|(ids, expected)| {
             let answer = tokenizer.decode(ids, true)?;
-            let matches = extract
-                .apply(&answer)
-                .is_some_and(|found| Some(found) == extract.apply(expected));
-            Ok(Record {
-                score: f64::from(matches),
-                answer: Some(answer),
-            })
+            let matches = extract.apply(&answer).is_some_and(|found| Some(found) == extract.apply(expected));
+            Ok(Record { score: f64::from(matches), answer: Some(answer) })
         })
         .collect()
 }

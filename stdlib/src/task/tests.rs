@@ -11,15 +11,7 @@ use crate::model::{Card, Model, Tensor, Tiny, llama_tiny};
 use crate::train::{Settings, examples, train};
 
 fn model() -> Model {
-    let sizes = Tiny {
-        layers: 2,
-        hidden: 32,
-        heads: 2,
-        kv_heads: 1,
-        intermediate: 48,
-        positions: 32,
-        tied: true,
-    };
+    let sizes = Tiny { layers: 2, hidden: 32, heads: 2, kv_heads: 1, intermediate: 48, positions: 32, tied: true };
     llama_tiny(&sizes, Stream::from_seed(3)).unwrap()
 }
 
@@ -31,18 +23,10 @@ fn sums() -> Data {
 
 fn task(method: Method) -> Task {
     let template = |text| Template::parse(text).unwrap();
-    Task {
-        data: sums(),
-        prompt: template("{question}"),
-        expected: template("{answer}"),
-        method,
-    }
+    Task { data: sums(), prompt: template("{question}"), expected: template("{answer}"), method }
 }
 
-const EXACT: Method = Method::ExactMatch {
-    max_tokens: 3,
-    extract: Extract::Whole,
-};
+const EXACT: Method = Method::ExactMatch { max_tokens: 3, extract: Extract::Whole };
 const LIKELIHOOD: Method = Method::Likelihood { end: true };
 
 fn scored(model: &Model, task: &Task, threads: usize) -> Result<Score, TaskError> {
@@ -52,10 +36,7 @@ fn scored(model: &Model, task: &Task, threads: usize) -> Result<Score, TaskError
 fn trained() -> Model {
     let (model, task) = (model(), task(EXACT));
     let all = examples(&model, &task.data, &task.prompt, &task.expected).unwrap();
-    let settings = Settings {
-        batch: 16,
-        ..Settings::new(150, 1e-2)
-    };
+    let settings = Settings { batch: 16, ..Settings::new(150, 1e-2) };
     train(&model, &all, &settings, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
@@ -68,54 +49,29 @@ fn a_trained_model_is_right_and_knows_it() {
     assert!((exact.value - right as f64 / 16.0).abs() < 1e-12);
     assert_eq!(exact.records[11].answer.as_deref(), Some("5"));
     assert_eq!(scored(&model(), &task(EXACT), 1).unwrap().value, 0.0);
-    let (before, after) = (
-        scored(&model(), &task(LIKELIHOOD), 1).unwrap(),
-        scored(&trained, &task(LIKELIHOOD), 1).unwrap(),
-    );
-    assert!(
-        after.value > -0.2 && before.value < -4.0,
-        "{} {}",
-        before.value,
-        after.value
-    );
+    let (before, after) =
+        (scored(&model(), &task(LIKELIHOOD), 1).unwrap(), scored(&trained, &task(LIKELIHOOD), 1).unwrap());
+    assert!(after.value > -0.2 && before.value < -4.0, "{} {}", before.value, after.value);
     // Too short for the answer and its end: the end is not needed, the answer is.
-    let short = Method::ExactMatch {
-        max_tokens: 1,
-        extract: Extract::LastNumber,
-    };
-    assert_eq!(
-        scored(&trained, &task(short), 1).unwrap().value,
-        exact.value
-    );
+    let short = Method::ExactMatch { max_tokens: 1, extract: Extract::LastNumber };
+    assert_eq!(scored(&trained, &task(short), 1).unwrap().value, exact.value);
 }
 
 #[test]
 fn likelihood_is_that_of_the_training_pass() {
     let (model, task) = (trained(), task(LIKELIHOOD));
-    let weights = Weights::names(&model.config)
-        .map(|name| model.tensors[name].to_f32().unwrap().into_owned());
+    let weights = Weights::names(&model.config).map(|name| model.tensors[name].to_f32().unwrap().into_owned());
     let all = examples(&model, &task.data, &task.prompt, &task.expected).unwrap();
     let records = scored(&model, &task, 1).unwrap().records;
     for (example, record) in all.iter().zip(records) {
         let mut batch = Batch::default();
         batch.push(&example.tokens, example.given);
-        let tokens =
-            forward(&mut Workspace::default(), &model.config, &weights, &batch).log_probabilities;
+        let tokens = forward(&mut Workspace::default(), &model.config, &weights, &batch).log_probabilities;
         let mean = tokens.iter().sum::<f32>() / tokens.len() as f32;
-        assert!(
-            (f64::from(mean) - record.score).abs() < 2e-5,
-            "{mean} {}",
-            record.score
-        );
+        assert!((f64::from(mean) - record.score).abs() < 2e-5, "{mean} {}", record.score);
     }
-    let open = Task {
-        method: Method::Likelihood { end: false },
-        ..task.clone()
-    };
-    assert_ne!(
-        scored(&model, &open, 1).unwrap().value,
-        scored(&model, &task, 1).unwrap().value
-    );
+    let open = Task { method: Method::Likelihood { end: false }, ..task.clone() };
+    assert_ne!(scored(&model, &open, 1).unwrap().value, scored(&model, &task, 1).unwrap().value);
 }
 
 #[test]
@@ -134,41 +90,17 @@ fn a_row_scores_the_same_in_any_company_and_on_any_thread() {
 fn faults_are_told_before_and_after() {
     let model = model();
     let other = Data::new(&["query", "answer"], vec![vec!["1".into(), "1".into()]]).unwrap();
-    assert!(matches!(
-        task(EXACT).on(other),
-        Err(TaskError::Data(DataError::UnknownColumn { .. }))
-    ));
-    assert!(matches!(
-        task(EXACT).on(sums().first(0)),
-        Err(TaskError::Empty)
-    ));
-    let silent = Task {
-        expected: Template::parse("").unwrap(),
-        ..task(LIKELIHOOD)
-    };
-    assert!(matches!(
-        silent.prepare(&model),
-        Err(TaskError::NoTokens { row: 0, .. })
-    ));
-    let long = Task {
-        prompt: Template::parse(&"{question}".repeat(9)).unwrap(),
-        ..task(LIKELIHOOD)
-    };
-    assert!(matches!(
-        scored(&model, &long, 1),
-        Err(TaskError::Decode(_))
-    ));
+    assert!(matches!(task(EXACT).on(other), Err(TaskError::Data(DataError::UnknownColumn { .. }))));
+    assert!(matches!(task(EXACT).on(sums().first(0)), Err(TaskError::Empty)));
+    let silent = Task { expected: Template::parse("").unwrap(), ..task(LIKELIHOOD) };
+    assert!(matches!(silent.prepare(&model), Err(TaskError::NoTokens { row: 0, .. })));
+    let long = Task { prompt: Template::parse(&"{question}".repeat(9)).unwrap(), ..task(LIKELIHOOD) };
+    assert!(matches!(scored(&model, &long, 1), Err(TaskError::Decode(_))));
 
     let mut tensors = (*model.tensors).clone();
-    tensors.insert(
-        "model.norm.weight".to_owned(),
-        Tensor::from_f32(vec![f32::NAN; 32], vec![32]).unwrap(),
-    );
+    tensors.insert("model.norm.weight".to_owned(), Tensor::from_f32(vec![f32::NAN; 32], vec![32]).unwrap());
     let broken = model.with_tensors("broken", tensors, Card::default());
     for method in [EXACT, LIKELIHOOD] {
-        assert!(matches!(
-            scored(&broken, &task(method), 1),
-            Err(TaskError::NotFinite { row: 0, .. })
-        ));
+        assert!(matches!(scored(&broken, &task(method), 1), Err(TaskError::NotFinite { row: 0, .. })));
     }
 }

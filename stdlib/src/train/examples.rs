@@ -30,10 +30,7 @@ pub fn examples(
 ) -> Result<Vec<Example>, TrainError> {
     let tokenizer = model.require_tokenizer()?;
     let end = model.stop_ids().first().copied();
-    let rows = prompt
-        .render_all(data)?
-        .into_iter()
-        .zip(expected.render_all(data)?);
+    let rows = prompt.render_all(data)?.into_iter().zip(expected.render_all(data)?);
     let positions = model.config.max_positions;
     rows.enumerate()
         .map(|(row, (prompt, expected))| {
@@ -43,22 +40,10 @@ pub fn examples(
             tokens.extend(end);
             let name = || model.name.clone();
             if tokens.len() > positions {
-                return Err(TrainError::TooLong {
-                    row,
-                    tokens: tokens.len(),
-                    model: name(),
-                    positions,
-                });
+                return Err(TrainError::TooLong { row, tokens: tokens.len(), model: name(), positions });
             }
-            match tokens
-                .iter()
-                .find(|id| **id as usize >= model.config.vocab_size)
-            {
-                Some(&id) => Err(TrainError::UnknownToken {
-                    id,
-                    model: name(),
-                    vocabulary: model.config.vocab_size,
-                }),
+            match tokens.iter().find(|id| **id as usize >= model.config.vocab_size) {
+                Some(&id) => Err(TrainError::UnknownToken { id, model: name(), vocabulary: model.config.vocab_size }),
                 None => Ok(Example { tokens, given }),
             }
         })

@@ -2,9 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use evo_kernels::backprop::{
-    AdamW, Batch, Weights, Workspace, backward, clip_norm, forward, unsupported,
-};
+use evo_kernels::backprop::{AdamW, Batch, Weights, Workspace, backward, clip_norm, forward, unsupported};
 use evo_kernels::rng::Stream;
 
 use super::{Example, Settings, TrainError};
@@ -57,15 +55,9 @@ pub fn train(
     settings.check()?;
     let config = &model.config.decoder;
     if let Some(part) = unsupported(config) {
-        return Err(TrainError::Unsupported {
-            model: model.name.clone(),
-            part,
-        });
+        return Err(TrainError::Unsupported { model: model.name.clone(), part });
     }
-    if !examples
-        .iter()
-        .any(|example| example.tokens.len() > example.given.max(1))
-    {
+    if !examples.iter().any(|example| example.tokens.len() > example.given.max(1)) {
         return Err(TrainError::NothingToLearn);
     }
     let mut weights = read(model)?;
@@ -75,31 +67,15 @@ pub fn train(
     let mut workspace = Workspace::default();
     let mut tokens = 0;
     for step in 0..settings.steps {
-        let parts = parts(
-            order
-                .next(settings.batch)
-                .filter_map(|index| examples.get(index)),
-        );
+        let parts = parts(order.next(settings.batch).filter_map(|index| examples.get(index)));
         let targets = parts.iter().map(Batch::targets).sum::<usize>();
         gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
         let mut loss = 0.0;
         for part in &parts {
             let tape = forward(&mut workspace, config, &weights, part);
-            loss -= tape
-                .log_probabilities
-                .iter()
-                .map(|&l| f64::from(l))
-                .sum::<f64>();
+            loss -= tape.log_probabilities.iter().map(|&l| f64::from(l)).sum::<f64>();
             let slopes = vec![-1.0 / targets as f32; part.targets()];
-            backward(
-                &mut workspace,
-                config,
-                &weights,
-                part,
-                tape,
-                &slopes,
-                &mut gradients,
-            );
+            backward(&mut workspace, config, &weights, part, tape, &slopes, &mut gradients);
             tokens += part.tokens();
         }
         // A batch may hold only examples without a target.
@@ -107,32 +83,15 @@ pub fn train(
         let (norm, scale) = clip_norm(&gradients, settings.clip);
         for (what, value) in [("loss", loss), ("gradient", norm)] {
             if !value.is_finite() {
-                return Err(TrainError::Diverged {
-                    step: step + 1,
-                    what,
-                    value,
-                });
+                return Err(TrainError::Diverged { step: step + 1, what, value });
             }
         }
         let rate = settings.rate_at(step);
         optimizer.step(&mut weights, &gradients, scale, rate);
         let step = step + 1;
-        let mut flow = observe(Event::Step {
-            step,
-            loss,
-            rate,
-            norm,
-            tokens,
-        });
-        if settings
-            .checkpoint_every
-            .is_some_and(|every| step.is_multiple_of(every))
-            && flow.is_continue()
-        {
-            flow = observe(Event::Checkpoint {
-                step,
-                model: &write(model, weights.clone())?,
-            });
+        let mut flow = observe(Event::Step { step, loss, rate, norm, tokens });
+        if settings.checkpoint_every.is_some_and(|every| step.is_multiple_of(every)) && flow.is_continue() {
+            flow = observe(Event::Checkpoint { step, model: &write(model, weights.clone())? });
         }
         if flow.is_break() && step < settings.steps {
             return Err(TrainError::Stopped { step });
@@ -146,9 +105,7 @@ fn parts<'a>(examples: impl Iterator<Item = &'a Example>) -> Vec<Batch> {
     let mut parts: Vec<Batch> = Vec::new();
     for example in examples {
         match parts.last_mut() {
-            Some(last) if last.tokens() + example.tokens.len() <= PART => {
-                last.push(&example.tokens, example.given)
-            }
+            Some(last) if last.tokens() + example.tokens.len() <= PART => last.push(&example.tokens, example.given),
             _ => {
                 let mut part = Batch::default();
                 part.push(&example.tokens, example.given);
@@ -170,22 +127,13 @@ struct Order {
 
 impl Order {
     fn new(seed: u64, count: usize) -> Self {
-        Self {
-            stream: Stream::from_seed(seed).child("train.order"),
-            epoch: 0,
-            rest: Vec::new().into_iter(),
-            count,
-        }
+        Self { stream: Stream::from_seed(seed).child("train.order"), epoch: 0, rest: Vec::new().into_iter(), count }
     }
 
     fn next(&mut self, batch: usize) -> impl Iterator<Item = usize> {
         (0..batch).filter_map(|_| {
             if self.rest.len() == 0 {
-                self.rest = self
-                    .stream
-                    .at(self.epoch)
-                    .permutation(self.count)
-                    .into_iter();
+                self.rest = self.stream.at(self.epoch).permutation(self.count).into_iter();
                 self.epoch += 1;
             }
             self.rest.next()
@@ -199,25 +147,13 @@ fn read(model: &Model) -> Result<Weights<Vec<f32>>, TrainError> {
     let shapes = Weights::shapes(config);
     let mut shapes = shapes.iter();
     Weights::names(config).try_map(|name| {
-        let fault = |problem: String| TrainError::Tensor {
-            model: model.name.clone(),
-            tensor: name.clone(),
-            problem,
-        };
-        let tensor = model
-            .tensors
-            .get(name)
-            .ok_or_else(|| fault("is missing".to_owned()))?;
+        let fault = |problem: String| TrainError::Tensor { model: model.name.clone(), tensor: name.clone(), problem };
+        let tensor = model.tensors.get(name).ok_or_else(|| fault("is missing".to_owned()))?;
         let length = shapes.next().map(|[rows, columns]| rows * columns);
         if length != Some(tensor.len()) {
-            return Err(fault(format!(
-                "has the shape {:?}, which the configuration does not ask for",
-                tensor.shape()
-            )));
+            return Err(fault(format!("has the shape {:?}, which the configuration does not ask for", tensor.shape())));
         }
-        let values = tensor
-            .to_f32()
-            .ok_or_else(|| fault("is not a tensor of real numbers".to_owned()))?;
+        let values = tensor.to_f32().ok_or_else(|| fault("is not a tensor of real numbers".to_owned()))?;
         if !values.iter().all(|value| value.is_finite()) {
             return Err(fault("holds values that are not finite".to_owned()));
         }
@@ -230,22 +166,11 @@ fn write(model: &Model, mut weights: Weights<Vec<f32>>) -> Result<Model, TrainEr
     let mut tensors: Tensors = (*model.tensors).clone();
     let names = Weights::names(&model.config.decoder);
     for (name, value) in names.iter().zip(weights.iter_mut().map(std::mem::take)) {
-        let fault = |problem: String| TrainError::Tensor {
-            model: model.name.clone(),
-            tensor: name.clone(),
-            problem,
-        };
-        let shape = tensors
-            .get(name)
-            .map(|tensor| tensor.shape().to_vec())
-            .unwrap_or_default();
+        let fault = |problem: String| TrainError::Tensor { model: model.name.clone(), tensor: name.clone(), problem };
+        let shape = tensors.get(name).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
         let tensor = Tensor::from_f32(value, shape).map_err(|e| fault(e.to_string()))?;
         tensors.insert(name.clone(), tensor);
     }
-    let card = Card {
-        ancestors: vec![model.name.clone()],
-        licenses: model.card.licenses.clone(),
-        ..Card::default()
-    };
+    let card = Card { ancestors: vec![model.name.clone()], licenses: model.card.licenses.clone(), ..Card::default() };
     Ok(model.with_tensors(model.name.clone(), tensors, card))
 }

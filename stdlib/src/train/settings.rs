@@ -65,12 +65,7 @@ impl Settings {
     }
 
     pub(super) fn optimizer(&self) -> AdamWSettings {
-        AdamWSettings {
-            beta1: self.betas.0,
-            beta2: self.betas.1,
-            weight_decay: self.weight_decay,
-            eps: 1e-8,
-        }
+        AdamWSettings { beta1: self.betas.0, beta2: self.betas.1, weight_decay: self.weight_decay, eps: 1e-8 }
     }
 
     /// Whether every setting lies in its domain.
@@ -84,42 +79,15 @@ impl Settings {
             ("steps", self.steps > 0, "must be at least 1"),
             ("rate", positive(self.rate), "must be a positive number"),
             ("batch", self.batch > 0, "must be at least 1"),
-            (
-                "planned",
-                self.planned.is_none_or(|p| p >= self.steps),
-                "must be at least `steps`",
-            ),
-            (
-                "floor",
-                (0.0..=1.0).contains(&self.floor),
-                "must lie in 0..1",
-            ),
-            (
-                "betas",
-                unit(self.betas.0) && unit(self.betas.1),
-                "must lie in 0..1, below 1",
-            ),
-            (
-                "weight_decay",
-                self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-                "must not be negative",
-            ),
-            (
-                "clip",
-                self.clip.is_none_or(positive),
-                "must be a positive number",
-            ),
-            (
-                "checkpoint_every",
-                self.checkpoint_every != Some(0),
-                "must be at least 1",
-            ),
+            ("planned", self.planned.is_none_or(|p| p >= self.steps), "must be at least `steps`"),
+            ("floor", (0.0..=1.0).contains(&self.floor), "must lie in 0..1"),
+            ("betas", unit(self.betas.0) && unit(self.betas.1), "must lie in 0..1, below 1"),
+            ("weight_decay", self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "must not be negative"),
+            ("clip", self.clip.is_none_or(positive), "must be a positive number"),
+            ("checkpoint_every", self.checkpoint_every != Some(0), "must be at least 1"),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {
-            Some((setting, _, problem)) => Err(TrainError::Setting {
-                setting,
-                problem: problem.to_owned(),
-            }),
+            Some((setting, _, problem)) => Err(TrainError::Setting { setting, problem: problem.to_owned() }),
             None => Ok(()),
         }
     }

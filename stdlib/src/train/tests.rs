@@ -22,21 +22,13 @@ fn tiny(tied: bool) -> Model {
         .zip(config.tensor_shapes())
         .map(|(index, (name, shape))| {
             let stream = Stream::from_seed(5).at(index);
-            let scale = if name.contains("norm") {
-                (1.0, 0.0)
-            } else {
-                (0.0, 0.1)
-            };
-            let values = (0..shape.iter().product::<usize>() as u64)
-                .map(|i| (scale.0 + scale.1 * stream.normal(i)) as f32);
+            let scale = if name.contains("norm") { (1.0, 0.0) } else { (0.0, 0.1) };
+            let values =
+                (0..shape.iter().product::<usize>() as u64).map(|i| (scale.0 + scale.1 * stream.normal(i)) as f32);
             (name, Tensor::from_f32(values.collect(), shape).unwrap())
         })
         .collect();
-    let vocab: serde_json::Map<_, _> = CHARACTERS
-        .chars()
-        .zip(0..)
-        .map(|(c, id)| (c.to_string(), json!(id)))
-        .collect();
+    let vocab: serde_json::Map<_, _> = CHARACTERS.chars().zip(0..).map(|(c, id)| (c.to_string(), json!(id))).collect();
     let tokenizer = json!({
         "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
         "model": {"type": "BPE", "vocab": vocab, "merges": []},
@@ -45,11 +37,7 @@ fn tiny(tied: bool) -> Model {
         name: "tiny".to_owned(),
         config: config.into(),
         tensors: tensors.into(),
-        tokenizer: Some(
-            Tokenizer::from_json(&tokenizer.to_string(), Path::new("tokenizer.json"))
-                .unwrap()
-                .into(),
-        ),
+        tokenizer: Some(Tokenizer::from_json(&tokenizer.to_string(), Path::new("tokenizer.json")).unwrap().into()),
         chat_template: None,
         tokenizer_config: None,
         generation_config: None,
@@ -67,13 +55,7 @@ fn sums() -> Data {
 
 fn sums_for(model: &Model) -> Vec<Example> {
     let template = |text| Template::parse(text).unwrap();
-    examples(
-        model,
-        &sums(),
-        &template("{question}"),
-        &template("{answer}"),
-    )
-    .unwrap()
+    examples(model, &sums(), &template("{question}"), &template("{answer}")).unwrap()
 }
 
 fn run(model: &Model, settings: &Settings) -> (Vec<f64>, Result<Model, TrainError>) {
@@ -91,90 +73,40 @@ fn run(model: &Model, settings: &Settings) -> (Vec<f64>, Result<Model, TrainErro
 fn examples_give_the_prompt_and_learn_the_answer_and_the_end() {
     let model = tiny(true);
     let all = sums_for(&model);
-    assert_eq!(
-        all[9],
-        Example {
-            tokens: vec![1, 10, 4, 11, 5, 12],
-            given: 4
-        }
-    );
+    assert_eq!(all[9], Example { tokens: vec![1, 10, 4, 11, 5, 12], given: 4 });
     let template = |text| Template::parse(text).unwrap();
     let unknown = examples(&model, &sums(), &template("{query}"), &template("{answer}"));
-    assert!(matches!(
-        unknown,
-        Err(TrainError::Data(DataError::UnknownColumn { .. }))
-    ));
-    let long = examples(
-        &model,
-        &sums(),
-        &template(&"{question}".repeat(8)),
-        &template("{answer}"),
-    );
-    assert!(matches!(
-        long,
-        Err(TrainError::TooLong {
-            row: 0,
-            tokens: 34,
-            positions: 32,
-            ..
-        })
-    ));
+    assert!(matches!(unknown, Err(TrainError::Data(DataError::UnknownColumn { .. }))));
+    let long = examples(&model, &sums(), &template(&"{question}".repeat(8)), &template("{answer}"));
+    assert!(matches!(long, Err(TrainError::TooLong { row: 0, tokens: 34, positions: 32, .. })));
 }
 
 #[test]
 fn training_learns_single_digit_sums() {
-    let settings = Settings {
-        batch: 10,
-        betas: (0.9, 0.98),
-        ..Settings::new(150, 2e-2)
-    };
+    let settings = Settings { batch: 10, betas: (0.9, 0.98), ..Settings::new(150, 2e-2) };
     let (losses, tuned) = run(&tiny(true), &settings);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-    assert!(
-        (mean(&losses[..1]) - (CHARACTERS.len() as f64).ln()).abs() < 0.3,
-        "{}",
-        losses[0]
-    );
+    assert!((mean(&losses[..1]) - (CHARACTERS.len() as f64).ln()).abs() < 0.3, "{}", losses[0]);
     assert!(mean(&losses[140..]) < 0.3, "{losses:?}");
     let (model, tuned) = (tiny(true), tuned.unwrap());
     assert_eq!(tuned.config, model.config);
     for (name, tensor) in model.tensors.iter() {
         assert_eq!(tuned.tensors[name].shape(), tensor.shape());
-        assert_ne!(
-            tuned.tensors[name].digest(),
-            tensor.digest(),
-            "{name} was not trained"
-        );
+        assert_ne!(tuned.tensors[name].digest(), tensor.digest(), "{name} was not trained");
     }
 }
 
 #[test]
 fn the_result_is_the_same_to_the_bit_on_any_number_of_threads() {
-    let settings = Settings {
-        batch: 7,
-        checkpoint_every: Some(5),
-        ..Settings::new(12, 1e-2)
-    };
+    let settings = Settings { batch: 7, checkpoint_every: Some(5), ..Settings::new(12, 1e-2) };
     let in_pool = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| run(&tiny(false), &settings).1.unwrap().digest())
     };
     let here = run(&tiny(false), &settings).1.unwrap().digest();
     assert_eq!(here, in_pool(1));
     assert_eq!(here, in_pool(4));
-    let other = run(
-        &tiny(false),
-        &Settings {
-            seed: 1,
-            ..settings
-        },
-    )
-    .1
-    .unwrap()
-    .digest();
+    let other = run(&tiny(false), &Settings { seed: 1, ..settings }).1.unwrap().digest();
     assert_ne!(here, other);
 }
 
@@ -182,20 +114,12 @@ fn the_result_is_the_same_to_the_bit_on_any_number_of_threads() {
 fn an_epoch_holds_each_example_once_whatever_the_batch() {
     let model = tiny(true);
     let mut tokens = Vec::new();
-    train(
-        &model,
-        &sums_for(&model),
-        &Settings {
-            batch: 5,
-            ..Settings::new(10, 1e-3)
-        },
-        &mut |event| {
-            if let Event::Step { tokens: so_far, .. } = event {
-                tokens.push(so_far);
-            }
-            ControlFlow::Continue(())
-        },
-    )
+    train(&model, &sums_for(&model), &Settings { batch: 5, ..Settings::new(10, 1e-3) }, &mut |event| {
+        if let Event::Step { tokens: so_far, .. } = event {
+            tokens.push(so_far);
+        }
+        ControlFlow::Continue(())
+    })
     .unwrap();
     let inputs: usize = sums_for(&model).iter().map(|e| e.tokens.len() - 1).sum();
     assert_eq!((tokens[4], tokens[9]), (inputs, 2 * inputs));
@@ -203,62 +127,36 @@ fn an_epoch_holds_each_example_once_whatever_the_batch() {
 
 #[test]
 fn a_checkpoint_is_the_model_of_its_step_and_an_observer_may_stop() {
-    let plan = Settings {
-        planned: Some(12),
-        checkpoint_every: Some(4),
-        ..Settings::new(12, 1e-2)
-    };
+    let plan = Settings { planned: Some(12), checkpoint_every: Some(4), ..Settings::new(12, 1e-2) };
     let model = tiny(true);
     let mut seen = Vec::new();
     let stopped = train(&model, &sums_for(&model), &plan, &mut |event| match event {
         Event::Checkpoint { step, model } => {
             seen.push((step, model.digest()));
-            if step == 8 {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if step == 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
         Event::Step { .. } => ControlFlow::Continue(()),
     });
     assert!(matches!(stopped, Err(TrainError::Stopped { step: 8 })));
-    let shorter = Settings {
-        steps: 8,
-        checkpoint_every: None,
-        ..plan
-    };
+    let shorter = Settings { steps: 8, checkpoint_every: None, ..plan };
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[1], (8, run(&model, &shorter).1.unwrap().digest()));
 }
 
 #[test]
 fn the_rate_rises_then_falls_to_its_floor() {
-    let settings = Settings {
-        warmup: 4,
-        planned: Some(104),
-        floor: 0.2,
-        ..Settings::new(50, 1.0)
-    };
+    let settings = Settings { warmup: 4, planned: Some(104), floor: 0.2, ..Settings::new(50, 1.0) };
     let rates: Vec<f64> = (0..104).map(|step| settings.rate_at(step)).collect();
     assert_eq!(rates[..5], [0.25, 0.5, 0.75, 1.0, 1.0]);
     assert!((rates[54] - 0.6).abs() < 1e-12);
     assert!(rates[4..].windows(2).all(|pair| pair[1] < pair[0]));
-    assert!(
-        (settings.rate_at(104) - 0.2).abs() < 1e-12 && (settings.rate_at(1000) - 0.2).abs() < 1e-12
-    );
+    assert!((settings.rate_at(104) - 0.2).abs() < 1e-12 && (settings.rate_at(1000) - 0.2).abs() < 1e-12);
 }
 
 #[test]
 fn failures_have_a_reason_and_a_step() {
     let model = tiny(true);
-    let (losses, exploded) = run(
-        &model,
-        &Settings {
-            clip: None,
-            warmup: 0,
-            ..Settings::new(50, 1e25)
-        },
-    );
+    let (losses, exploded) = run(&model, &Settings { clip: None, warmup: 0, ..Settings::new(50, 1e25) });
     match exploded {
         Err(TrainError::Diverged { step, .. }) => assert_eq!(step, losses.len() + 1),
         other => panic!("{other:?}"),
@@ -269,34 +167,14 @@ fn failures_have_a_reason_and_a_step() {
     };
     assert_eq!(setting(Settings::new(0, 1e-3)), "steps");
     assert_eq!(setting(Settings::new(1, f64::NAN)), "rate");
-    assert_eq!(
-        setting(Settings {
-            planned: Some(3),
-            ..Settings::new(4, 1e-3)
-        }),
-        "planned"
-    );
+    assert_eq!(setting(Settings { planned: Some(3), ..Settings::new(4, 1e-3) }), "planned");
     let quiet = &mut |_: Event<'_>| ControlFlow::Continue(());
-    let nothing = train(
-        &model,
-        &[Example {
-            tokens: vec![1, 2],
-            given: 2,
-        }],
-        &Settings::new(1, 1e-3),
-        quiet,
-    );
+    let nothing = train(&model, &[Example { tokens: vec![1, 2], given: 2 }], &Settings::new(1, 1e-3), quiet);
     assert!(matches!(nothing, Err(TrainError::NothingToLearn)));
 
     let mut broken = (*model.tensors).clone();
     let shape = broken["model.norm.weight"].shape().to_vec();
-    broken.insert(
-        "model.norm.weight".to_owned(),
-        Tensor::from_f32(vec![f32::NAN; 16], shape).unwrap(),
-    );
+    broken.insert("model.norm.weight".to_owned(), Tensor::from_f32(vec![f32::NAN; 16], shape).unwrap());
     let broken = model.with_tensors("broken", broken, Card::default());
-    assert!(matches!(
-        run(&broken, &Settings::new(1, 1e-3)).1,
-        Err(TrainError::Tensor { .. })
-    ));
+    assert!(matches!(run(&broken, &Settings::new(1, 1e-3)).1, Err(TrainError::Tensor { .. })));
 }

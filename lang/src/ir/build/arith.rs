@@ -12,9 +12,7 @@ use super::{Body, Lowered, Lowering, Stop, array_len};
 
 /// Whether a library function of this name is numeric code that the compiler knows, such as `sin` or `clamp`.
 pub(in crate::ir) fn is_intrinsic(name: &str) -> bool {
-    unary(name).is_some()
-        || binary(name).is_some()
-        || matches!(name, "clamp" | "where" | "sum" | "mean")
+    unary(name).is_some() || binary(name).is_some() || matches!(name, "clamp" | "where" | "sum" | "mean")
 }
 
 fn unary(name: &str) -> Option<Unary> {
@@ -60,7 +58,13 @@ fn to_real(b: &mut Builder, x: Value) -> Result<Value, IrError> {
 
 impl<'a> Lowering<'a, '_> {
     /// A library function that compiled code computes itself.
-    pub(super) fn intrinsic(&mut self, f: &mut Body<'a>, ext: &Extern, args: &[&'a Expr], span: Span) -> Lowered<Value> {
+    pub(super) fn intrinsic(
+        &mut self,
+        f: &mut Body<'a>,
+        ext: &Extern,
+        args: &[&'a Expr],
+        span: Span,
+    ) -> Lowered<Value> {
         if !is_intrinsic(&ext.name) {
             return Err(Stop);
         }
@@ -97,7 +101,14 @@ impl<'a> Lowering<'a, '_> {
     }
 
     /// An operator on values; comparisons of arrays and records are for equality only.
-    pub(super) fn operator(&mut self, f: &mut Body<'a>, op: BinaryOp, a: Value, b: Value, span: Span) -> Lowered<Value> {
+    pub(super) fn operator(
+        &mut self,
+        f: &mut Body<'a>,
+        op: BinaryOp,
+        a: Value,
+        b: Value,
+        span: Span,
+    ) -> Lowered<Value> {
         let op = match op {
             BinaryOp::Add => Binary::Add,
             BinaryOp::Sub => Binary::Sub,
@@ -119,7 +130,14 @@ impl<'a> Lowering<'a, '_> {
     }
 
     /// `x ^ n` for a literal whole `n`: products for an int `x` and for the square, whose product is exact to rounding.
-    pub(super) fn power(&mut self, f: &mut Body<'a>, x: Value, n: i64, exponent: &'a Expr, span: Span) -> Lowered<Value> {
+    pub(super) fn power(
+        &mut self,
+        f: &mut Body<'a>,
+        x: Value,
+        n: i64,
+        exponent: &'a Expr,
+        span: Span,
+    ) -> Lowered<Value> {
         let whole = f.b.ty(x) == Type::Int && matches!(exponent.ty, Ty::Int);
         if whole && (0..=64).contains(&n) {
             f.b.span = span;
@@ -136,13 +154,7 @@ impl<'a> Lowering<'a, '_> {
     }
 
     /// `op` over scalars, or elementwise over arrays of one length, scalars repeated.
-    pub(super) fn map(
-        &mut self,
-        f: &mut Body<'a>,
-        span: Span,
-        values: &[Value],
-        op: Scalar<'_>,
-    ) -> Lowered<Value> {
+    pub(super) fn map(&mut self, f: &mut Body<'a>, span: Span, values: &[Value], op: Scalar<'_>) -> Lowered<Value> {
         f.b.span = span;
         let mut lens = values.iter().filter_map(|v| array_len(&f.b, *v));
         let Some(len) = lens.next() else { return Ok(op(&mut f.b, values)?) };

@@ -38,7 +38,7 @@ fn write_key(e: &Expr, out: &mut String) -> bool {
         ExprKind::Local(local) => {
             out.push_str(&local_key(*local));
             true
-        },
+        }
         ExprKind::Global(global) => write!(out, "g{}.{}", global.module.0, global.index).is_ok(),
         ExprKind::Seed => write!(out, "seed").is_ok(),
         ExprKind::Int(value) => write!(out, "{value}").is_ok(),
@@ -130,9 +130,13 @@ fn children(e: &Expr) -> Vec<&Expr> {
         | ExprKind::Unary(_, a)
         | ExprKind::Convert(_, a) => vec![a],
         ExprKind::CallExtern { args, rest, .. } => args.iter().flatten().chain(rest.iter().map(|(_, a)| a)).collect(),
-        ExprKind::CallFunction { instance, args, .. } => instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect(),
+        ExprKind::CallFunction { instance, args, .. } => {
+            instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect()
+        }
         ExprKind::CallValue { function, args } => std::iter::once(&**function).chain(args).collect(),
-        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => vec![a, b],
+        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => {
+            vec![a, b]
+        }
         ExprKind::Array(items) | ExprKind::Tuple(items) => items.iter().collect(),
         ExprKind::Record(fields) => fields.iter().map(|(_, value)| value).collect(),
         ExprKind::If { condition, then, otherwise } => vec![condition, then, otherwise],

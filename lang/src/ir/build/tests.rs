@@ -58,7 +58,10 @@ fn call(name: &str, result: Ty, args: Vec<Expr>) -> Expr {
         is_static: false,
         span: Span::default(),
     });
-    expr(ExprKind::CallExtern { ext, args: args.into_iter().map(Some).collect(), rest: vec![], type_args: vec![] }, result)
+    expr(
+        ExprKind::CallExtern { ext, args: args.into_iter().map(Some).collect(), rest: vec![], type_args: vec![] },
+        result,
+    )
 }
 
 fn array(item: Ty, len: u64) -> Ty {
@@ -123,7 +126,12 @@ fn a_leaf_that_depends_on_what_the_expression_binds_stops_it() {
     // [score(t) for t in ts]: the element reads t.
     let tasks = local(1, array(Ty::node("Task"), 3));
     let element = call("score", Ty::Real, vec![local(9, Ty::node("Task"))]);
-    let c = Comprehension { pattern: vec![(LocalId(9), "t".into(), Ty::node("Task"))], source: tasks, condition: None, element };
+    let c = Comprehension {
+        pattern: vec![(LocalId(9), "t".into(), Ty::node("Task"))],
+        source: tasks,
+        condition: None,
+        element,
+    };
     let scores = expr(ExprKind::Comprehension(Box::new(c)), array(Ty::Real, 3));
     let program = program(Vec::new());
     assert!(outline(&program, &scores, &mut lens).is_none());
@@ -169,17 +177,16 @@ fn a_weight_closure_reads_one_field_of_its_genome_and_the_tensor() {
     let get = |base: Expr, name: &str, index, ty: &Ty| {
         expr(ExprKind::Field { base: Box::new(base), name: name.into(), index: Some(index) }, ty.clone())
     };
-    let is_attention = binary(
-        BinaryOp::Eq,
-        get(local(5, tensor.clone()), "part", 2, &part),
-        expr(ExprKind::Case(0), part.clone()),
-    );
-    let row = Function { params: vec![param(5, tensor.clone())], body: choose(is_attention, int(0), int(1)), numeric: true };
+    let is_attention =
+        binary(BinaryOp::Eq, get(local(5, tensor.clone()), "part", 2, &part), expr(ExprKind::Case(0), part.clone()));
+    let row =
+        Function { params: vec![param(5, tensor.clone())], body: choose(is_attention, int(0), int(1)), numeric: true };
     let program = program(vec![row]);
     let weights = array(array(Ty::Real, 4), 2);
     let genome_fields = vec![field("reader", &weights), field("calculator", &weights)];
     let genome = Ty::Record(Arc::new(RecordTy { name: None, fields: genome_fields }));
-    let at = |base: Expr, index: Expr, ty: Ty| expr(ExprKind::Index { base: Box::new(base), index: Box::new(index) }, ty);
+    let at =
+        |base: Expr, index: Expr, ty: Ty| expr(ExprKind::Index { base: Box::new(base), index: Box::new(index) }, ty);
     let row_call = ExprKind::CallFunction {
         instance: None,
         function: GlobalRef { module: ModuleId(0), index: 0 },
@@ -189,7 +196,9 @@ fn a_weight_closure_reads_one_field_of_its_genome_and_the_tensor() {
     let line = at(calculator, expr(row_call, Ty::Int), array(Ty::Real, 4));
     let body = at(line, get(local(1, tensor.clone()), "layer", 1, &Ty::Int), Ty::Real);
     let outlined = outline_lambda(&program, &[param(1, tensor)], &body, &mut lens).unwrap();
-    assert!(matches!(&outlined.leaves[..], [Expr { kind: ExprKind::Field { name, .. }, .. }] if &**name == "calculator"));
+    assert!(
+        matches!(&outlined.leaves[..], [Expr { kind: ExprKind::Field { name, .. }, .. }] if &**name == "calculator")
+    );
     let mut slots: Vec<u64> = (0..8).map(|i| f64::from(i).to_bits()).collect();
     slots.extend([text_id("model.norm"), 2, 1]);
     let entry = outlined.module.entry().unwrap();
@@ -239,7 +248,9 @@ fn arrays_broadcast_and_functions_map() {
 #[test]
 fn whole_powers_stay_whole_and_overflow_is_a_fault() {
     let power = |n| binary(BinaryOp::Pow, local(1, Ty::Int), int(n));
-    for (n, x, expected) in [(0, 5, Ok(1)), (1, -3, Ok(-3)), (63, -2, Ok(i64::MIN)), (13, 3, Ok(1_594_323)), (63, 2, Err(Fault::Overflow))] {
+    for (n, x, expected) in
+        [(0, 5, Ok(1)), (1, -3, Ok(-3)), (63, -2, Ok(i64::MIN)), (13, 3, Ok(1_594_323)), (63, 2, Err(Fault::Overflow))]
+    {
         let outlined = outline(&program(Vec::new()), &power(n), &mut lens);
         let result = match &outlined {
             Some(o) => evaluate_both(&o.module, o.module.entry().unwrap(), &[x as u64][..o.leaves.len()]).unwrap(),

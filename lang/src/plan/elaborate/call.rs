@@ -65,7 +65,14 @@ impl Elaborator {
     }
 
     /// A numeric function over operands that are not numeric code themselves.
-    fn intrinsic(&mut self, e: &Expr, ext: &Arc<Extern>, args: &[Option<Expr>], inputs: &[NodeId], env: &Env) -> Result<NodeId> {
+    fn intrinsic(
+        &mut self,
+        e: &Expr,
+        ext: &Arc<Extern>,
+        args: &[Option<Expr>],
+        inputs: &[NodeId],
+        env: &Env,
+    ) -> Result<NodeId> {
         let operand = |i: usize, arg: &Expr| {
             let items = inputs.get(i).and_then(|id| match self.graph.constant(*id) {
                 Some(value) => value.items().map(<[Const]>::len),
@@ -79,7 +86,8 @@ impl Elaborator {
             Expr { kind: ExprKind::Local(LocalId(OPERAND + i as u32)), ty, span: arg.span }
         };
         let locals = args.iter().enumerate().map(|(i, arg)| arg.as_ref().map(|arg| operand(i, arg)));
-        let kind = ExprKind::CallExtern { ext: ext.clone(), args: locals.collect(), rest: Vec::new(), type_args: Vec::new() };
+        let kind =
+            ExprKind::CallExtern { ext: ext.clone(), args: locals.collect(), rest: Vec::new(), type_args: Vec::new() };
         self.over(&Expr { kind, ..e.clone() }, inputs, env)
     }
 

@@ -16,9 +16,12 @@ use crate::types::{Len, Ty};
 impl Elaborator {
     /// The expression as compiled code over its leaves; `None` if it is not numeric code.
     pub(crate) fn numeric(&mut self, e: &Expr, env: &Env) -> Result<Option<NodeId>> {
-        let Some(outlined) = self.outlined(|program, lens| build::outline(program, e, lens), env)? else { return Ok(None) };
+        let Some(outlined) = self.outlined(|program, lens| build::outline(program, e, lens), env)? else {
+            return Ok(None);
+        };
         // A call under a condition is left to an `if` node, which computes the chosen side only.
-        let under_condition = || outlined.leaves.iter().zip(&outlined.conditional).filter(|(_, conditional)| **conditional);
+        let under_condition =
+            || outlined.leaves.iter().zip(&outlined.conditional).filter(|(_, conditional)| **conditional);
         if under_condition().any(|(leaf, _)| !is_name(leaf)) {
             return Ok(None);
         }
@@ -40,9 +43,10 @@ impl Elaborator {
             Body::Lambda(lambda) if lambda.numeric => {
                 self.outlined(|program, lens| build::outline_lambda(program, &lambda.params, &lambda.body, lens), env)?
             }
-            Body::Function(function) if function.numeric => {
-                self.outlined(|program, lens| build::outline_lambda(program, &function.params, &function.body, lens), env)?
-            }
+            Body::Function(function) if function.numeric => self.outlined(
+                |program, lens| build::outline_lambda(program, &function.params, &function.body, lens),
+                env,
+            )?,
             _ => None,
         };
         let Some(outlined) = outlined else { return Ok(None) };
@@ -98,7 +102,9 @@ impl Elaborator {
             Ty::Int => Shape::Int,
             Ty::Bool => Shape::Bool,
             Ty::Enum(e) => Shape::Case(e.cases.clone()),
-            Ty::Array(item, len) => Shape::List(self.len(len, span, env)? as usize, Box::new(self.shape(item, env, span)?)),
+            Ty::Array(item, len) => {
+                Shape::List(self.len(len, span, env)? as usize, Box::new(self.shape(item, env, span)?))
+            }
             Ty::Tuple(items) => Shape::Tuple(items.iter().map(|t| self.shape(t, env, span)).collect::<Result<_>>()?),
             Ty::Record(_) | Ty::Genome(_) => Shape::Record(
                 ty.fields()
@@ -114,7 +120,8 @@ impl Elaborator {
     /// Code applied to nodes: computed at once where all of them are plain.
     pub(crate) fn numeric_node(&mut self, code: Arc<Code>, inputs: Vec<NodeId>, ty: Ty, span: Span) -> Result<NodeId> {
         let mut slots = Vec::new();
-        let plain = inputs.iter().all(|id| self.graph.constant(*id).is_some_and(|value| value.flatten(&mut slots).is_some()));
+        let plain =
+            inputs.iter().all(|id| self.graph.constant(*id).is_some_and(|value| value.flatten(&mut slots).is_some()));
         if !plain {
             return Ok(self.graph.add(Op::Numeric(code), inputs, ty, span, None).0);
         }

@@ -49,8 +49,13 @@ impl Elaborator {
                 self.global(instance, *global)
             }
             ExprKind::ExternRef(ext) => Err(self.fail(
-                Diagnostic::error(Code::E0331, e.span, format!("`{}` cannot be passed on as a value", ext.name), "a library function")
-                    .help(format!("wrap it in a closure: `x => {}(x)`", ext.name)),
+                Diagnostic::error(
+                    Code::E0331,
+                    e.span,
+                    format!("`{}` cannot be passed on as a value", ext.name),
+                    "a library function",
+                )
+                .help(format!("wrap it in a closure: `x => {}(x)`", ext.name)),
             )),
             ExprKind::Instance { .. } => Err(self.fail(
                 Diagnostic::error(Code::E0332, e.span, "a program is not a value here", "a used program")
@@ -94,7 +99,9 @@ impl Elaborator {
                 inner.bind(*local, value);
                 self.expr(body, &inner)
             }
-            ExprKind::Lambda(lambda) => self.closure(Body::Lambda(lambda.clone()), env.clone(), None, e.ty.clone(), e.span),
+            ExprKind::Lambda(lambda) => {
+                self.closure(Body::Lambda(lambda.clone()), env.clone(), None, e.ty.clone(), e.span)
+            }
             ExprKind::Range { lo, hi, inclusive } => self.range(lo, hi, *inclusive, e, env),
             ExprKind::Unary(op, a) => {
                 let operand = self.expr(a, env)?;
@@ -117,9 +124,14 @@ impl Elaborator {
         match self.numeric(e, &inner)? {
             Some(id) => Ok(id),
             None => Err(self.fail(
-                Diagnostic::error(Code::E0331, e.span, "this can only be computed from values known before the run", "depends on a result")
-                    .note(format!("its type is `{}`", e.ty))
-                    .help("compute it from literals and params, or from numbers only"),
+                Diagnostic::error(
+                    Code::E0331,
+                    e.span,
+                    "this can only be computed from values known before the run",
+                    "depends on a result",
+                )
+                .note(format!("its type is `{}`", e.ty))
+                .help("compute it from literals and params, or from numbers only"),
             )),
         }
     }
@@ -173,7 +185,8 @@ impl Elaborator {
             let local = Expr { kind: ExprKind::Local(LocalId(OPERAND)), ty: Ty::Int, span: e.span };
             let mut inner = Env::new(env.instance);
             inner.bind(LocalId(OPERAND), item);
-            let expr = Expr { kind: ExprKind::Convert(Conversion::IntToReal, Box::new(local)), ty: Ty::Real, span: e.span };
+            let expr =
+                Expr { kind: ExprKind::Convert(Conversion::IntToReal, Box::new(local)), ty: Ty::Real, span: e.span };
             converted.push(self.expr(&expr, &inner)?);
         }
         Ok(self.list(converted, e))
@@ -240,7 +253,8 @@ impl Elaborator {
     fn range(&mut self, lo: &Expr, hi: &Expr, inclusive: bool, e: &Expr, env: &Env) -> Result<NodeId> {
         let whole = matches!(&e.ty, Ty::Range(item) if matches!(**item, Ty::Int));
         let (lo_id, hi_id) = (self.expr(lo, env)?, self.expr(hi, env)?);
-        let ends = (self.graph.constant(lo_id).and_then(Const::as_real), self.graph.constant(hi_id).and_then(Const::as_real));
+        let ends =
+            (self.graph.constant(lo_id).and_then(Const::as_real), self.graph.constant(hi_id).and_then(Const::as_real));
         match ends {
             (Some(lo), Some(hi)) => self.literal(Const::Range(RangeConst { lo, hi, inclusive, whole }), e),
             _ => Err(self.unknown_before_run(e, "the ends of a range")),
@@ -249,8 +263,13 @@ impl Elaborator {
 
     pub(super) fn unknown_before_run(&mut self, e: &Expr, what: &str) -> Abort {
         self.fail(
-            Diagnostic::error(Code::E0334, e.span, format!("{what} must be known before the run"), "depends on a result")
-                .help("compute it from literals, params and model headers such as `layers(m)`"),
+            Diagnostic::error(
+                Code::E0334,
+                e.span,
+                format!("{what} must be known before the run"),
+                "depends on a result",
+            )
+            .help("compute it from literals, params and model headers such as `layers(m)`"),
         )
     }
 
@@ -300,9 +319,9 @@ impl Elaborator {
                 let (first, end) = range.whole_bounds();
                 Ok(Some((first..end).map(|i| self.graph.add_const(Const::Int(i), Ty::Int, of.span)).collect()))
             }
-            Some(value) => Ok(value
-                .items()
-                .map(|items| items.iter().map(|v| self.graph.add_const(v.clone(), item_ty.clone(), of.span)).collect())),
+            Some(value) => Ok(value.items().map(|items| {
+                items.iter().map(|v| self.graph.add_const(v.clone(), item_ty.clone(), of.span)).collect()
+            })),
             None => {
                 let Ty::Array(_, len) = &of.ty else { return Ok(None) };
                 let len = self.len(len, of.span, env)?;
@@ -367,8 +386,13 @@ impl Elaborator {
         };
         if i < 0 || i as usize >= len {
             return Err(self.fail(
-                Diagnostic::error(Code::E0335, e.span, format!("index {i} is outside a list of {len}"), format!("there are {len}"))
-                    .help(format!("indices run from 0 to {}", len.saturating_sub(1))),
+                Diagnostic::error(
+                    Code::E0335,
+                    e.span,
+                    format!("index {i} is outside a list of {len}"),
+                    format!("there are {len}"),
+                )
+                .help(format!("indices run from 0 to {}", len.saturating_sub(1))),
             ));
         }
         if let Some(items) = self.graph.items(base) {
@@ -426,8 +450,12 @@ fn converted(value: &Const, conversion: Conversion, to: &Ty) -> Const {
 fn elements(value: &Const, to: &Ty) -> Const {
     match (value, to) {
         (Const::Int(i), Ty::Real) => Const::Real(*i as f64),
-        (Const::List(items), Ty::Array(item, _) | Ty::List(item)) => Const::List(items.iter().map(|v| elements(v, item)).collect()),
-        (Const::Tuple(items), Ty::Tuple(types)) => Const::Tuple(items.iter().zip(types.iter()).map(|(v, t)| elements(v, t)).collect()),
+        (Const::List(items), Ty::Array(item, _) | Ty::List(item)) => {
+            Const::List(items.iter().map(|v| elements(v, item)).collect())
+        }
+        (Const::Tuple(items), Ty::Tuple(types)) => {
+            Const::Tuple(items.iter().zip(types.iter()).map(|(v, t)| elements(v, t)).collect())
+        }
         _ => value.clone(),
     }
 }
@@ -450,7 +478,9 @@ fn plain_binary(op: BinaryOp, x: &Const, y: &Const) -> Option<Const> {
             BinaryOp::Ge => Some(Const::Bool(a >= b)),
             _ => None,
         },
-        (BinaryOp::Mul, Const::Quantity(a), b) if !matches!(b, Const::Quantity(_)) => b.as_real().map(|b| Const::Quantity(a * b)),
+        (BinaryOp::Mul, Const::Quantity(a), b) if !matches!(b, Const::Quantity(_)) => {
+            b.as_real().map(|b| Const::Quantity(a * b))
+        }
         (BinaryOp::Mul, a, Const::Quantity(b)) => a.as_real().map(|a| Const::Quantity(a * b)),
         (BinaryOp::Div, Const::Quantity(a), b) => b.as_real().map(|b| Const::Quantity(a / b)),
         _ => None,

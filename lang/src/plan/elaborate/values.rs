@@ -27,8 +27,13 @@ impl Elaborator {
                     Some(Const::Int(n)) => {
                         let n = *n;
                         Err(self.fail(
-                            Diagnostic::error(Code::E0337, expr.span, format!("an array cannot have length {n}"), format!("`{text}` is {n}"))
-                                .help(format!("lengths are from 0 to {LONGEST}")),
+                            Diagnostic::error(
+                                Code::E0337,
+                                expr.span,
+                                format!("an array cannot have length {n}"),
+                                format!("`{text}` is {n}"),
+                            )
+                            .help(format!("lengths are from 0 to {LONGEST}")),
                         ))
                     }
                     _ => {
@@ -86,8 +91,13 @@ impl Elaborator {
     fn gene_range(&mut self, field: &GenomeField, env: &Env) -> Result<(RangeConst, bool, Span)> {
         let Some(domain) = &field.domain else {
             return Err(self.fail(
-                Diagnostic::error(Code::E0338, field.span, format!("gene `{}` has no range", field.name), "which values may it take?")
-                    .help(format!("write one: `{} : {} in 0..1`", field.name, field.ty)),
+                Diagnostic::error(
+                    Code::E0338,
+                    field.span,
+                    format!("gene `{}` has no range", field.name),
+                    "which values may it take?",
+                )
+                .help(format!("write one: `{} : {} in 0..1`", field.name, field.ty)),
             ));
         };
         let id = self.expr(&domain.range, env)?;
@@ -100,11 +110,23 @@ impl Elaborator {
     fn check_gene(&mut self, field: &GenomeField, lo: f64, hi: f64, log: bool, span: Span) -> Result<()> {
         let name = &field.name;
         let problem = if !(lo.is_finite() && hi.is_finite()) {
-            Some((format!("the range of gene `{name}` is not finite"), "an end is not finite", "give it two finite ends"))
+            Some((
+                format!("the range of gene `{name}` is not finite"),
+                "an end is not finite",
+                "give it two finite ends",
+            ))
         } else if lo > hi || (lo == hi && matches!(innermost(&field.ty), Ty::Real)) {
-            Some((format!("the range of gene `{name}` is empty"), "holds no value", "the first end must be below the last"))
+            Some((
+                format!("the range of gene `{name}` is empty"),
+                "holds no value",
+                "the first end must be below the last",
+            ))
         } else if log && lo <= 0.0 {
-            Some((format!("gene `{name}` is on a logarithmic scale from {lo}"), "must start above 0", "start the range above 0"))
+            Some((
+                format!("gene `{name}` is on a logarithmic scale from {lo}"),
+                "must start above 0",
+                "start the range above 0",
+            ))
         } else {
             None
         };

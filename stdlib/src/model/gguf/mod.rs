@@ -42,17 +42,12 @@ pub fn gguf(path: &Path) -> Result<Model, ModelError> {
     Ok(Model::new(Parts {
         name: path.display().to_string(),
         tensors: Arc::new(tensors),
-        tokenizer_config: tokenizer
-            .is_some()
-            .then(|| Arc::new(vocabulary::tokenizer_config(metadata))),
+        tokenizer_config: tokenizer.is_some().then(|| Arc::new(vocabulary::tokenizer_config(metadata))),
         tokenizer: tokenizer.map(Arc::new),
         chat_template: text(metadata, "tokenizer.chat_template").map(Into::into),
         generation_config: Some(Arc::new(generation_config(metadata))),
         card: Arc::new(Card {
-            licenses: text(metadata, "general.license")
-                .map(str::to_owned)
-                .into_iter()
-                .collect(),
+            licenses: text(metadata, "general.license").map(str::to_owned).into_iter().collect(),
             ..Card::default()
         }),
         config: Arc::new(file.config),
@@ -65,12 +60,7 @@ pub fn gguf_header(path: &Path) -> Result<ModelHeader, ModelError> {
     let tensors: IndexMap<String, TensorHeader> = file
         .names
         .iter()
-        .map(|(name, info)| {
-            (
-                name.clone(),
-                TensorHeader::new(DType::F32, info.shape.clone()),
-            )
-        })
+        .map(|(name, info)| (name.clone(), TensorHeader::new(DType::F32, info.shape.clone())))
         .collect();
     check_shapes(&file.config, &tensors, path)?;
     let metadata = &file.contents.metadata;
@@ -118,22 +108,13 @@ impl<'a> Source<'a> {
                 }),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            path,
-            map,
-            contents,
-            config,
-            names,
-        })
+        Ok(Self { path, map, contents, config, names })
     }
 
     fn dequantise(&self, name: &str, info: &Info) -> Result<Tensor, ModelError> {
-        let data = self.numbers(info).map_err(|cause| {
-            gguf_error(
-                self.path,
-                format!("tensor `{name}` cannot be dequantised: {cause}"),
-            )
-        })?;
+        let data = self
+            .numbers(info)
+            .map_err(|cause| gguf_error(self.path, format!("tensor `{name}` cannot be dequantised: {cause}")))?;
         let heads = if name.contains(".q_proj.") {
             self.config.num_heads
         } else if name.contains(".k_proj.") {
@@ -147,24 +128,18 @@ impl<'a> Source<'a> {
             }
             _ => data,
         };
-        Tensor::from_f32(data, info.shape.clone())
-            .map_err(|e| gguf_error(self.path, format!("tensor `{name}`: {e}")))
+        Tensor::from_f32(data, info.shape.clone()).map_err(|e| gguf_error(self.path, format!("tensor `{name}`: {e}")))
     }
 
     fn numbers(&self, info: &Info) -> Result<Vec<f32>, candle_core::Error> {
-        let bytes = self
-            .map
-            .get(info.start..info.start + info.len)
-            .unwrap_or_default();
+        let bytes = self.map.get(info.start..info.start + info.len).unwrap_or_default();
         // candle reads blocks in place, so they must be aligned, which a file need not do.
         let mut aligned = vec![0u64; info.len.div_ceil(8)];
         let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
         if let Some(buffer) = buffer.get_mut(..bytes.len()) {
             buffer.copy_from_slice(bytes);
         }
-        let buffer = bytemuck::cast_slice(&aligned)
-            .get(..info.len)
-            .unwrap_or_default();
+        let buffer = bytemuck::cast_slice(&aligned).get(..info.len).unwrap_or_default();
         qtensor_from_ggml(info.dtype, buffer, info.shape.clone(), &Device::Cpu)?
             .dequantize(&Device::Cpu)?
             .flatten_all()?
@@ -232,10 +207,7 @@ fn config(contents: &Contents, path: &Path) -> Result<Config, ModelError> {
         Some(Value::Float(x)) => (*x).into(),
         _ => Json::Null,
     };
-    let vocab = contents
-        .tensors
-        .get("token_embd.weight")
-        .and_then(|info| info.shape.first());
+    let vocab = contents.tensors.get("token_embd.weight").and_then(|info| info.shape.first());
     let scaling = text(metadata, &format!("{architecture}.rope.scaling.type"));
     let rope_scaling = match scaling {
         None | Some("none") => Json::Null,
@@ -281,14 +253,10 @@ fn config(contents: &Contents, path: &Path) -> Result<Config, ModelError> {
 }
 
 fn generation_config(metadata: &IndexMap<String, Value>) -> Map<String, Json> {
-    [
-        ("bos_token_id", "bos_token_id"),
-        ("eos_token_id", "eos_token_id"),
-        ("pad_token_id", "padding_token_id"),
-    ]
-    .into_iter()
-    .filter_map(|(name, key)| Some((name.to_owned(), id(metadata, key)?.into())))
-    .collect()
+    [("bos_token_id", "bos_token_id"), ("eos_token_id", "eos_token_id"), ("pad_token_id", "padding_token_id")]
+        .into_iter()
+        .filter_map(|(name, key)| Some((name.to_owned(), id(metadata, key)?.into())))
+        .collect()
 }
 
 /// A token id of the tokenizer's metadata.
@@ -307,8 +275,5 @@ fn text<'a>(metadata: &'a IndexMap<String, Value>, key: &str) -> Option<&'a str>
 }
 
 fn gguf_error(path: &Path, cause: String) -> ModelError {
-    ModelError::Gguf {
-        path: path.to_path_buf(),
-        cause,
-    }
+    ModelError::Gguf { path: path.to_path_buf(), cause }
 }

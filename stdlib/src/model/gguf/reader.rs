@@ -76,10 +76,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, String> {
         Some(other) => return Err(format!("its alignment is {other:?}")),
     };
     let data = cursor.at.next_multiple_of(alignment);
-    Ok(Contents {
-        metadata,
-        tensors: place(raw, data, bytes.len())?,
-    })
+    Ok(Contents { metadata, tensors: place(raw, data, bytes.len())? })
 }
 
 struct RawInfo {
@@ -115,34 +112,20 @@ fn place(raw: Vec<RawInfo>, data: usize, file: usize) -> Result<IndexMap<String,
 fn check(dims: &[u64], dtype: u32, offset: u64, data: usize, file: usize) -> Result<Info, String> {
     let dtype = ggml_dtype(dtype).ok_or_else(|| format!("has the unknown element type {dtype}"))?;
     let overflow = || format!("has an impossible shape {dims:?}");
-    let elements = dims
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?))
-        .ok_or_else(overflow)?;
+    let elements =
+        dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?)).ok_or_else(overflow)?;
     let width = dims.first().copied().unwrap_or(1);
     if !width.is_multiple_of(dtype.block_size() as u64) {
-        return Err(format!(
-            "has rows of {width}, no multiple of its block of {}",
-            dtype.block_size()
-        ));
+        return Err(format!("has rows of {width}, no multiple of its block of {}", dtype.block_size()));
     }
-    let len = (elements / dtype.block_size())
-        .checked_mul(dtype.type_size())
-        .ok_or_else(overflow)?;
-    let start = usize::try_from(offset)
-        .ok()
-        .and_then(|offset| offset.checked_add(data));
+    let len = (elements / dtype.block_size()).checked_mul(dtype.type_size()).ok_or_else(overflow)?;
+    let start = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(data));
     let end = start.and_then(|start| start.checked_add(len));
     match (start, end) {
-        (Some(start), Some(end)) if end <= file => Ok(Info {
-            dtype,
-            shape: dims.iter().rev().map(|&d| d as usize).collect(),
-            start,
-            len,
-        }),
-        _ => Err(format!(
-            "needs {len} bytes at offset {offset}, but the file ends before"
-        )),
+        (Some(start), Some(end)) if end <= file => {
+            Ok(Info { dtype, shape: dims.iter().rev().map(|&d| d as usize).collect(), start, len })
+        }
+        _ => Err(format!("needs {len} bytes at offset {offset}, but the file ends before")),
     }
 }
 
@@ -183,10 +166,7 @@ impl<'a> Cursor<'a> {
                 self.at += n;
                 Ok(bytes)
             }
-            None => Err(format!(
-                "it ends at byte {} within its header",
-                self.bytes.len()
-            )),
+            None => Err(format!("it ends at byte {} within its header", self.bytes.len())),
         }
     }
 
@@ -210,9 +190,7 @@ impl<'a> Cursor<'a> {
         let most = self.rest() / size;
         match usize::try_from(claims) {
             Ok(count) if count <= most => Ok(count),
-            _ => Err(format!(
-                "it claims {claims} {what}, but is too short for them"
-            )),
+            _ => Err(format!("it claims {claims} {what}, but is too short for them")),
         }
     }
 
@@ -242,9 +220,7 @@ impl<'a> Cursor<'a> {
             11 => Value::Int(i64::from_le_bytes(self.array()?).into()),
             12 => Value::Float(f64::from_le_bytes(self.array()?)),
             other => {
-                return Err(format!(
-                    "its metadata has a value of the unknown type {other}"
-                ));
+                return Err(format!("its metadata has a value of the unknown type {other}"));
             }
         })
     }
@@ -256,12 +232,7 @@ impl<'a> Cursor<'a> {
             return Err(format!("tensor `{name}` has {rank} dimensions"));
         }
         let dims = (0..rank).map(|_| self.u64()).collect::<Result<_, _>>()?;
-        Ok(RawInfo {
-            name,
-            dims,
-            dtype: self.u32()?,
-            offset: self.u64()?,
-        })
+        Ok(RawInfo { name, dims, dtype: self.u32()?, offset: self.u64()? })
     }
 }
 

@@ -13,10 +13,7 @@ use crate::model::{ModelError, Tokenizer};
 const PRE_TOKENIZERS: [&str; 2] = ["smollm", "gpt-2"];
 
 /// The tokenizer, or `None` if the file has no vocabulary.
-pub(super) fn tokenizer(
-    metadata: &IndexMap<String, Value>,
-    path: &Path,
-) -> Result<Option<Tokenizer>, ModelError> {
+pub(super) fn tokenizer(metadata: &IndexMap<String, Value>, path: &Path) -> Result<Option<Tokenizer>, ModelError> {
     match tokenizer_json(metadata).map_err(|cause| gguf_error(path, cause))? {
         Some(json) => Tokenizer::from_json(&json, path).map(Some),
         None => Ok(None),
@@ -29,16 +26,11 @@ pub(super) fn tokenizer_json(metadata: &IndexMap<String, Value>) -> Result<Optio
         return Ok(None);
     };
     if model != "gpt2" {
-        return Err(format!(
-            "its tokenizer is of the kind `{model}`; only `gpt2` (byte-level BPE) is known"
-        ));
+        return Err(format!("its tokenizer is of the kind `{model}`; only `gpt2` (byte-level BPE) is known"));
     }
     let tokens = texts(metadata, "tokenizer.ggml.tokens")?;
-    let vocab: Map<String, Json> = tokens
-        .iter()
-        .enumerate()
-        .map(|(id, token)| ((*token).to_owned(), id.into()))
-        .collect();
+    let vocab: Map<String, Json> =
+        tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), id.into())).collect();
     if vocab.len() != tokens.len() {
         return Err("its vocabulary has a token twice".into());
     }
@@ -78,10 +70,7 @@ fn pre_tokenizer(name: &str) -> Result<Json, String> {
             "pretokenizers": [{"type": "Digits", "individual_digits": true}, byte_level()],
         })),
         "gpt-2" => Ok(byte_level()),
-        other => Err(format!(
-            "its text is cut by the rules of `{other}`; known are {}",
-            PRE_TOKENIZERS.join(", ")
-        )),
+        other => Err(format!("its text is cut by the rules of `{other}`; known are {}", PRE_TOKENIZERS.join(", "))),
     }
 }
 
