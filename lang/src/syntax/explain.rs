@@ -23,6 +23,7 @@ pub(super) fn explain(tokens: &Tokens<'_>, from: usize, to: usize, position: usi
         .or_else(|| f.symbol())
         .or_else(|| f.bracket())
         .or_else(|| f.assignment())
+        .or_else(|| f.habit())
         .or_else(|| f.reserved())
         .or_else(|| f.shape())
         .unwrap_or_else(|| f.unexpected())
@@ -186,10 +187,13 @@ impl<'a> Failure<'a> {
     }
 
     fn assignment(&self) -> Option<Diagnostic> {
-        if self.text(self.at) != "=" {
+        // The parser may have failed at the name before it.
+        let next = self.tokens.word(self.at).is_some() && self.text(self.at + 1) == "=" && self.enclosing().is_some();
+        let at = if next { self.at + 1 } else { self.at };
+        if self.text(at) != "=" {
             return None;
         }
-        let (here, previous) = (self.span(self.at), self.previous()?);
+        let (here, previous) = (self.span(at), at.checked_sub(1).filter(|p| *p >= self.from)?);
         let open = self.enclosing();
         let begins_field = self.tokens.word(previous).is_some()
             && previous
@@ -301,6 +305,49 @@ impl<'a> Failure<'a> {
 
     fn in_comprehension(&self, open: usize) -> bool {
         (open..self.at).any(|i| self.tokens.word(i) == Some("for"))
+    }
+
+    /// Habits of other languages, told by the words around the failure.
+    fn habit(&self) -> Option<Diagnostic> {
+        let (first, here) = (self.text(self.from), self.span(self.at));
+        if matches!(first, "for" | "while") {
+            let title = format!("there is no `{first}` statement");
+            let d = Diagnostic::error(Code::E0115, self.span(self.from), title, "not an item");
+            return Some(d.help("go through a list inside one: `[f(x) for x in xs]`"));
+        }
+        if first == "if" {
+            let d =
+                Diagnostic::error(Code::E0115, self.span(self.from), "an `if` is a value, not an item", "not an item");
+            return Some(d.help("give it a name, `let x = if a then b else c`, or ask for it, `print if …`"));
+        }
+        let previous = self.previous()?;
+        if self.text(previous) == "return" {
+            let d = Diagnostic::error(Code::E0101, self.span(previous), "there is no `return`", "leave it out");
+            return Some(d.help("a body ends with its value").fix(self.span(previous), ""));
+        }
+        let parameter = self.tokens.word(self.at).is_some() || self.tokens.word(previous).is_some();
+        if parameter && self.enclosing().is_some_and(|open| self.opens_parameters(open)) {
+            let name = if self.tokens.word(self.at).is_some() { self.at } else { previous };
+            let shown = self.text(name);
+            let d = Diagnostic::error(
+                Code::E0311,
+                self.span(name),
+                format!("the parameter `{shown}` has no type"),
+                "no type",
+            );
+            return Some(d.help(format!("write `{shown}: real`, or the type it has")));
+        }
+        if self.text(self.at) == "?" {
+            let d = Diagnostic::error(Code::E0112, here, "there is no `?` operator", "not an operator");
+            return Some(d.help("write `if a then b else c`"));
+        }
+        None
+    }
+
+    /// Whether the bracket opens the parameters of the item's declaration.
+    fn opens_parameters(&self, open: usize) -> bool {
+        let name = self.from + if self.text(self.from) == "extern" { 2 } else { 1 };
+        self.text(open) == "(" && open == name + 1 && self.tokens.word(name).is_some()
     }
 
     fn unexpected(&self) -> Diagnostic {

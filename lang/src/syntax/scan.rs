@@ -186,6 +186,11 @@ impl<'a> Tokens<'a> {
             let used_as_name = matches!(next, ":" | "=" | "=>" | "." | "," | ")" | "]" | "}" | "");
             return !used_as_name;
         }
+        if matches!(first, "if" | "for") {
+            // A statement of another language: after a complete expression neither word goes on.
+            let starts_line = self.all.get(index).is_some_and(|t| t.starts_line);
+            return starts_line && index.checked_sub(1).is_some_and(|p| self.ends_expression(p));
+        }
         if is_reserved(first) || CLAUSES.contains(&first) {
             return false;
         }

@@ -44,6 +44,12 @@ fn failures_are_told_apart() {
     fails("let a = 99999999999999999999", &[("E0118", "1:9")]);
     fails("let a = \"\\q\"", &[("E0119", "1:10")]);
     fails("/* no */ let a = 1", &[("E0120", "1:1")]);
+    fails("train t {\n  start: a\n  on = b\n}", &[("E0105", "3:6")]);
+    fails("fn f(x) = x", &[("E0311", "1:6")]);
+    fails("fn f(x: real, y) = x", &[("E0311", "1:15")]);
+    fails("let x = 3\nfor i in x { print i }\nif x then y", &[("E0115", "2:1"), ("E0115", "3:1")]);
+    fails("fn f(x: real) { return x }", &[("E0101", "1:17")]);
+    fails("let a = b ? 1 : 2", &[("E0112", "1:11")]);
     fails("let a = ", &[("E0101", "1:8")]);
     fails("let a = +", &[("E0101", "1:9")]);
     fails("print [1 2]", &[("E0101", "1:10")]);

@@ -118,6 +118,7 @@ impl Checker<'_> {
             _ => Vec::new(),
         };
         let (have, want) = (show(&have), show(&want));
+        let want = self.alias(&want).unwrap_or(want);
         let d = Diagnostic::error(
             Code::E0301,
             e.span,
@@ -127,6 +128,15 @@ impl Checker<'_> {
         let d = self.because(d);
         let d = self.mismatch_help(d, e, &want, &|word| cases.iter().any(|c| **c == *word));
         self.report(d);
+    }
+
+    /// The name that the library gives to a union.
+    fn alias(&self, shown: &str) -> Option<String> {
+        let named = |d: &&crate::library::TypeDecl| match &d.def {
+            crate::library::TypeDef::Alias(ty @ Ty::Union(_)) => ty.to_string() == shown,
+            _ => false,
+        };
+        self.library.types().find(named).map(|d| d.name.to_string())
     }
 
     fn because(&self, d: Diagnostic) -> Diagnostic {
