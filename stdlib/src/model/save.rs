@@ -97,8 +97,8 @@ fn sync(path: &Path) -> Result<(), ModelError> {
 
 fn write_all(model: &Model, dir: &Path, shard: usize) -> Result<(), ModelError> {
     fs::create_dir(dir).map_err(|e| ModelError::write(dir, e))?;
-    write_tensors(&model.tensors, dir, shard)?;
     write_json(&dir.join("config.json"), &config_json(model))?;
+    write_tensors(&model.tensors, dir, shard)?;
     if let Some(config) = &model.generation_config {
         write_json(&dir.join("generation_config.json"), config)?;
     }
@@ -186,6 +186,10 @@ fn write_shard(path: &Path, tensors: &[(&String, &Tensor)]) -> Result<(), ModelE
         SafeTensorError::IoError(e) => ModelError::write(path, e),
         other => ModelError::write(path, std::io::Error::other(other.to_string())),
     })?;
+    // The library writes files that only their owner may read; these are as public as the configuration beside them.
+    fs::metadata(path.with_file_name("config.json"))
+        .and_then(|config| fs::set_permissions(path, config.permissions()))
+        .map_err(|e| ModelError::write(path, e))?;
     sync(path)
 }
 
@@ -256,4 +260,63 @@ fn readme(card: &Card) -> String {
         let _ = write!(text, "\n## Recipe\n\n```text\n{}\n```\n", recipe.trim_end());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use evo_kernels::rng::Stream;
+
+    use super::*;
+    use crate::model::{Tiny, hf, llama_tiny};
+
+    fn tiny() -> Model {
+        let sizes = Tiny { layers: 2, hidden: 8, heads: 2, kv_heads: 1, intermediate: 12, ..Tiny::default() };
+        llama_tiny(&sizes, Stream::from_seed(1)).unwrap()
+    }
+
+    #[test]
+    fn shards_hold_what_one_file_would() {
+        let place = tempfile::tempdir().unwrap();
+        let model = tiny();
+        for limit in [1, 1000, 9000, usize::MAX] {
+            let dir = place.path().join(limit.to_string());
+            save_sharded(&model, &dir, limit).unwrap();
+            assert_eq!(hf(&dir).unwrap().identity(), model.identity());
+            let single = dir.join("model.safetensors").exists();
+            assert_eq!(single, limit == usize::MAX);
+            assert_ne!(single, dir.join("model.safetensors.index.json").exists());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn weights_are_as_public_as_the_rest() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("model");
+        save(&tiny(), &dir).unwrap();
+        let mode = |name| fs::metadata(dir.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode("model.safetensors"), mode("README.md"));
+    }
+
+    #[test]
+    fn the_card_tells_where_a_model_comes_from() {
+        let card = Card {
+            recipe: Some("merge child = linear { models: [a, b] }\n".into()),
+            ancestors: vec!["models/a".into(), "x: \"y\"".into()],
+            licenses: vec!["mit".into()],
+            program: Some("abc".into()),
+        };
+        let text = readme(&card);
+        assert!(text.starts_with("---\nlibrary_name: transformers\nlicense: mit\nbase_model:\n- \"models/a\"\n"));
+        assert!(text.contains("- \"x: \\\"y\\\"\"\n"));
+        assert!(text.contains("```text\nmerge child = linear { models: [a, b] }\n```"));
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("model");
+        let model = tiny();
+        let child = model.with_tensors("child", (*model.tensors).clone(), card);
+        save(&child, &dir).unwrap();
+        assert_eq!(hf(&dir).unwrap().card.licenses, ["mit"]);
+    }
 }
