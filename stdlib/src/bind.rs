@@ -98,12 +98,16 @@ impl Module {
     }
 
     /// Binds a function that computes.
-    pub fn bind<A: Args, R: IntoValue>(self, name: &'static str, f: fn(&Cx<'_>, A) -> Result<R, Failure>) -> Module {
+    pub fn bind<A: Args + 'static, R: IntoValue + 'static>(
+        self,
+        name: &'static str,
+        f: fn(&Cx<'_>, A) -> Result<R, Failure>,
+    ) -> Module {
         self.bind_overload(name, 0, f)
     }
 
     /// Binds one overload of a function, counted from 0 in the order of declaration.
-    pub fn bind_overload<A: Args, R: IntoValue>(
+    pub fn bind_overload<A: Args + 'static, R: IntoValue + 'static>(
         mut self,
         name: &'static str,
         overload: u32,
@@ -160,7 +164,8 @@ impl Module {
             }
         }
         for (name, overload) in self.builtins.keys() {
-            let is_declared = |ext: &&Arc<Extern>| &*ext.family == self.name && &*ext.name == *name && ext.overload == *overload;
+            let is_declared =
+                |ext: &&Arc<Extern>| &*ext.family == self.name && &*ext.name == *name && ext.overload == *overload;
             if !declared.iter().any(|ext| is_declared(&ext)) {
                 drift.push(format!("`{name}` is bound in {} but not declared", self.name));
             }
@@ -174,7 +179,11 @@ impl Builtin {
         let declared: Vec<String> = ext.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
         let rust: Vec<String> = self.signature.iter().map(|(name, _, ty)| format!("{name}: {ty}")).collect();
         let agree = ext.params.len() <= self.signature.len()
-            && ext.params.iter().zip(&self.signature).all(|(p, (name, fits, _))| &*p.name == *name && (p.rest || fits(&p.ty)));
+            && ext
+                .params
+                .iter()
+                .zip(&self.signature)
+                .all(|(p, (name, fits, _))| &*p.name == *name && (p.rest || fits(&p.ty)));
         let extra = self.signature.iter().skip(ext.params.len()).all(|(_, _, ty)| ty == "Space");
         if agree && extra {
             return None;

@@ -133,7 +133,15 @@ pub struct Failure {
 impl Failure {
     /// A failure with a code and a sentence.
     pub fn new(code: &'static str, title: impl Into<String>) -> Failure {
-        Failure { code, title: title.into(), notes: Vec::new(), help: String::new(), param: None, is_cancelled: false, node: None }
+        Failure {
+            code,
+            title: title.into(),
+            notes: Vec::new(),
+            help: String::new(),
+            param: None,
+            is_cancelled: false,
+            node: None,
+        }
     }
 
     /// The failure of a node that was asked to stop.

@@ -1,10 +1,37 @@
 //! What `.evo` programs can call: one folder a family, its declarations beside the Rust that implements them.
 //!
-//! In reading order: [`model`] (models and their files), [`data`] (tables and where they come from), [`task`] (what models are
-//! asked), [`train`] (tuning), [`plot`] (pictures as text).
+//! In reading order: [`value`] (what passes between nodes), [`cx`] (the seam to the world), [`bind`] (how a declaration
+//! meets its implementation), [`library`] (all families together); then the families: [`numeric`], [`model`], [`data`],
+//! [`task`], [`train`], [`merge`], [`search`], [`show`]; and [`plot`] (pictures as text).
 
+pub mod bind;
+pub mod cx;
 pub mod data;
+mod files;
+pub mod library;
+pub mod merge;
 pub mod model;
+pub mod numeric;
+pub mod plain;
 pub mod plot;
+pub mod search;
+pub mod show;
 pub mod task;
 pub mod train;
+pub mod value;
+
+pub use library::Library;
+
+/// All families, in the order of the reference.
+fn modules() -> Vec<bind::Module> {
+    vec![
+        numeric::module(),
+        model::bind::module(),
+        data::bind::module(),
+        task::bind::module(),
+        train::bind::module(),
+        merge::module(),
+        search::module(),
+        show::module(),
+    ]
+}

@@ -9,7 +9,7 @@ use evo_lang::types::Ty;
 
 use crate::bind::{Builtin, Kept, Module, Place};
 use crate::cx::Failure;
-use crate::value::{Object, Value};
+use crate::value::Value;
 
 /// All families of the standard library.
 pub struct Library {
@@ -28,8 +28,9 @@ impl Library {
         let sources: Vec<(&str, &str)> = modules.iter().map(|m| (m.name, m.source)).collect();
         let (declarations, diagnostics) = Declarations::parse(&sources);
         let mut faults: Vec<String> = diagnostics.iter().map(fault).collect();
+        let declared: Vec<Arc<Extern>> = declarations.externs().cloned().collect();
         for module in &modules {
-            faults.extend(module.drift(declarations.externs()));
+            faults.extend(module.drift(&declared));
         }
         if faults.is_empty() { Ok(Library { modules, declarations }) } else { Err(faults) }
     }
@@ -47,7 +48,11 @@ impl Library {
     /// What implements a declaration.
     pub fn builtin(&self, ext: &Extern) -> Option<&Builtin> {
         let module = self.modules.iter().find(|m| m.name == &*ext.family)?;
-        module.builtins.iter().find(|((name, overload), _)| *name == &*ext.name && *overload == ext.overload).map(|(_, b)| b)
+        module
+            .builtins
+            .iter()
+            .find(|((name, overload), _)| *name == &*ext.name && *overload == ext.overload)
+            .map(|(_, b)| b)
     }
 
     /// Reads back what the store kept of a value of this type.
@@ -101,4 +106,16 @@ impl Host for LibraryHost {
 
 fn fault(diagnostic: &Diagnostic) -> String {
     format!("{}: {}", diagnostic.code, diagnostic.title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Library;
+
+    #[test]
+    fn declarations_and_bindings_agree() {
+        if let Err(faults) = Library::new() {
+            panic!("{}", faults.join("\n"));
+        }
+    }
 }

@@ -61,23 +61,14 @@ fn run_jsonl(cx: &Cx<'_>, args: JsonlArgs) -> Result<Data, Failure> {
 
 pub(super) fn open(path: &Path) -> Result<(BufReader<File>, String), DataError> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|e| DataError::Unreadable {
-        file: name.clone(),
-        reason: e.to_string(),
-    })?;
+    let file = File::open(path).map_err(|e| DataError::Unreadable { file: name.clone(), reason: e.to_string() })?;
     Ok((BufReader::new(file), name))
 }
 
 fn run_word_problems(_: &Cx<'_>, args: WordProblemsArgs) -> Result<Data, Failure> {
-    let operations = args
-        .operations
-        .iter()
-        .map(|o| Operation::parse(o))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (inclusive, templates) = (
-        |r: RangeConst| r.whole_bounds().0..=r.whole_bounds().1 - 1,
-        args.templates.whole_bounds(),
-    );
+    let operations = args.operations.iter().map(|o| Operation::parse(o)).collect::<Result<Vec<_>, _>>()?;
+    let (inclusive, templates) =
+        (|r: RangeConst| r.whole_bounds().0..=r.whole_bounds().1 - 1, args.templates.whole_bounds());
     Ok(super::word_problems(&WordProblems {
         language: Language::parse(&args.language)?,
         operations,
@@ -91,28 +82,17 @@ fn run_word_problems(_: &Cx<'_>, args: WordProblemsArgs) -> Result<Data, Failure
 
 fn run_sentences(_: &Cx<'_>, args: SentencesArgs) -> Result<Data, Failure> {
     let language = Language::parse(&args.language)?;
-    Ok(super::sentences(&Sentences {
-        language,
-        count: args.count.max(0) as usize,
-        seed: args.seed as u64,
-    })?)
+    Ok(super::sentences(&Sentences { language, count: args.count.max(0) as usize, seed: args.seed as u64 })?)
 }
 
 fn run_split(cx: &Cx<'_>, args: SplitArgs) -> Result<Value, Failure> {
     let Some(Const::Record(sizes)) = args.sizes.plain() else {
         return Err(Failure::new("R0504", "split without sizes"));
     };
-    let sizes: Vec<(&str, usize)> = sizes
-        .iter()
-        .map(|(n, v)| (&**n, v.as_int().unwrap_or(0).max(0) as usize))
-        .collect();
+    let sizes: Vec<(&str, usize)> =
+        sizes.iter().map(|(n, v)| (&**n, v.as_int().unwrap_or(0).max(0) as usize)).collect();
     let parts = args.d.split(&fitted(&sizes, args.d.len(), cx.tiny))?;
-    Ok(Value::record(
-        parts
-            .into_iter()
-            .map(|(name, part)| (name.into(), Value::object(part)))
-            .collect(),
-    ))
+    Ok(Value::record(parts.into_iter().map(|(name, part)| (name.into(), Value::object(part))).collect()))
 }
 
 /// In a tiny run the data are cut, and the parts shrink in proportion; each keeps a row at least.
@@ -121,10 +101,7 @@ fn fitted<'n>(sizes: &[(&'n str, usize)], rows: usize, tiny: bool) -> Vec<(&'n s
     if !tiny || asked <= rows {
         return sizes.to_vec();
     }
-    sizes
-        .iter()
-        .map(|(name, n)| (*name, (n * rows / asked.max(1)).max(1)))
-        .collect()
+    sizes.iter().map(|(name, n)| (*name, (n * rows / asked.max(1)).max(1))).collect()
 }
 
 fn run_first(_: &Cx<'_>, args: CutArgs) -> Result<Data, Failure> {
@@ -145,21 +122,14 @@ impl Object for Data {
     }
 
     fn identity(&self) -> Option<(Key, Option<Fact>)> {
-        let fact: Fact = Arc::new(DataFacts {
-            columns: self.columns().to_vec(),
-            rows: Some(self.len()),
-        });
+        let fact: Fact = Arc::new(DataFacts { columns: self.columns().to_vec(), rows: Some(self.len()) });
         Some((Key(*self.hash().as_bytes()), Some(fact)))
     }
 
     fn show(&self) -> Const {
         let row = |cells: &[Cell]| {
             Const::Record(
-                self.columns()
-                    .iter()
-                    .zip(cells)
-                    .map(|(name, cell)| (name.as_str().into(), plain(cell)))
-                    .collect(),
+                self.columns().iter().zip(cells).map(|(name, cell)| (name.as_str().into(), plain(cell))).collect(),
             )
         };
         Const::List(self.rows().iter().map(|r| row(r.cells())).collect())

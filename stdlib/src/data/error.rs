@@ -116,9 +116,7 @@ pub enum DataError {
 }
 
 fn part_of(part: &Option<String>) -> String {
-    part.as_ref()
-        .map(|name| format!(" for `{name}`"))
-        .unwrap_or_default()
+    part.as_ref().map(|name| format!(" for `{name}`")).unwrap_or_default()
 }
 
 impl DataError {
@@ -127,9 +125,7 @@ impl DataError {
         match self {
             DataError::Unreadable { .. } => "E0401",
             DataError::Empty { .. } => "E0411",
-            DataError::BadJson { .. }
-            | DataError::NotScalar { .. }
-            | DataError::RowLength { .. } => "E0412",
+            DataError::BadJson { .. } | DataError::NotScalar { .. } | DataError::RowLength { .. } => "E0412",
             DataError::MissingColumn { .. }
             | DataError::UnknownColumn { .. }
             | DataError::RepeatedColumn { .. }
@@ -145,9 +141,7 @@ impl DataError {
         match self {
             DataError::Unreadable { .. } => "cannot be read",
             DataError::Empty { .. } => "holds no rows",
-            DataError::BadJson { .. } | DataError::NotScalar { .. } => {
-                "not one object of scalars a line"
-            }
+            DataError::BadJson { .. } | DataError::NotScalar { .. } => "not one object of scalars a line",
             DataError::RowLength { .. } => "rows of unequal length",
             DataError::MissingColumn { .. } | DataError::UnknownColumn { .. } => "no such column",
             DataError::RepeatedColumn { .. } => "named twice",
@@ -161,14 +155,8 @@ impl DataError {
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
-            DataError::UnknownColumn {
-                suggestion: Some(name),
-                ..
-            }
-            | DataError::MissingColumn {
-                suggestion: Some(name),
-                ..
-            } => {
+            DataError::UnknownColumn { suggestion: Some(name), .. }
+            | DataError::MissingColumn { suggestion: Some(name), .. } => {
                 format!("did you mean `{name}`?")
             }
             DataError::UnknownColumn { columns, .. } => {
@@ -178,18 +166,12 @@ impl DataError {
             DataError::RepeatedColumn { name } => format!("name `{name}` once"),
             DataError::RowLength { .. } => "give every row one value a column".into(),
             DataError::Empty { .. } => "write at least one row into it".into(),
-            DataError::Unreadable { .. } => {
-                "check the path: it is relative to the program's file".into()
-            }
+            DataError::Unreadable { .. } => "check the path: it is relative to the program's file".into(),
             DataError::BadJson { .. } => "write one JSON object a line".into(),
             DataError::NotScalar { .. } => "keep only columns of texts, numbers and bools".into(),
             DataError::TooFewRows { have, .. } => format!("ask for at most {have}"),
-            DataError::UnlikeColumns { .. } => {
-                "join tables with the same columns in the same order".into()
-            }
-            DataError::BadTemplate { .. } => {
-                "write columns as `{name}` and braces as `{{` and `}}`".into()
-            }
+            DataError::UnlikeColumns { .. } => "join tables with the same columns in the same order".into(),
+            DataError::BadTemplate { .. } => "write columns as `{name}` and braces as `{{` and `}}`".into(),
             DataError::BadArgument { argument, .. } => format!("change `{argument}`"),
         }
     }

@@ -21,10 +21,7 @@ pub struct DataFacts {
 const HEAD: usize = 8;
 
 fn facts(columns: &[&str], rows: Option<usize>) -> Answer {
-    Answer::Fact(Arc::new(DataFacts {
-        columns: columns.iter().map(|c| (*c).to_owned()).collect(),
-        rows,
-    }))
+    Answer::Fact(Arc::new(DataFacts { columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows }))
 }
 
 fn known(call: &Call<'_>, param: &str) -> Option<Const> {
@@ -38,26 +35,15 @@ pub(super) fn jsonl(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>)
     let (Some(file), Some(columns)) = (file.as_text(), columns.items()) else {
         return Answer::Unknown;
     };
-    let columns: Vec<&str> = columns
-        .iter()
-        .filter_map(|c| c.as_text().map(|t| &**t))
-        .collect();
+    let columns: Vec<&str> = columns.iter().filter_map(|c| c.as_text().map(|t| &**t)).collect();
     let path = place.input(file);
-    let head =
-        open(&path).and_then(|(reader, name)| super::jsonl_head(reader, &name, &columns, HEAD));
+    let head = open(&path).and_then(|(reader, name)| super::jsonl_head(reader, &name, &columns, HEAD));
     if let Err(error) = head {
-        let param = if matches!(error, DataError::MissingColumn { .. }) {
-            "columns"
-        } else {
-            "file"
-        };
+        let param = if matches!(error, DataError::MissingColumn { .. }) { "columns" } else { "file" };
         problems.push(problem(&error, param));
         return Answer::Unknown;
     }
-    let fact: Fact = Arc::new(DataFacts {
-        columns: columns.iter().map(|c| (*c).to_owned()).collect(),
-        rows: None,
-    });
+    let fact: Fact = Arc::new(DataFacts { columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows: None });
     if !place.whole {
         return Answer::Fact(fact);
     }
@@ -68,15 +54,9 @@ pub(super) fn jsonl(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>)
 }
 
 pub(super) fn word_problems(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
-    let count = known(call, "count")
-        .and_then(|c| c.as_int())
-        .map(|n| n as usize);
+    let count = known(call, "count").and_then(|c| c.as_int()).map(|n| n as usize);
     if let Err(error) = check_word_problems(call) {
-        let param = if let DataError::BadArgument { argument, .. } = &error {
-            argument
-        } else {
-            "language"
-        };
+        let param = if let DataError::BadArgument { argument, .. } = &error { argument } else { "language" };
         problems.push(problem(&error, param));
     }
     facts(&["question", "answer", "left", "right", "operation"], count)
@@ -93,16 +73,11 @@ fn check_word_problems(call: &Call<'_>) -> Result<(), DataError> {
     let (Some(language), Some(operations)) = (language, operations) else {
         return Ok(());
     };
-    let (Some(left), Some(right), Some(templates)) =
-        (range("left"), range("right"), range("templates"))
-    else {
+    let (Some(left), Some(right), Some(templates)) = (range("left"), range("right"), range("templates")) else {
         return Ok(());
     };
-    let operations = operations
-        .iter()
-        .filter_map(|o| o.as_text())
-        .map(|o| Operation::parse(o))
-        .collect::<Result<Vec<_>, _>>()?;
+    let operations =
+        operations.iter().filter_map(|o| o.as_text()).map(|o| Operation::parse(o)).collect::<Result<Vec<_>, _>>()?;
     super::word_problems(&WordProblems {
         language: Language::parse(&language)?,
         operations,
@@ -116,17 +91,10 @@ fn check_word_problems(call: &Call<'_>) -> Result<(), DataError> {
 }
 
 pub(super) fn sentences(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
-    if let Some(Err(error)) =
-        known(call, "language").and_then(|c| c.as_text().map(|l| Language::parse(l)))
-    {
+    if let Some(Err(error)) = known(call, "language").and_then(|c| c.as_text().map(|l| Language::parse(l))) {
         problems.push(problem(&error, "language"));
     }
-    facts(
-        &["text"],
-        known(call, "count")
-            .and_then(|c| c.as_int())
-            .map(|n| n as usize),
-    )
+    facts(&["text"], known(call, "count").and_then(|c| c.as_int()).map(|n| n as usize))
 }
 
 /// Facts of the parts of a split, by name.
@@ -136,37 +104,16 @@ pub(super) fn split(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
     let Some(data) = fact_of(call.arg("d")) else {
         return Answer::Unknown;
     };
-    let sizes = call
-        .args()
-        .nth(1)
-        .and_then(|sizes| sizes.fields())
-        .unwrap_or_default();
+    let sizes = call.args().nth(1).and_then(|sizes| sizes.fields()).unwrap_or_default();
     let sizes: Vec<(String, usize)> = sizes
         .into_iter()
-        .filter_map(|(name, size)| {
-            Some((name.to_string(), size.constant()?.as_int()?.max(0) as usize))
-        })
+        .filter_map(|(name, size)| Some((name.to_string(), size.constant()?.as_int()?.max(0) as usize)))
         .collect();
     let asked: usize = sizes.iter().map(|(_, n)| n).sum();
     if let Some(rows) = data.rows.filter(|rows| asked > *rows && !call.tiny) {
-        problems.push(problem(
-            &DataError::TooFewRows {
-                part: None,
-                asked,
-                have: rows,
-            },
-            "sizes",
-        ));
+        problems.push(problem(&DataError::TooFewRows { part: None, asked, have: rows }, "sizes"));
     }
-    let part = |(name, rows)| {
-        (
-            name,
-            DataFacts {
-                columns: data.columns.clone(),
-                rows: Some(rows),
-            },
-        )
-    };
+    let part = |(name, rows)| (name, DataFacts { columns: data.columns.clone(), rows: Some(rows) });
     Answer::Fact(Arc::new(SplitFacts(sizes.into_iter().map(part).collect())))
 }
 
@@ -180,14 +127,9 @@ pub(super) fn cut(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
     let Some(data) = fact_of(call.arg("d")) else {
         return Answer::Unknown;
     };
-    let n = known(call, "n")
-        .and_then(|c| c.as_int())
-        .map(|n| n.max(0) as usize);
+    let n = known(call, "n").and_then(|c| c.as_int()).map(|n| n.max(0) as usize);
     let rows = n.map(|n| data.rows.map_or(n, |rows| rows.min(n)));
-    Answer::Fact(Arc::new(DataFacts {
-        columns: data.columns.clone(),
-        rows,
-    }))
+    Answer::Fact(Arc::new(DataFacts { columns: data.columns.clone(), rows }))
 }
 
 pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
@@ -195,16 +137,10 @@ pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) ->
         return Answer::Unknown;
     };
     if a.columns != b.columns {
-        let error = DataError::UnlikeColumns {
-            left: a.columns.clone(),
-            right: b.columns.clone(),
-        };
+        let error = DataError::UnlikeColumns { left: a.columns.clone(), right: b.columns.clone() };
         problems.push(problem(&error, "b"));
     }
-    Answer::Fact(Arc::new(DataFacts {
-        columns: a.columns.clone(),
-        rows: a.rows.zip(b.rows).map(|(x, y)| x + y),
-    }))
+    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows: a.rows.zip(b.rows).map(|(x, y)| x + y) }))
 }
 
 fn fact_of<'g>(look: Option<Look<'g>>) -> Option<&'g DataFacts> {

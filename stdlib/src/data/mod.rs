@@ -4,7 +4,9 @@
 //! [`sentences`] make one from a seed, [`Data::first`], [`Data::last`], [`Data::concat`], [`Data::shuffle`] and
 //! [`Data::split`] cut and join them, and [`Template`] turns a row into text.
 
+pub mod bind;
 mod error;
+mod facts;
 mod jsonl;
 mod near;
 mod sentences;
@@ -14,6 +16,8 @@ mod word_problems;
 mod wordings;
 
 pub use error::DataError;
+pub use facts::DataFacts;
+pub(crate) use facts::problem;
 pub use jsonl::{jsonl, jsonl_head};
 pub use sentences::{Sentences, sentences};
 pub use table::{Cell, Data, Row};

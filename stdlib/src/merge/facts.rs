@@ -18,7 +18,9 @@ pub(super) fn merge(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
     }
     let known: Vec<(&str, Look<'_>, &Arc<ModelHeader>)> =
         inputs.iter().filter_map(|(p, l)| Some((*p, *l, l.fact::<Arc<ModelHeader>>()?))).collect();
-    let Some((_, first, header)) = known.first() else { return Answer::Unknown };
+    let Some((_, first, header)) = known.first() else {
+        return Answer::Unknown;
+    };
     for (param, look, other) in known.iter().skip(1) {
         if let Err(error) = check_alike(&header.tensors, &other.tensors, false) {
             problems.push(unlike(call, param, (first, header), (look, other), &error));
@@ -36,7 +38,7 @@ fn unlike(
     (look, other): (&Look<'_>, &ModelHeader),
     error: &ModelError,
 ) -> Problem {
-    let size = |h: &ModelHeader| format!("{}, {} × {}", h.config.model_type, h.config.layers, h.config.hidden_size);
+    let size = |h: &ModelHeader| format!("{}, {} × {}", h.config.model_type, h.config.num_layers, h.config.hidden_size);
     Problem {
         code: "E0404",
         title: "cannot merge models of different shape".into(),
@@ -53,10 +55,15 @@ fn unlike(
 
 /// A list of weights has one entry a model.
 fn check_counts(call: &Call<'_>, problems: &mut Vec<Problem>) {
-    let Some(models) = call.arg("models").and_then(|look| look.items()) else { return };
+    let Some(models) = call.arg("models").and_then(|look| look.items()) else {
+        return;
+    };
     for param in ["weight", "density"] {
-        let Some(look) = call.arg(param) else { continue };
-        let count = look.items().map(|items| items.len()).or_else(|| look.constant().and_then(|c| c.items()).map(<[_]>::len));
+        let Some(look) = call.arg(param) else {
+            continue;
+        };
+        let count =
+            look.items().map(|items| items.len()).or_else(|| look.constant().and_then(|c| c.items()).map(<[_]>::len));
         if let Some(count) = count.filter(|n| *n != models.len()) {
             problems.push(Problem {
                 code: "E0405",

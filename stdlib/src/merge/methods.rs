@@ -58,7 +58,9 @@ pub(super) fn slerp(cx: &Cx<'_>, args: SlerpArgs) -> Result<Model, Failure> {
 
 impl Method for SlerpArgs {
     fn apply<E: Element>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
-        let [a, b] = inputs else { return Err(Failure::new("R0504", "slerp takes two models")) };
+        let [a, b] = inputs else {
+            return Err(Failure::new("R0504", "slerp takes two models"));
+        };
         let t = self.t.at(1, tensor)?.first().copied().unwrap_or_default();
         Ok(kernels::slerp(a, b, t, out)?)
     }
@@ -134,7 +136,7 @@ fn no_models() -> Failure {
 /// Merges every tensor of the first input; parallel over tensors, with the same bits for any number of threads.
 fn merge(cx: &Cx<'_>, inputs: &[&Model], method: &impl Method) -> Result<Model, Failure> {
     let first = *inputs.first().ok_or_else(no_models)?;
-    let layers = first.config.layers;
+    let layers = first.config.num_layers;
     let one = |(name, tensor): (&String, &Tensor)| {
         let info = TensorInfo::new(name, tensor.shape(), layers);
         let tensors = inputs.iter().map(|m| same(m, name, tensor)).collect::<Result<Vec<_>, _>>()?;
@@ -142,7 +144,14 @@ fn merge(cx: &Cx<'_>, inputs: &[&Model], method: &impl Method) -> Result<Model, 
     };
     let merged: Result<Tensors, Failure> = match cx.threads {
         1 => first.tensors.iter().map(one).collect(),
-        _ => first.tensors.iter().collect::<Vec<_>>().into_par_iter().map(one).collect::<Result<Vec<_>, _>>().map(|all| all.into_iter().collect()),
+        _ => first
+            .tensors
+            .iter()
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .map(one)
+            .collect::<Result<Vec<_>, _>>()
+            .map(|all| all.into_iter().collect()),
     };
     let mut licenses: Vec<String> = inputs.iter().flat_map(|m| m.card.licenses.clone()).collect();
     licenses.sort();
@@ -154,39 +163,49 @@ fn merge(cx: &Cx<'_>, inputs: &[&Model], method: &impl Method) -> Result<Model, 
 /// The tensor of that name, of that shape, in another input.
 fn same<'m>(model: &'m Model, name: &str, like: &Tensor) -> Result<&'m Tensor, Failure> {
     let help = "weight merges need models tuned from one ancestor";
-    let tensor = model.tensors.get(name).ok_or_else(|| {
-        Failure::new("E0404", format!("`{}` has no tensor `{name}`", model.name)).help(help)
-    })?;
+    let tensor = model
+        .tensors
+        .get(name)
+        .ok_or_else(|| Failure::new("E0404", format!("`{}` has no tensor `{name}`", model.name)).help(help))?;
     if tensor.shape() != like.shape() {
         let (found, wanted) = (tensor.shape(), like.shape());
-        return Err(Failure::new("E0404", format!("tensor `{name}` of `{}` is {found:?} where {wanted:?} is wanted", model.name)).help(help));
+        return Err(Failure::new(
+            "E0404",
+            format!("tensor `{name}` of `{}` is {found:?} where {wanted:?} is wanted", model.name),
+        )
+        .help(help));
     }
     Ok(tensor)
 }
 
 /// One tensor: in its own element type where all inputs have one, else in `f32`; what is not floating-point is shared.
 fn merge_tensor(inputs: &[&Tensor], info: &TensorInfo, method: &impl Method) -> Result<Tensor, Failure> {
-    let Some(first) = inputs.first() else { return Err(no_models()) };
+    let Some(first) = inputs.first() else {
+        return Err(no_models());
+    };
     if !first.dtype().is_float() {
         return Ok((*first).clone());
     }
     let shape = first.shape().to_vec();
     let views: Option<Vec<View<'_>>> = inputs.iter().map(|t| t.view()).collect();
     let views = views.unwrap_or_default();
-    let all_bf16: Option<Vec<&[bf16]>> = views.iter().map(|v| if let View::BF16(x) = v { Some(*x) } else { None }).collect();
+    let all_bf16: Option<Vec<&[bf16]>> =
+        views.iter().map(|v| if let View::BF16(x) = v { Some(*x) } else { None }).collect();
     if let Some(inputs) = all_bf16.filter(|v| !v.is_empty()) {
         let mut out = vec![bf16::ZERO; first.len()];
         method.apply(&inputs, info, &mut out)?;
         return Tensor::from_bf16(out, shape).map_err(wrong_length);
     }
-    let all_f16: Option<Vec<&[f16]>> = views.iter().map(|v| if let View::F16(x) = v { Some(*x) } else { None }).collect();
+    let all_f16: Option<Vec<&[f16]>> =
+        views.iter().map(|v| if let View::F16(x) = v { Some(*x) } else { None }).collect();
     if let Some(inputs) = all_f16.filter(|v| !v.is_empty()) {
         let mut out = vec![f16::ZERO; first.len()];
         method.apply(&inputs, info, &mut out)?;
         return Tensor::from_f16(out, shape).map_err(wrong_length);
     }
     let wide: Option<Vec<_>> = inputs.iter().map(|t| t.to_f32()).collect();
-    let wide = wide.ok_or_else(|| Failure::new("E0404", format!("tensor `{}` is not of one kind in all models", info.name)))?;
+    let wide =
+        wide.ok_or_else(|| Failure::new("E0404", format!("tensor `{}` is not of one kind in all models", info.name)))?;
     let inputs: Vec<&[f32]> = wide.iter().map(|x| &**x).collect();
     let mut out = vec![0f32; first.len()];
     method.apply(&inputs, info, &mut out)?;
@@ -201,7 +220,9 @@ impl From<MergeError> for Failure {
     fn from(error: MergeError) -> Failure {
         let help = match &error {
             MergeError::ZeroWeightSum { .. } => "set `normalize: false`, or choose weights that do not cancel",
-            MergeError::Parameter { .. } | MergeError::Count { .. } => "change the argument, or the range of the gene that makes it",
+            MergeError::Parameter { .. } | MergeError::Count { .. } => {
+                "change the argument, or the range of the gene that makes it"
+            }
             _ => "weight merges need models tuned from one ancestor",
         };
         Failure::new("R0510", error.to_string()).help(help)

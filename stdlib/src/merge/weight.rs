@@ -17,14 +17,11 @@ pub struct TensorInfo {
     pub layer: usize,
     /// How many layers there are.
     pub layers: usize,
-    /// Its part, as an index into [`PARTS`].
+    /// Its part, as the index of its case in the library's enumeration `Part`.
     pub part: u32,
     /// Its shape.
     pub shape: Vec<usize>,
 }
-
-/// The parts of a model, in the order of the library's enumeration `Part`.
-pub const PARTS: [&str; 6] = ["attention", "mlp", "norm", "embedding", "head", "other"];
 
 impl TensorInfo {
     /// What a name and a shape tell, in a model of so many layers.
@@ -148,6 +145,9 @@ impl FromValue for Weight {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The cases of `Part`, as merge.evo declares them.
+    const PARTS: [&str; 6] = ["attention", "mlp", "norm", "embedding", "head", "other"];
 
     #[test]
     fn names_tell_layer_and_part() {

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use evo_kernels::rng::Stream;
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
 use evo_lang::types::Ty;
 
-use super::{LlamaTiny, Model, ModelError, ModelHeader, gguf, gguf_header, header, hf, llama_tiny, save_hf};
+use super::safetensors::TensorHeader;
+use super::tokenizer::TokenizerHeader;
+use super::{Model, ModelError, ModelHeader, Tiny, gguf, gguf_header, header, hf, llama_tiny, save};
 use crate::args;
 use crate::bind::{FromValue, IntoValue, Kept, Module, Place};
 use crate::cx::{Card, Cx, Failure, Save};
@@ -51,30 +54,34 @@ fn loaded(model: Result<Model, ModelError>) -> Result<Model, Failure> {
 }
 
 fn run_llama_tiny(_: &Cx<'_>, args: LlamaTinyArgs) -> Result<Model, Failure> {
-    Ok(llama_tiny(&args.shape()?))
+    Ok(llama_tiny(&args.sizes()?, Stream::from_seed(args.seed as u64).child("llama_tiny"))?)
 }
 
 impl LlamaTinyArgs {
-    fn shape(&self) -> Result<LlamaTiny, Failure> {
+    fn sizes(&self) -> Result<Tiny, Failure> {
         let size = |n: i64| usize::try_from(n).unwrap_or(0);
         if self.heads < 1 || self.width % self.heads != 0 || (self.width / self.heads) % 2 != 0 {
-            return Err(Failure::new("E0406", format!("a width of {} cannot be shared by {} heads", self.width, self.heads))
-                .param("heads")
-                .help("the width must be an even multiple of the number of heads"));
+            return Err(Failure::new(
+                "E0406",
+                format!("a width of {} cannot be shared by {} heads", self.width, self.heads),
+            )
+            .param("heads")
+            .help("the width must be an even multiple of the number of heads"));
         }
-        Ok(LlamaTiny {
+        Ok(Tiny {
             layers: size(self.layers),
-            width: size(self.width),
+            hidden: size(self.width),
             heads: size(self.heads),
-            feed_forward: size(self.feed_forward),
-            context: size(self.context),
-            seed: self.seed as u64,
+            kv_heads: size(self.heads),
+            intermediate: size(self.feed_forward),
+            positions: size(self.context),
+            tied: true,
         })
     }
 }
 
 fn run_layers(_: &Cx<'_>, args: ModelArgs) -> Result<i64, Failure> {
-    Ok(args.m.config.layers as i64)
+    Ok(args.m.config.num_layers as i64)
 }
 
 fn run_parameters(_: &Cx<'_>, args: ModelArgs) -> Result<i64, Failure> {
@@ -82,7 +89,9 @@ fn run_parameters(_: &Cx<'_>, args: ModelArgs) -> Result<i64, Failure> {
 }
 
 fn hf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
-    let Some(path) = call.arg("dir").and_then(|d| d.constant()?.as_text().cloned()) else { return Answer::Unknown };
+    let Some(path) = call.arg("dir").and_then(|d| d.constant()?.as_text().cloned()) else {
+        return Answer::Unknown;
+    };
     let dir = place.input(&path);
     match header(&dir) {
         Ok(header) => content(place, Arc::new(header), &dir, problems, "dir"),
@@ -94,7 +103,9 @@ fn hf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answ
 }
 
 fn gguf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
-    let Some(path) = call.arg("file").and_then(|d| d.constant()?.as_text().cloned()) else { return Answer::Unknown };
+    let Some(path) = call.arg("file").and_then(|d| d.constant()?.as_text().cloned()) else {
+        return Answer::Unknown;
+    };
     let file = place.input(&path);
     match gguf_header(&file) {
         Ok(header) => content(place, Arc::new(header), &file, problems, "file"),
@@ -135,10 +146,14 @@ pub(crate) fn problem(error: &ModelError, param: &str) -> Problem {
 fn llama_tiny_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
     let get = |name: &str| call.arg(name).and_then(|a| a.constant()?.as_int());
     let all = (get("layers"), get("width"), get("heads"), get("feed_forward"), get("context"));
-    let (Some(layers), Some(width), Some(heads), Some(feed_forward), Some(context)) = all else { return Answer::Unknown };
+    let (Some(layers), Some(width), Some(heads), Some(feed_forward), Some(context)) = all else {
+        return Answer::Unknown;
+    };
     let args = LlamaTinyArgs { layers, width, heads, feed_forward, context, seed: 0 };
-    match args.shape() {
-        Ok(shape) => Answer::Fact(Arc::new(Arc::new(shape.header()))),
+    // The smallest way to its header: shapes follow from the sizes, and one layer more or less is cheap to make.
+    let made = args.sizes().and_then(|sizes| Ok(llama_tiny(&sizes, Stream::from_seed(0))?));
+    match made {
+        Ok(model) => Answer::Fact(Arc::new(Arc::new(header_of(&model)))),
         Err(failure) => {
             problems.push(Problem {
                 code: failure.code,
@@ -155,7 +170,7 @@ fn llama_tiny_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
 
 fn layers_facts(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
     match model_header(call) {
-        Some(header) => Answer::Known(Const::Int(header.config.layers as i64)),
+        Some(header) => Answer::Known(Const::Int(header.config.num_layers as i64)),
         None => Answer::Unknown,
     }
 }
@@ -163,7 +178,7 @@ fn layers_facts(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
 fn parameters_facts(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
     match model_header(call) {
         Some(header) => {
-            let count = |t: &super::safetensors::TensorHeader| t.shape.iter().product::<usize>() as i64;
+            let count = |t: &TensorHeader| t.shape.iter().product::<usize>() as i64;
             Answer::Known(Const::Int(header.tensors.values().map(count).sum()))
         }
         None => Answer::Unknown,
@@ -174,9 +189,30 @@ fn model_header<'g>(call: &Call<'g>) -> Option<&'g Arc<ModelHeader>> {
     call.arg("m")?.fact()
 }
 
+/// Where a kept model lies within its directory of the store.
+const STORED: &str = "model";
+
+/// What a check would know of a model that is here already.
+fn header_of(model: &Model) -> ModelHeader {
+    ModelHeader {
+        path: model.name.clone().into(),
+        config: model.config.clone(),
+        tensors: model
+            .tensors
+            .iter()
+            .map(|(name, t)| (name.clone(), TensorHeader::new(t.dtype(), t.shape().to_vec())))
+            .collect(),
+        tokenizer: model
+            .tokenizer
+            .as_ref()
+            .and_then(|t| TokenizerHeader::from_json(t.json(), Path::new("tokenizer.json")).ok()),
+        has_template: model.chat_template.is_some(),
+    }
+}
+
 fn load(kept: Kept<'_>) -> Result<Value, Failure> {
     match kept {
-        Kept::Files(dir) => Ok(Value::object(hf(dir)?)),
+        Kept::Files(dir) => Ok(Value::object(hf(&dir.join(STORED))?)),
         Kept::Bytes(_) => Err(Failure::new("R0507", "a model is kept as files")),
     }
 }
@@ -189,17 +225,20 @@ impl Object for Model {
     fn show(&self) -> Const {
         let parameters: usize = self.tensors.values().map(super::Tensor::len).sum();
         let (config, name) = (&self.config, &self.name);
-        let text = format!("{name}: {}, {} × {}, {parameters} parameters", config.model_type, config.layers, config.hidden_size);
+        let text = format!(
+            "{name}: {}, {} × {}, {parameters} parameters",
+            config.model_type, config.num_layers, config.hidden_size
+        );
         Const::Text(text.into())
     }
 
     fn identity(&self) -> Option<(Key, Option<Fact>)> {
-        let fact: Fact = Arc::new(Arc::new(ModelHeader::of(self)));
+        let fact: Fact = Arc::new(Arc::new(header_of(self)));
         Some((Key(*Model::identity(self).as_bytes()), Some(fact)))
     }
 
     fn stored(&self) -> Stored<'_> {
-        Stored::Files(Box::new(|dir| Ok(super::write_hf(self, dir)?)))
+        Stored::Files(Box::new(|dir| Ok(save(self, &dir.join(STORED))?)))
     }
 
     fn save(&self) -> Option<&dyn Save> {
@@ -218,7 +257,7 @@ impl Save for Model {
             program: Some(card.program_hash.clone()),
             ..(*self.card).clone()
         };
-        Ok(save_hf(&self.with_card(own), path)?)
+        Ok(save(&self.with_card(own), path)?)
     }
 }
 

@@ -7,15 +7,23 @@ impl ModelError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Missing { .. } | Self::Read { .. } => "E0401",
-            Self::Json { .. } | Self::ConfigField { .. } | Self::Header { .. } | Self::Entry { .. } | Self::Gguf { .. } => "E0402",
+            Self::Json { .. }
+            | Self::ConfigField { .. }
+            | Self::Header { .. }
+            | Self::Entry { .. }
+            | Self::Gguf { .. } => "E0402",
             Self::UnknownArchitecture { .. } => "E0403",
             Self::Unlike { .. } => "E0404",
-            Self::MissingTensor { .. } | Self::UnknownTensor { .. } | Self::Shape { .. } | Self::NotFloat { .. } => "E0407",
+            Self::MissingTensor { .. }
+            | Self::UnknownTensor { .. }
+            | Self::Shape { .. }
+            | Self::NotFloat { .. }
+            | Self::Weights { .. } => "E0407",
             Self::NoTokenizer { .. } | Self::Tokenizer { .. } | Self::Vocabulary { .. } => "E0408",
             Self::NotFinite { .. } => "E0409",
             Self::MissingShard { .. } | Self::ShardIndex { .. } => "E0410",
             Self::NoTemplate { .. } | Self::Template { .. } => "E0417",
-            Self::Write { .. } | Self::DiskFull { .. } => "R0512",
+            Self::Write { .. } | Self::DiskFull { .. } | Self::Occupied { .. } => "R0512",
             Self::EmptyPrompt | Self::TokenRange { .. } | Self::TooLong { .. } => "R0513",
         }
     }
@@ -29,14 +37,17 @@ impl ModelError {
             Self::Header { .. } | Self::Entry { .. } | Self::Gguf { .. } => "the file is damaged",
             Self::UnknownArchitecture { .. } => "not an architecture that evo knows",
             Self::Unlike { .. } => "another shape",
-            Self::MissingTensor { .. } | Self::UnknownTensor { .. } | Self::Shape { .. } | Self::NotFloat { .. } => {
-                "weights and configuration do not agree"
-            }
+            Self::MissingTensor { .. }
+            | Self::UnknownTensor { .. }
+            | Self::Shape { .. }
+            | Self::NotFloat { .. }
+            | Self::Weights { .. } => "weights and configuration do not agree",
             Self::NoTokenizer { .. } | Self::Tokenizer { .. } | Self::Vocabulary { .. } => "its tokenizer does not fit",
             Self::NotFinite { .. } => "has weights that are no numbers",
             Self::MissingShard { .. } | Self::ShardIndex { .. } => "a shard is missing",
             Self::NoTemplate { .. } | Self::Template { .. } => "no usable chat template",
             Self::Write { .. } => "cannot be written",
+            Self::Occupied { .. } => "something else is there",
             Self::DiskFull { .. } => "the disk is full",
             Self::EmptyPrompt => "no token",
             Self::TokenRange { .. } => "outside the vocabulary",

@@ -4,8 +4,10 @@
 //! [`error`] (everything that can be wrong), [`safetensors`], [`hf`] (model directories), [`gguf`], [`check`] (do the parts fit?), [`save`],
 //! [`bytes`] and [`tiny`] (small models of one's own), [`decoder`] (ready to run), [`logits`]. A [`Model`] is a handle: cloning it copies no weight, and a child shares every tensor that it does not change.
 
+pub mod bind;
 pub mod bytes;
 pub mod check;
+mod codes;
 pub mod config;
 pub mod decoder;
 pub mod error;
@@ -84,35 +86,29 @@ pub struct Card {
 impl Model {
     /// A model of these parts.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner {
-            parts,
-            digest: OnceLock::new(),
-        }))
+        Self(Arc::new(Inner { parts, digest: OnceLock::new() }))
     }
 
     /// The same model with other weights: a child that shares configuration and tokenizer.
     pub fn with_tensors(&self, name: impl Into<String>, tensors: Tensors, card: Card) -> Self {
-        Self::new(Parts {
-            name: name.into(),
-            tensors: Arc::new(tensors),
-            card: Arc::new(card),
-            ..self.0.parts.clone()
-        })
+        Self::new(Parts { name: name.into(), tensors: Arc::new(tensors), card: Arc::new(card), ..self.0.parts.clone() })
+    }
+
+    /// The same model under another name.
+    pub fn named(&self, name: &str) -> Self {
+        Self::new(Parts { name: name.to_owned(), ..self.0.parts.clone() })
+    }
+
+    /// The same model with another account of where it comes from.
+    pub fn with_card(&self, card: Card) -> Self {
+        Self::new(Parts { card: Arc::new(card), ..self.0.parts.clone() })
     }
 
     /// The tokens that end an answer: those of the generation configuration, else of the configuration.
     pub fn stop_ids(&self) -> Vec<u32> {
-        let generation = self
-            .generation_config
-            .as_ref()
-            .and_then(|map| map.get("eos_token_id"))
-            .and_then(ids)
-            .unwrap_or_default();
-        if generation.is_empty() {
-            self.config.eos.clone()
-        } else {
-            generation
-        }
+        let generation =
+            self.generation_config.as_ref().and_then(|map| map.get("eos_token_id")).and_then(ids).unwrap_or_default();
+        if generation.is_empty() { self.config.eos.clone() } else { generation }
     }
 
     /// The identity of the weights: a hash over names, element types, shapes and bytes, in the order of the names.
@@ -129,10 +125,7 @@ impl Model {
         hasher.update(self.digest().as_bytes());
         let texts = [
             Value::Object(self.config.raw.clone()).to_string(),
-            self.tokenizer
-                .as_ref()
-                .map(|t| t.json().to_owned())
-                .unwrap_or_default(),
+            self.tokenizer.as_ref().map(|t| t.json().to_owned()).unwrap_or_default(),
             self.chat_template.as_deref().unwrap_or_default().to_owned(),
         ];
         for text in texts {
@@ -146,11 +139,7 @@ impl Model {
 
     /// The tokenizer, or the error that there is none.
     pub fn require_tokenizer(&self) -> Result<&Arc<Tokenizer>, ModelError> {
-        self.tokenizer
-            .as_ref()
-            .ok_or_else(|| ModelError::NoTokenizer {
-                model: self.name.clone(),
-            })
+        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { model: self.name.clone() })
     }
 }
 

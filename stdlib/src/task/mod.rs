@@ -5,6 +5,7 @@
 //! Higher is better. An example's score depends on that example alone, to the bit: not on its neighbours, the batch or the
 //! threads; the mean adds them in the order of the rows.
 
+pub mod bind;
 mod error;
 mod extract;
 mod score;

@@ -3,6 +3,7 @@
 //! In reading order: [`examples`] (rows to tokens), [`Settings`] (how to train; [`Settings::rate_at`] is the schedule), [`train`]
 //! (the loop), [`TrainError`]. The gradients are those of [`evo_kernels::backprop`].
 
+pub mod bind;
 mod error;
 mod examples;
 mod run;

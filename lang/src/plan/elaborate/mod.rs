@@ -168,6 +168,11 @@ impl Elaborator {
         InstanceId(0)
     }
 
+    /// The entry program's seed.
+    pub fn entry_seed(&self) -> NodeId {
+        self.seed(self.entry())
+    }
+
     /// The diagnostics since the last call.
     pub fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.diagnostics)
@@ -180,7 +185,8 @@ impl Elaborator {
         let entry = self.entry();
         let module = &program.modules[program.entry.0 as usize];
         for (index, global) in module.globals.iter().enumerate() {
-            if !matches!(global.kind, GlobalKind::Type | GlobalKind::Extern(_) | GlobalKind::Error | GlobalKind::Use(_)) {
+            if !matches!(global.kind, GlobalKind::Type | GlobalKind::Extern(_) | GlobalKind::Error | GlobalKind::Use(_))
+            {
                 let _ = self.global(entry, index);
             }
         }
@@ -249,8 +255,13 @@ impl Elaborator {
                 self.numeric_node(code.clone(), inputs, ty, span)
             }
             _ => Err(self.fail(
-                Diagnostic::error(Code::E0331, span, "which function is called must be known before the run", "depends on a result")
-                    .help("choose between values instead of functions"),
+                Diagnostic::error(
+                    Code::E0331,
+                    span,
+                    "which function is called must be known before the run",
+                    "depends on a result",
+                )
+                .help("choose between values instead of functions"),
             )),
         }
     }
@@ -360,8 +371,13 @@ impl Elaborator {
                 }
             }
             _ => Err(self.fail(
-                Diagnostic::error(Code::E0332, e.span, "which program is meant must be known before the run", "depends on a result")
-                    .help("name a used program here"),
+                Diagnostic::error(
+                    Code::E0332,
+                    e.span,
+                    "which program is meant must be known before the run",
+                    "depends on a result",
+                )
+                .help("name a used program here"),
             )),
         }
     }
@@ -386,11 +402,17 @@ impl Elaborator {
         let global = self.declaration(instance, index).clone();
         let env = Env::new(instance);
         let id = match &global.kind {
-            GlobalKind::Param { default, domain } => self.param(instance, index, &global, default.as_ref(), domain.as_ref())?,
-            GlobalKind::Value(value) => self.expr(value, &env)?,
-            GlobalKind::Function(function) => {
-                self.closure(Body::Function(function.clone()), env, Some(global.name.clone()), global.ty.clone(), global.name_span)?
+            GlobalKind::Param { default, domain } => {
+                self.param(instance, index, &global, default.as_ref(), domain.as_ref())?
             }
+            GlobalKind::Value(value) => self.expr(value, &env)?,
+            GlobalKind::Function(function) => self.closure(
+                Body::Function(function.clone()),
+                env,
+                Some(global.name.clone()),
+                global.ty.clone(),
+                global.name_span,
+            )?,
             GlobalKind::Genome(genome) => {
                 let space = self.space(&global.name, genome, &env)?;
                 self.graph.add_const(Const::Space(space.into()), global.ty.clone(), global.name_span)
@@ -447,7 +469,14 @@ impl Elaborator {
     }
 
     /// A closure's node. Numeric bodies are compiled; others are unfolded once with stand-ins, to be checked.
-    pub(crate) fn closure(&mut self, body: Body, env: Env, name: Option<Arc<str>>, ty: Ty, span: Span) -> Result<NodeId> {
+    pub(crate) fn closure(
+        &mut self,
+        body: Body,
+        env: Env,
+        name: Option<Arc<str>>,
+        ty: Ty,
+        span: Span,
+    ) -> Result<NodeId> {
         if let Some(id) = self.numeric_closure(&body, &env, &ty, span)? {
             return Ok(id);
         }

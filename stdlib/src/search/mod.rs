@@ -1,0 +1,23 @@
+//! Searching genomes: optimizers from `evo_kernels::optim`, candidates evaluated through [`crate::cx::Effects::map`].
+
+mod evolve;
+mod genes;
+mod history;
+mod optimizer;
+mod search;
+
+use crate::bind::Module;
+
+pub use history::{History, Leaderboard};
+pub use optimizer::Optimizer;
+pub use search::Search;
+
+/// The family `search`.
+pub fn module() -> Module {
+    Module::new("search", include_str!("search.evo"))
+        .bind("evolve", evolve::evolve)
+        .directs()
+        .facts("evolve", evolve::facts)
+        .bind("cma_es", optimizer::cma_es)
+        .bind("random_search", optimizer::random_search)
+}

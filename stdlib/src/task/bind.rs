@@ -1,0 +1,197 @@
+//! The family `task` as the language sees it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
+use evo_lang::types::Ty;
+
+use super::{Extract, Method, Task, TaskError, score};
+use crate::args;
+use crate::bind::{FromValue, IntoValue, Module, Place};
+use crate::cx::{Cx, Failure};
+use crate::data::{Data, DataFacts, Template, problem};
+use crate::model::{Model, ModelHeader};
+use crate::value::{Object, Value};
+
+/// The family `task`.
+pub fn module() -> Module {
+    Module::new("task", include_str!("task.evo"))
+        .bind("exact_match", exact_match)
+        .facts("exact_match", task_facts)
+        .bind("likelihood", likelihood)
+        .facts("likelihood", task_facts)
+        .bind("on", on)
+        .facts("on", on_facts)
+        .bind("score", run_score)
+        .kept()
+        .facts("score", score_facts)
+}
+
+args! {
+    struct ExactMatchArgs { data: Data, prompt: Arc<str>, expected: Arc<str>, max_tokens: i64, extract: Arc<str> }
+}
+args! { struct LikelihoodArgs { data: Data, prompt: Arc<str>, expected: Arc<str> } }
+args! { struct OnArgs { t: Task, data: Data } }
+args! { struct ScoreArgs { m: Model, t: Task } }
+
+fn exact_match(_: &Cx<'_>, args: ExactMatchArgs) -> Result<Task, Failure> {
+    let extract = match &*args.extract {
+        "first_line" => Extract::FirstLine,
+        "last_number" => Extract::LastNumber,
+        _ => Extract::Whole,
+    };
+    let max_tokens = usize::try_from(args.max_tokens).unwrap_or(1);
+    task(args.data, &args.prompt, &args.expected, Method::ExactMatch { max_tokens, extract })
+}
+
+fn likelihood(_: &Cx<'_>, args: LikelihoodArgs) -> Result<Task, Failure> {
+    task(args.data, &args.prompt, &args.expected, Method::Likelihood { end: true })
+}
+
+fn task(data: Data, prompt: &str, expected: &str, method: Method) -> Result<Task, Failure> {
+    let task = Task { data, prompt: Template::parse(prompt)?, expected: Template::parse(expected)?, method };
+    task.check()?;
+    Ok(task)
+}
+
+fn on(_: &Cx<'_>, args: OnArgs) -> Result<Task, Failure> {
+    Ok(args.t.on(args.data)?)
+}
+
+fn run_score(cx: &Cx<'_>, args: ScoreArgs) -> Result<f64, Failure> {
+    let prepared = args.t.prepare(&args.m)?;
+    cx.check_cancelled()?;
+    Ok(score(&args.m, &prepared, cx.threads)?.value)
+}
+
+/// What is known of a task before it is made.
+#[derive(Clone, Debug)]
+pub struct TaskFacts {
+    /// The data's columns that the templates name.
+    templates: Vec<Template>,
+    /// The identity of the data, for telling what selects from what reports.
+    pub data: Key,
+}
+
+fn task_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let Some(look) = call.arg("data") else {
+        return Answer::Unknown;
+    };
+    let mut templates = Vec::new();
+    for param in ["prompt", "expected"] {
+        let Some(text) = call.arg(param).and_then(|a| a.constant()?.as_text().cloned()) else {
+            continue;
+        };
+        match Template::parse(&text) {
+            Ok(template) => {
+                if let Some(facts) = look.fact::<DataFacts>() {
+                    check_columns(&template, facts, param, problems);
+                }
+                templates.push(template);
+            }
+            Err(error) => problems.push(problem(&error, param)),
+        }
+    }
+    Answer::Fact(Arc::new(TaskFacts { templates, data: look.key() }))
+}
+
+fn check_columns(template: &Template, facts: &DataFacts, param: &str, problems: &mut Vec<Problem>) {
+    let columns: Vec<&str> = facts.columns.iter().map(String::as_str).collect();
+    let Ok(empty) = Data::new(&columns, Vec::new()) else {
+        return;
+    };
+    if let Err(error) = template.check(&empty) {
+        problems.push(problem(&error, param));
+    }
+}
+
+fn on_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let (Some(task), Some(data)) = (call.arg("t"), call.arg("data")) else {
+        return Answer::Unknown;
+    };
+    let Some(facts) = task.fact::<TaskFacts>() else {
+        return Answer::Unknown;
+    };
+    if let Some(columns) = data.fact::<DataFacts>() {
+        for template in &facts.templates {
+            check_columns(template, columns, "data", problems);
+        }
+    }
+    Answer::Fact(Arc::new(TaskFacts { templates: facts.templates.clone(), data: data.key() }))
+}
+
+fn score_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    if let Some(header) = call.arg("m").and_then(|m| m.fact::<Arc<ModelHeader>>())
+        && header.tokenizer.is_none()
+    {
+        problems.push(Problem {
+            code: "E0408",
+            title: format!("`{}` has no tokenizer, so it cannot be asked in text", header.path.display()),
+            label: "needs a tokenizer".into(),
+            param: Some("m".into()),
+            help: "add the model's `tokenizer.json` to its directory".into(),
+            ..Problem::default()
+        });
+    }
+    Answer::Unknown
+}
+
+impl Object for Task {
+    fn kind(&self) -> &'static str {
+        "Task"
+    }
+
+    fn identity(&self) -> Option<(Key, Option<Fact>)> {
+        let text = format!("{:?} {:?} {:?}", self.method, self.prompt, self.expected);
+        let data = Key(*self.data.hash().as_bytes());
+        let fact: Fact = Arc::new(TaskFacts { templates: vec![self.prompt.clone(), self.expected.clone()], data });
+        Some((Key::of("task", &[&data.0, text.as_bytes()]), Some(fact)))
+    }
+
+    fn show(&self) -> Const {
+        Const::Text(format!("{:?} on {} rows", self.method, self.data.len()).into())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl FromValue for Task {
+    fn fits(ty: &Ty) -> bool {
+        ty.is_node("Task")
+    }
+
+    fn rust() -> String {
+        "Task".to_owned()
+    }
+
+    fn from_value(value: Value) -> Option<Task> {
+        value.downcast::<Task>().cloned()
+    }
+}
+
+impl IntoValue for Task {
+    fn into_value(self) -> Value {
+        Value::object(self)
+    }
+}
+
+impl From<TaskError> for Failure {
+    fn from(error: TaskError) -> Failure {
+        match error {
+            TaskError::Data(error) => error.into(),
+            TaskError::Model(error) => error.into(),
+            TaskError::Decode(_) => {
+                Failure::new("R0513", error.to_string()).help("shorten the prompts, or lower `max_tokens`")
+            }
+            TaskError::Empty => Failure::new("E0411", error.to_string()).help("give the task some data"),
+            TaskError::NoTokens { .. } => {
+                Failure::new("R0513", error.to_string()).help("change the template, or drop the row")
+            }
+            TaskError::NotFinite { .. } => Failure::new("R0502", error.to_string())
+                .help("the weights are broken: keep merge weights in smaller ranges"),
+        }
+    }
+}
