@@ -138,9 +138,7 @@ impl Program {
     }
 
     pub(super) fn of_text(engine: &Engine, name: &str, text: &str) -> Program {
-        let mut sources = SourceMap::new();
-        let entry = sources.add(name, text);
-        let (checked, mut diagnostics) = execute::check(&engine.host, &mut sources, entry);
+        let (checked, sources, mut diagnostics) = execute::check(&engine.host, name, text);
         diag::sort(&mut diagnostics);
         let stem = Path::new(name).file_stem().map_or("program".into(), |stem| stem.to_string_lossy().into_owned());
         let (engine, file, text) = (engine.clone(), name.to_owned(), text.into());

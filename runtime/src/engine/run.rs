@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use evo_lang::diag::Code;
 
@@ -81,9 +82,9 @@ pub struct Run {
     jobs: usize,
     out: PathBuf,
     dir: RunDir,
-    log: EventLog,
-    journal: Journal,
-    store: Store,
+    log: Arc<EventLog>,
+    journal: Arc<Journal>,
+    store: Arc<Store>,
 }
 
 impl Run {
@@ -91,17 +92,16 @@ impl Run {
         let host = plan.engine.host.clone();
         let jobs = options.jobs.unwrap_or(host.jobs).max(1);
         let out = options.out.unwrap_or_else(|| host.root.clone());
-        // A place that cannot be written to is the command line's fault; a disk that fills up later is not.
-        probe(&out).map_err(|error| Failure { exit_code: 2, ..error.into() })?;
+        probe(&out)?;
         plan.identity.out = out.clone();
         let dir = match &options.resume {
             Resume::No => RunDir::create(&host.runs, plan.identity.clone(), &plan.file, &plan.text, jobs)?,
             Resume::Latest => RunDir::resume_latest(&host.runs, &plan.identity, jobs)?,
             Resume::Named(name) => RunDir::resume_named(&host.runs, name, &plan.identity, jobs)?,
         };
-        let log = EventLog::open(&dir.events(), host.observers.clone())?;
-        let journal = Journal::open(&dir.journal())?;
-        let store = Store::open(&host.store)?;
+        let log = Arc::new(EventLog::open(&dir.events(), host.observers.clone())?);
+        let journal = Arc::new(Journal::open(&dir.journal())?);
+        let store = Arc::new(Store::open(&host.store)?);
         Ok(Run { plan, jobs, out, dir, log, journal, store })
     }
 
@@ -146,9 +146,7 @@ impl Run {
         Scope {
             planned: &self.plan.planned,
             sources: &self.plan.sources,
-            host: &self.plan.engine.host,
-            identity: &self.plan.identity,
-            dir: &self.dir,
+            program: &self.plan.identity.program,
             log: &self.log,
             journal: &self.journal,
             store: &self.store,

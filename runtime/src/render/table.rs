@@ -56,7 +56,7 @@ impl Column {
 
     fn pad(&self, cell: &str) -> String {
         let blanks = " ".repeat(self.width.saturating_sub(cell.width()));
-        if self.right { blanks + cell } else { cell.to_owned() + &blanks }
+        if self.right { blanks + cell } else { format!("{cell}{blanks}") }
     }
 }
 

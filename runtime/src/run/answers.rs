@@ -1,6 +1,6 @@
 //! Answers a program's requests, in source order, as their values come in.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use evo_lang::diag::{Code, Diagnostic};
@@ -9,6 +9,8 @@ use evo_lang::span::Span;
 use evo_stdlib::cx::{Card, Failure};
 use evo_stdlib::value::Value;
 
+use super::execute::roots;
+use super::journal::JournalError;
 use super::rows::{Output, OutputKind};
 use super::scheduler::Scheduler;
 use super::world::datum;
@@ -18,15 +20,9 @@ use crate::files;
 
 /// What came of a run's requests.
 #[derive(Debug, Default)]
-pub(crate) struct Executed {
-    /// What was printed, by request.
-    pub(crate) printed: Vec<(u32, Shown)>,
-    /// What was written.
-    pub(crate) written: Vec<PathBuf>,
-    /// An `expect` that counts does not hold.
-    pub(crate) refuted: bool,
-    /// The run was asked to stop before all requests were answered.
-    pub(crate) cancelled: bool,
+pub(crate) struct Answered {
+    /// Every request has its answer, or a failure that is told.
+    pub(crate) complete: bool,
     /// Requests that failed.
     pub(crate) failures: Vec<Diagnostic>,
 }
@@ -42,15 +38,15 @@ pub(crate) struct Outputs<'a> {
 }
 
 /// Demands everything, then answers each request when it is ready.
-pub(crate) fn execute(scheduler: &Arc<Scheduler>, requests: &[PlannedRequest], outputs: &Outputs<'_>) -> Executed {
+pub(crate) fn answer_all(scheduler: &Arc<Scheduler>, requests: &[PlannedRequest], outputs: &Outputs<'_>) -> Answered {
     let roots: Vec<NodeId> = requests.iter().flat_map(|r| roots(&r.demand)).collect();
     scheduler.demand(&roots, false);
-    let mut done = Executed::default();
+    let mut done = Answered { complete: true, failures: Vec::new() };
     for (i, request) in requests.iter().enumerate() {
-        let mut answer = Answer { scheduler, request, index: i as u32, outputs, done: &mut done };
+        let answer = Answer { scheduler, request, index: i as u32, outputs };
         if let Err(failure) = answer.give() {
             if failure.is_cancelled {
-                done.cancelled = true;
+                done.complete = false;
                 continue;
             }
             let diagnostic = diagnostic(scheduler, &failure, request.span);
@@ -62,30 +58,20 @@ pub(crate) fn execute(scheduler: &Arc<Scheduler>, requests: &[PlannedRequest], o
     done
 }
 
-fn roots(demand: &Demand) -> Vec<NodeId> {
-    match demand {
-        Demand::Save { value, .. } | Demand::Print(value) => vec![*value],
-        Demand::Plot { value, over, .. } => std::iter::once(*value).chain(*over).collect(),
-        Demand::Expect { condition, message } => std::iter::once(*condition).chain(*message).collect(),
-    }
-}
-
-struct Answer<'r, 'd> {
+struct Answer<'r> {
     scheduler: &'r Arc<Scheduler>,
     request: &'r PlannedRequest,
     index: u32,
     outputs: &'r Outputs<'r>,
-    done: &'d mut Executed,
 }
 
-impl Answer<'_, '_> {
-    fn give(&mut self) -> Result<(), Arc<Failure>> {
+impl Answer<'_> {
+    fn give(&self) -> Result<(), Arc<Failure>> {
         match &self.request.demand {
             Demand::Print(value) => {
                 let shown = self.shown(&self.value(*value)?.show());
-                self.journal(OutputKind::Print, None, shown.clone())?;
-                self.emit(EventKind::Printed { request: self.index, shown: shown.clone() });
-                self.done.printed.push((self.index, shown));
+                self.journal(OutputKind::Printed(shown.clone()))?;
+                self.emit(EventKind::Printed { request: self.index, shown });
             }
             Demand::Plot { value, path, .. } => {
                 let value = self.value(*value)?;
@@ -102,9 +88,9 @@ impl Answer<'_, '_> {
                     None => self.request.text.clone(),
                 };
                 let enforced = !self.scheduler.world().tiny;
-                self.done.refuted |= enforced && !holds;
-                self.journal(OutputKind::Expect, None, Shown::Value(Datum::Bool(holds)))?;
-                self.emit(EventKind::Expected { request: self.index, message: message.to_string(), holds, enforced });
+                let message = message.to_string();
+                self.journal(OutputKind::Expected { message: message.clone(), holds })?;
+                self.emit(EventKind::Expected { request: self.index, message, holds, enforced });
             }
         }
         Ok(())
@@ -124,14 +110,21 @@ impl Answer<'_, '_> {
             Datum::Text(text) => Shown::Text(text),
             Datum::Record(_) | Datum::List(_) => {
                 let table = Table::of(&datum);
-                Shown::Table(if self.scheduler.world().tiny { table.titled("tiny run: effort lowered, figures mean nothing") } else { table })
+                Shown::Table(if self.scheduler.world().tiny {
+                    table.titled("tiny run: effort lowered, figures mean nothing")
+                } else {
+                    table
+                })
             }
             plain => Shown::Value(plain),
         }
     }
 
-    fn plot(&mut self, value: &Value, path: Option<&str>) -> Result<(), Arc<Failure>> {
-        let cannot = || Failure::new("R0511", format!("{} cannot be drawn", value.describe())).help("plot a search's history, a chart or a table");
+    fn plot(&self, value: &Value, path: Option<&str>) -> Result<(), Arc<Failure>> {
+        let cannot = || {
+            Failure::new("R0511", format!("{} cannot be drawn", value.describe()))
+                .help("plot a search's history, a chart or a table")
+        };
         let Value::Object(object) = value else { return Err(Arc::new(cannot())) };
         let drawing = object.draw().ok_or_else(cannot)?;
         let written = match path {
@@ -139,35 +132,39 @@ impl Answer<'_, '_> {
                 let full = self.outputs.out.join(path);
                 prepare(&full)?;
                 files::write_whole(&full, drawing.svg().as_bytes()).map_err(|e| Arc::new(not_written(&full, &e)))?;
-                self.done.written.push(full.clone());
                 Some(path.to_owned())
             }
             None => None,
         };
         let text = drawing.terminal(self.outputs.columns);
-        self.journal(OutputKind::Plot, written.clone(), Shown::Text(text.clone()))?;
+        self.journal(OutputKind::Plotted { path: written.clone(), text: text.clone() })?;
         self.emit(EventKind::Plotted { request: self.index, path: written, text });
         Ok(())
     }
 
-    fn save(&mut self, value: &Value, path: &str) -> Result<(), Arc<Failure>> {
-        let cannot = || Failure::new("R0511", format!("{} cannot be saved", value.describe())).help("save a model, a part of one, a loss, a study or a figure");
+    fn save(&self, value: &Value, path: &str) -> Result<(), Arc<Failure>> {
+        let cannot = || {
+            Failure::new("R0511", format!("{} cannot be saved", value.describe()))
+                .help("save a model, a part of one, a loss, a study or a figure")
+        };
         let Value::Object(object) = value else { return Err(Arc::new(cannot())) };
         let saver = object.save().ok_or_else(cannot)?;
         let full = self.outputs.out.join(path);
         prepare(&full)?;
         let card = Card { recipe: self.request.text.to_string(), ..self.outputs.card.clone() };
         saver.save(&full, &card)?;
-        self.done.written.push(full);
-        self.journal(OutputKind::Save, Some(path.to_owned()), Shown::Text(object.kind().to_owned()))?;
-        self.emit(EventKind::Saved { request: self.index, path: path.to_owned(), what: object.kind().to_lowercase() });
+        let (path, what) = (path.to_owned(), object.kind().to_lowercase());
+        self.journal(OutputKind::Saved { path: path.clone(), what: what.clone() })?;
+        self.emit(EventKind::Saved { request: self.index, path, what });
         Ok(())
     }
 
-    fn journal(&self, kind: OutputKind, path: Option<String>, content: Shown) -> Result<(), Arc<Failure>> {
-        let Some(journal) = &self.scheduler.world().journal else { return Ok(()) };
-        let output = Output { request: self.index, kind, path, content };
-        journal.commit(vec![output.row()]).map_err(|e| Arc::new(Failure::new("R0507", e.to_string()).help("free some disk space and resume the run")))
+    fn journal(&self, kind: OutputKind) -> Result<(), Arc<Failure>> {
+        let output = Output { request: self.index, kind };
+        let failed = |e: JournalError| {
+            Arc::new(Failure::new("R0507", e.to_string()).help("free some disk space and resume the run"))
+        };
+        self.scheduler.world().journal.commit(vec![output.row()]).map_err(failed)
     }
 }
 
@@ -177,7 +174,8 @@ fn prepare(path: &Path) -> Result<(), Arc<Failure>> {
 }
 
 fn not_written(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new("R0512", format!("`{}` cannot be written: {error}", path.display())).help("choose another place with `--out`")
+    Failure::new("R0512", format!("`{}` cannot be written: {error}", path.display()))
+        .help("choose another place with `--out`")
 }
 
 /// A failure as a diagnostic at the node that failed, else at the request.

@@ -35,9 +35,7 @@ impl NodeEffects {
 
     /// What an earlier segment of the run found out about this generation, by candidate.
     fn journaled(&self, at: Batch) -> Vec<Evaluation> {
-        let Some(journal) = &self.scheduler.world().journal else { return Vec::new() };
-        let known = journal.evaluations(&key(&self.node)).unwrap_or_default();
-        known.into_iter().filter(|e| e.generation == at.generation).collect()
+        self.scheduler.world().journal.generation(&key(&self.node), at.generation).unwrap_or_default()
     }
 
     fn start(&self, function: &Callable, args: Vec<Value>, known: Option<&Evaluation>) -> Pending {
@@ -46,15 +44,23 @@ impl NodeEffects {
             Callable::Code(code) => {
                 let slots = flat(&args);
                 let node = match &slots {
-                    Ok(slots) => Key::of("numeric", &[&code.code.key.0, bytes(&code.captured).as_slice(), bytes(slots).as_slice()]),
+                    Ok(slots) => Key::of(
+                        "numeric",
+                        &[&code.code.key.0, bytes(&code.captured).as_slice(), bytes(slots).as_slice()],
+                    ),
                     Err(_) => self.node.key,
                 };
                 let known = replay(&node);
-                let outcome = known.clone().unwrap_or_else(|| slots.and_then(|slots| call(code, &slots)).map_err(Arc::new));
+                let outcome =
+                    known.clone().unwrap_or_else(|| slots.and_then(|slots| call(code, &slots)).map_err(Arc::new));
                 Pending::Known(Box::new(Evaluated { outcome, cached: known.is_some(), node }))
             }
             Callable::Function(function) => match self.scheduler.world().apply(function.node, args) {
-                Err(failure) => Pending::Known(Box::new(Evaluated { outcome: Err(Arc::new(failure)), cached: false, node: function.key })),
+                Err(failure) => Pending::Known(Box::new(Evaluated {
+                    outcome: Err(Arc::new(failure)),
+                    cached: false,
+                    node: function.key,
+                })),
                 Ok(id) => {
                     let node = self.scheduler.world().node(id).key;
                     match replay(&node) {
@@ -74,7 +80,7 @@ impl NodeEffects {
             return;
         }
         let candidate = at.first + i;
-        if let Some(journal) = &world.journal {
+        {
             let made = Candidate {
                 search: key(&self.node),
                 generation: at.generation,
@@ -87,14 +93,18 @@ impl NodeEffects {
                 search: key(&self.node),
                 generation: at.generation,
                 candidate,
-                node: crate::store::Key(evaluated.node.0),
+                node: evaluated.node,
                 outcome: outcome.clone(),
                 seconds,
             };
             let mut rows = made.rows();
             rows.push(found.row());
-            if let Err(error) = journal.commit(rows) {
-                world.log.warn("R0507", format!("an evaluation could not be journaled: {error}"), "a resumed run does it again");
+            if let Err(error) = world.journal.commit(rows) {
+                world.log.warn(
+                    "R0507",
+                    format!("an evaluation could not be journaled: {error}"),
+                    "a resumed run does it again",
+                );
             }
         }
         world.log.emit(EventKind::Evaluation {
@@ -140,7 +150,8 @@ impl Effects for NodeEffects {
             let earlier = known.iter().find(|e| e.candidate == at.first + i as u64);
             pending.push(self.start(function, args, earlier));
         }
-        let roots: Vec<NodeId> = pending.iter().filter_map(|p| if let Pending::Node(id, _) = p { Some(*id) } else { None }).collect();
+        let roots: Vec<NodeId> =
+            pending.iter().filter_map(|p| if let Pending::Node(id, _) = p { Some(*id) } else { None }).collect();
         self.scheduler.demand(&roots, true);
         let mut all = Vec::with_capacity(pending.len());
         for (i, (pending, genome)) in pending.into_iter().zip(genomes).enumerate() {

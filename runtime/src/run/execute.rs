@@ -1,138 +1,321 @@
 //! The seam between the embedding API and the language: checking, planning, running.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use evo_lang::diag::{Code, Diagnostic};
-use evo_lang::span::{FileId, SourceMap};
-use evo_lang::syntax::{self, ast};
+use evo_lang::hir::{GlobalKind, Program as Tree};
+use evo_lang::plan::{Const, Demand, Elaborator, NodeId, Op, Options, PlannedRequest};
+use evo_lang::span::SourceMap;
+use evo_lang::types::Ty;
+use evo_stdlib::Library;
+use evo_stdlib::bind::Place;
+use evo_stdlib::cx::Card;
 use indexmap::IndexMap;
 
-use super::dir::{Identity, RunDir};
+use super::answers::{self, Outputs};
 use super::journal::Journal;
 use super::log::EventLog;
-use super::rows::{Output, OutputKind};
+use super::overview;
+use super::params;
+use super::scheduler::Scheduler;
+use super::world::{World, datum};
 use crate::datum::Datum;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
-use crate::events::{Cancel, EventKind, Shown};
+use crate::events::Cancel;
 use crate::store::{Key, Store};
+
+/// The width of plots drawn with text: fixed, because they are kept in the journal, which is equal on every terminal.
+const PLOT_COLUMNS: usize = 80;
+
+/// The standard library, read once a process. Its faults are faults of this build.
+pub(crate) fn library() -> Result<Arc<Library>, Failure> {
+    static LIBRARY: OnceLock<Result<Arc<Library>, String>> = OnceLock::new();
+    let read = LIBRARY.get_or_init(|| Library::new().map(Arc::new).map_err(|faults| faults.join("; ")));
+    read.clone().map_err(|faults| {
+        Failure::placeless(
+            3,
+            Code::R0546,
+            format!("the standard library is at odds with itself: {faults}"),
+            "please report it",
+        )
+    })
+}
 
 /// A program after parsing and type checking.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    module: ast::Module,
+    tree: Arc<Tree>,
+    text: Arc<str>,
 }
 
 /// A plan's graph with what it was made from.
-#[derive(Debug)]
-pub(crate) struct Planned {}
+pub(crate) struct Planned {
+    tree: Arc<Tree>,
+    options: Options,
+    base: PathBuf,
+    hash: Key,
+    params: IndexMap<String, Datum>,
+    seed: i64,
+}
+
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planned").field("hash", &self.hash).field("params", &self.params).finish_non_exhaustive()
+    }
+}
 
 /// All that a running plan may use.
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
     pub(crate) planned: &'a Planned,
-    pub(crate) sources: &'a SourceMap,
-    pub(crate) host: &'a Host,
-    pub(crate) identity: &'a Identity,
-    pub(crate) dir: &'a RunDir,
-    pub(crate) log: &'a EventLog,
-    pub(crate) journal: &'a Journal,
-    pub(crate) store: &'a Store,
+    pub(crate) sources: &'a Arc<SourceMap>,
+    pub(crate) program: &'a str,
+    pub(crate) log: &'a Arc<EventLog>,
+    pub(crate) journal: &'a Arc<Journal>,
+    pub(crate) store: &'a Arc<Store>,
     pub(crate) cancel: &'a Cancel,
     pub(crate) jobs: usize,
     pub(crate) out: &'a Path,
 }
 
-impl Scope<'_> {
-    /// Notes down what a request gave, and shows it. A table of a tiny run says that it is one.
-    pub(crate) fn answer(&self, request: u32, kind: OutputKind) -> Result<(), Failure> {
-        let kind = match kind {
-            OutputKind::Printed(Shown::Table(table)) if self.identity.tiny => {
-                let title = table.title.as_ref().map_or("tiny run".to_owned(), |title| format!("{title} (tiny run)"));
-                OutputKind::Printed(Shown::Table(table.titled(title)))
-            }
-            other => other,
-        };
-        let output = Output { request, kind };
-        self.journal.commit(vec![output.row()])?;
-        self.log.emit(match output.kind {
-            OutputKind::Printed(shown) => EventKind::Printed { request, shown },
-            OutputKind::Saved { path, what } => EventKind::Saved { request, path, what },
-            OutputKind::Plotted { path, text } => EventKind::Plotted { request, path, text },
-            OutputKind::Expected { message, holds } => {
-                EventKind::Expected { request, message, holds, enforced: !self.identity.tiny }
-            }
-        });
-        Ok(())
-    }
-}
-
-/// Parses and type-checks the entry file and all that it uses; used files are added to `sources`.
-pub(crate) fn check(_host: &Host, sources: &mut SourceMap, entry: FileId) -> (Checked, Vec<Diagnostic>) {
-    let text = sources.file(entry).map(|file| file.text.clone()).unwrap_or_default();
-    let (module, diagnostics) = syntax::parse(&text, entry);
-    (Checked { module }, diagnostics)
+/// Parses and type-checks the entry file and all that it uses.
+pub(crate) fn check(host: &Host, name: &str, text: &str) -> (Checked, SourceMap, Vec<Diagnostic>) {
+    let library = match library() {
+        Ok(library) => library,
+        Err(failure) => {
+            let tree = Tree { modules: Vec::new(), entry: evo_lang::hir::ModuleId(0) };
+            return (Checked { tree: Arc::new(tree), text: text.into() }, SourceMap::new(), failure.diagnostics);
+        }
+    };
+    let loader = |path: &str| std::fs::read_to_string(host.root.join(path)).map_err(|e| e.to_string());
+    let checked = evo_lang::check(name, text, library.declarations(), &loader);
+    (Checked { tree: Arc::new(checked.program), text: text.into() }, checked.sources, checked.diagnostics)
 }
 
 /// Elaborates a checked program under settings, with headers and first rows read.
-pub(crate) fn plan(_host: &Host, _program: &Program, _settings: &Settings) -> (Option<Planned>, Vec<Diagnostic>) {
-    let span = crate::engine::nowhere();
-    (None, vec![Diagnostic::error(Code::R0546, span, "programs cannot be planned yet", "")])
+pub(crate) fn plan(host: &Host, program: &Program, settings: &Settings) -> (Option<Planned>, Vec<Diagnostic>) {
+    let checked = match params::applied(host, program, settings) {
+        Ok(checked) => checked,
+        Err(diagnostics) => return (None, diagnostics),
+    };
+    let mut planned = Planned {
+        options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny },
+        base: host.root.join(Path::new(&program.file).parent().unwrap_or(Path::new(""))),
+        hash: hash(&program.sources),
+        params: IndexMap::new(),
+        seed: settings.seed.unwrap_or(0),
+        tree: checked.tree,
+    };
+    let mut found = checked.diagnostics;
+    if evo_lang::diag::has_errors(program.diagnostics()) {
+        // Names and types are wrong somewhere: what does check is still planned, so that its files are looked at too.
+    }
+    match planned.elaborate(false) {
+        Ok((mut elaborator, requests)) => {
+            found.extend(elaborator.take_diagnostics());
+            found.extend(overview::conflicts(&elaborator, &requests));
+            planned.read_params(&mut elaborator);
+        }
+        Err(failure) => found.extend(failure.diagnostics),
+    }
+    (Some(planned), found)
+}
+
+/// The hash of the program's files and of this version.
+fn hash(sources: &SourceMap) -> Key {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
+    for (_, file) in sources.files() {
+        hasher.update(blake3::hash(file.text.as_bytes()).as_bytes());
+    }
+    hasher.finalize().into()
 }
 
 /// Answers the plan's requests.
-pub(crate) fn run(_scope: &Scope<'_>) -> Result<(), Failure> {
-    Err(Failure::placeless(3, Code::R0546, "plans cannot be run yet", ""))
+pub(crate) fn run(scope: &Scope<'_>) -> Result<(), Failure> {
+    let (mut elaborator, requests) = scope.planned.elaborate(true)?;
+    let diagnostics = elaborator.take_diagnostics();
+    if evo_lang::diag::has_errors(&diagnostics) {
+        return Err(Failure::program(diagnostics, scope.sources.clone()));
+    }
+    let world = World::new(elaborator, library()?, scope, scope.planned.base.clone(), scope.planned.options.tiny);
+    let scheduler = Scheduler::new(world, scope.jobs);
+    let card = Card {
+        program: scope.program.to_owned(),
+        program_hash: scope.planned.hash.to_string(),
+        tiny: scope.planned.options.tiny,
+        ..Card::default()
+    };
+    let outputs = Outputs { out: scope.out, card, columns: PLOT_COLUMNS };
+    let done = scheduler.run(|| answers::answer_all(&scheduler, &requests, &outputs));
+    if scope.cancel.is_stopped() && !done.complete {
+        return Err(Failure::placeless(
+            130,
+            Code::R0500,
+            "the run was asked to stop",
+            "`evo run FILE --resume` goes on from here",
+        ));
+    }
+    if done.failures.is_empty() {
+        return Ok(());
+    }
+    Err(Failure { exit_code: 3, diagnostics: done.failures, sources: scope.sources.clone() })
 }
 
 impl Checked {
+    pub(crate) fn of(tree: Arc<Tree>, text: Arc<str>) -> Checked {
+        Checked { tree, text }
+    }
+
+    pub(crate) fn tree(&self) -> &Arc<Tree> {
+        &self.tree
+    }
+
+    /// The entry module's declarations.
+    pub(crate) fn globals(&self) -> &[evo_lang::hir::Global] {
+        let entry = self.tree.entry.0 as usize;
+        self.tree.modules.get(entry).map_or(&[], |module| &module.globals)
+    }
+
     /// The params in the order of their declarations.
     pub(crate) fn params(&self) -> Vec<Param> {
-        Vec::new()
+        let source = |e: &evo_lang::hir::Expr| {
+            self.text.get(e.span.start as usize..e.span.end as usize).unwrap_or_default().to_owned()
+        };
+        let params = self.globals().iter().filter_map(|global| match &global.kind {
+            GlobalKind::Param { default, .. } => Some(Param {
+                name: global.name.to_string(),
+                ty: global.ty.to_string(),
+                default: default.as_ref().map(source),
+                doc: global.doc.to_string(),
+            }),
+            _ => None,
+        });
+        params.collect()
     }
 
     /// Names of the declarations of a kind.
     pub(crate) fn declared(&self, kind: &str) -> Vec<String> {
-        let named = self.module.items.iter().filter_map(|item| match &item.kind {
-            ast::ItemKind::Decl(decl) if decl.kind.text == kind => Some(decl.name.text.clone()),
-            _ => None,
-        });
-        named.collect()
+        self.globals().iter().filter(|g| &*g.word == kind).map(|g| g.name.to_string()).collect()
     }
 
     /// A dump of the syntax tree or of the types.
-    pub(crate) fn emit(&self, form: Form, _sources: &SourceMap) -> Option<String> {
-        (form == Form::Ast).then(|| format!("{:#?}\n", self.module))
+    pub(crate) fn emit(&self, form: Form, sources: &SourceMap) -> Option<String> {
+        let module = self.tree.modules.get(self.tree.entry.0 as usize)?;
+        match form {
+            Form::Ast => sources.file(module.file).map(|file| {
+                let (tree, _) = evo_lang::syntax::parse(&file.text, module.file);
+                format!("{tree:#?}\n")
+            }),
+            Form::Types => Some(module.globals.iter().map(|g| format!("{} {}: {}\n", g.word, g.name, g.ty)).collect()),
+            _ => None,
+        }
     }
 }
 
 impl Planned {
+    /// The graph of the requests. `whole` reads contents for their identity, as a run does; a check reads headers.
+    pub(crate) fn elaborate(&self, whole: bool) -> Result<(Elaborator, Vec<PlannedRequest>), Failure> {
+        let host = library()?.host(Place { base: self.base.clone(), whole });
+        let mut elaborator = Elaborator::new(self.tree.clone(), host, self.options.clone());
+        let requests = elaborator.requests();
+        Ok((elaborator, requests))
+    }
+
+    /// Reads what the params came to.
+    fn read_params(&mut self, elaborator: &mut Elaborator) {
+        let Some(module) = self.tree.modules.get(self.tree.entry.0 as usize) else { return };
+        let names =
+            module.globals.iter().filter(|g| matches!(g.kind, GlobalKind::Param { .. })).map(|g| g.name.to_string());
+        for name in names.collect::<Vec<_>>() {
+            let Some(Ok(id)) = elaborator.named(&name) else { continue };
+            let value = match elaborator.graph().constant(id) {
+                Some(value) => datum(value),
+                None => Datum::Text(elaborator.graph().node(id).key.to_string()),
+            };
+            self.params.insert(name, value);
+        }
+        let seed = elaborator.entry_seed();
+        if let Some(Const::Int(seed)) = elaborator.graph().constant(seed) {
+            self.seed = *seed;
+        }
+    }
+
     /// The hash of the program, all that it uses, and the version.
     pub(crate) fn program_hash(&self) -> Key {
-        Key::of("program", &[b""])
+        self.hash
     }
 
     /// The params as they were resolved.
     pub(crate) fn params(&self) -> IndexMap<String, Datum> {
-        IndexMap::new()
+        self.params.clone()
     }
 
     /// The program's seed.
     pub(crate) fn seed(&self) -> i64 {
-        0
+        self.seed
     }
 
     /// The nodes with estimates.
-    pub(crate) fn overview(&self, _host: &Host) -> Result<Overview, Failure> {
-        Ok(Overview::default())
+    pub(crate) fn overview(&self, host: &Host) -> Result<Overview, Failure> {
+        let (elaborator, requests) = self.elaborate(true)?;
+        overview::overview(host, &elaborator, &requests)
     }
 
     /// Which term of each node's identity changed.
-    pub(crate) fn explain(&self, _host: &Host) -> Result<Vec<Explanation>, Failure> {
-        Ok(Vec::new())
+    pub(crate) fn explain(&self, host: &Host) -> Result<Vec<Explanation>, Failure> {
+        let (elaborator, requests) = self.elaborate(true)?;
+        overview::explain(host, &elaborator, &requests)
     }
 
     /// A dump of numeric code or of the graph.
-    pub(crate) fn emit(&self, _form: Form) -> Option<String> {
-        None
+    pub(crate) fn emit(&self, form: Form) -> Option<String> {
+        let (elaborator, requests) = self.elaborate(false).ok()?;
+        match form {
+            Form::Plan => Some(overview::dump(&elaborator, &requests)),
+            Form::Ir | Form::Clif => {
+                let codes = elaborator.graph().iter().filter_map(|(_, node)| match &node.op {
+                    Op::Numeric(code) | Op::NumericClosure(code) => Some(code.clone()),
+                    _ => None,
+                });
+                let clif = |code: &evo_lang::plan::Code| {
+                    evo_lang::codegen::clif(code.module()).unwrap_or_else(|e| e.to_string())
+                };
+                Some(
+                    codes
+                        .map(|code| if form == Form::Ir { code.ir() } else { clif(&code) })
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                )
+            }
+            _ => None,
+        }
     }
+}
+
+/// All nodes that requests demand, inputs before users.
+pub(crate) fn demanded(elaborator: &Elaborator, requests: &[PlannedRequest]) -> Vec<NodeId> {
+    let mut seen = vec![false; elaborator.graph().len()];
+    let mut stack: Vec<NodeId> = requests.iter().flat_map(|r| roots(&r.demand)).collect();
+    while let Some(id) = stack.pop() {
+        let Some(slot) = seen.get_mut(id.0 as usize).filter(|slot| !**slot) else { continue };
+        *slot = true;
+        stack.extend(elaborator.graph().node(id).inputs.iter());
+    }
+    seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(i, _)| NodeId(i as u32)).collect()
+}
+
+/// The nodes that a request needs.
+pub(crate) fn roots(demand: &Demand) -> Vec<NodeId> {
+    match demand {
+        Demand::Save { value, .. } | Demand::Print(value) => vec![*value],
+        Demand::Plot { value, over, .. } => std::iter::once(*value).chain(*over).collect(),
+        Demand::Expect { condition, message } => std::iter::once(*condition).chain(*message).collect(),
+    }
+}
+
+/// Whether values of a type are plain data that a command line can spell.
+pub(crate) fn is_plain(ty: &Ty) -> bool {
+    matches!(ty, Ty::Int | Ty::Real | Ty::Bool | Ty::Text | Ty::Duration | Ty::Bytes | Ty::Money | Ty::Enum(_))
 }

@@ -1,8 +1,17 @@
-//! A run: its directory, its journal, its events.
+//! A run: its directory, its journal, its events; and how a plan's graph is computed.
+//!
+//! In reading order: [`dir`], [`journal`], [`rows`], [`log`]; then `execute` (the seam to the language), `params`,
+//! `overview`, `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests).
 
+mod answers;
 pub mod dir;
+mod effects;
 pub(crate) mod execute;
 pub mod journal;
 pub mod log;
+mod overview;
+mod params;
 mod record;
 pub mod rows;
+mod scheduler;
+mod world;

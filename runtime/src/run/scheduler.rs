@@ -165,7 +165,14 @@ impl Scheduler {
                 missing += usize::from(Self::read_by(state, *input, id));
             }
             let passing = candidate && self.world.is_candidate(id);
-            let entry = Entry { node, phase: Phase::Waiting(missing), dependents: Vec::new(), branch: None, readers: 0, passing };
+            let entry = Entry {
+                node,
+                phase: Phase::Waiting(missing),
+                dependents: Vec::new(),
+                branch: None,
+                readers: 0,
+                passing,
+            };
             state.entries.insert(id, entry);
             if missing == 0 {
                 self.start(state, id);
@@ -216,7 +223,13 @@ impl Scheduler {
         let [condition, then, otherwise] = *node.inputs else { return };
         let chosen = finished_of(state, condition);
         let branch = match &chosen.outcome {
-            Ok(Value::Plain(Const::Bool(holds))) => if *holds { then } else { otherwise },
+            Ok(Value::Plain(Const::Bool(holds))) => {
+                if *holds {
+                    then
+                } else {
+                    otherwise
+                }
+            }
             Ok(_) => {
                 let failure = Failure::new("R0504", "a condition is neither true nor false");
                 return self.finish(state, id, Finished { outcome: Err(Arc::new(failure)), cached: false });

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evo_lang::library::Extern;
 use evo_lang::plan::{Const, Elaborator, Key, Node, NodeId, Op};
 use evo_stdlib::Library;
-use evo_stdlib::bind::{Builtin, Kept, Manner, stored};
+use evo_stdlib::bind::{Builtin, Kept, Manner, Place, stored};
 use evo_stdlib::cx::{Cx, Failure};
 use evo_stdlib::value::{Stored, Value};
 
 use super::effects::NodeEffects;
+use super::execute::Scope;
 use super::journal::Journal;
 use super::log::EventLog;
 use super::rows;
@@ -29,17 +30,17 @@ pub(crate) struct World {
     /// What is called.
     pub(crate) library: Arc<Library>,
     /// Results across runs.
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
     /// Results of this run.
-    pub(crate) journal: Option<Journal>,
+    pub(crate) journal: Arc<Journal>,
     /// Who watches.
-    pub(crate) log: EventLog,
+    pub(crate) log: Arc<EventLog>,
     /// Whether to stop.
     pub(crate) cancel: Cancel,
     /// Whether effort is lowered.
     pub(crate) tiny: bool,
-    /// The program file's directory, for input paths.
-    base: PathBuf,
+    /// Where the program's files are.
+    place: Place,
     given: Mutex<BTreeMap<Key, Value>>,
     /// Nodes from this number on were made for candidates.
     first_candidate: AtomicU32,
@@ -50,22 +51,20 @@ impl World {
     pub(crate) fn new(
         elaborator: Elaborator,
         library: Arc<Library>,
-        store: Store,
-        journal: Option<Journal>,
-        log: EventLog,
-        cancel: Cancel,
-        place: (PathBuf, bool),
+        scope: &Scope<'_>,
+        base: PathBuf,
+        tiny: bool,
     ) -> World {
         let first = elaborator.graph().len() as u32;
         World {
             elaborator: Mutex::new(elaborator),
             library,
-            store,
-            journal,
-            log,
-            cancel,
-            base: place.0,
-            tiny: place.1,
+            store: scope.store.clone(),
+            journal: scope.journal.clone(),
+            log: scope.log.clone(),
+            cancel: scope.cancel.clone(),
+            tiny,
+            place: Place { base, whole: true },
             given: Mutex::default(),
             first_candidate: AtomicU32::new(first),
         }
@@ -95,8 +94,7 @@ impl World {
 
     /// Where an input path is: beside the program, then in the working directory.
     pub(crate) fn input(&self, path: &str) -> PathBuf {
-        let beside = self.base.join(path);
-        if beside.exists() || Path::new(path).is_absolute() { beside } else { PathBuf::from(path) }
+        self.place.input(path)
     }
 
     pub(crate) fn manner(&self, ext: &Extern) -> Manner {
@@ -133,13 +131,21 @@ impl World {
             && let Some(value) = self.kept(node, &name)
         {
             if shown {
-                self.log.emit(EventKind::NodeStarted { node: key(node), name: name.to_string(), kind: ext.name.to_string() });
+                self.log.emit(EventKind::NodeStarted {
+                    node: key(node),
+                    name: name.to_string(),
+                    kind: ext.name.to_string(),
+                });
                 self.finished(node, ext, &name, NodeOutcome::Cached, clock.seconds());
             }
             return Finished { outcome: Ok(value), cached: true };
         }
         if shown {
-            self.log.emit(EventKind::NodeStarted { node: key(node), name: name.to_string(), kind: ext.name.to_string() });
+            self.log.emit(EventKind::NodeStarted {
+                node: key(node),
+                name: name.to_string(),
+                kind: ext.name.to_string(),
+            });
         }
         let outcome = self.compute(scheduler, node, builtin, &name, values, threads);
         if let (Ok(value), true) = (&outcome, builtin.keep) {
@@ -163,7 +169,14 @@ impl World {
         threads: usize,
     ) -> Result<Value, Failure> {
         let effects = NodeEffects::new(scheduler.clone(), node.clone(), name.clone());
-        let cx = Cx { effects: &effects, key: node.key, draw_key: node.draw_key, name: name.clone(), threads, tiny: self.tiny };
+        let cx = Cx {
+            effects: &effects,
+            key: node.key,
+            draw_key: node.draw_key,
+            name: name.clone(),
+            threads,
+            tiny: self.tiny,
+        };
         match catch_unwind(AssertUnwindSafe(|| (builtin.run)(&cx, values))) {
             Ok(result) => result,
             Err(panic) => {
@@ -178,10 +191,13 @@ impl World {
     /// The row and the event of a finished node.
     fn finished(&self, node: &Node, ext: &Extern, name: &str, outcome: NodeOutcome, seconds: f64) {
         if outcome != NodeOutcome::Failed
-            && let Some(journal) = &self.journal
-            && let Err(error) = journal.commit(vec![rows::node_row(&key(node), name, &ext.name, seconds)])
+            && let Err(error) = self.journal.commit(vec![rows::node_row(&key(node), name, &ext.name, seconds)])
         {
-            self.log.warn("R0507", format!("`{name}` could not be journaled: {error}"), "free some disk space; a resumed run computes it again");
+            self.log.warn(
+                "R0507",
+                format!("`{name}` could not be journaled: {error}"),
+                "free some disk space; a resumed run computes it again",
+            );
         }
         self.log.emit(EventKind::NodeFinished { node: key(node), name: name.to_owned(), outcome, seconds });
     }
@@ -191,22 +207,36 @@ impl World {
         let found = match self.store.get(&key(node)) {
             Ok(found) => found,
             Err(error) => {
-                self.log.warn("R0507", format!("the store could not be read for `{name}`: {error}"), "it is computed again");
+                self.log.warn(
+                    "R0507",
+                    format!("the store could not be read for `{name}`: {error}"),
+                    "it is computed again",
+                );
                 return None;
             }
         };
         let loaded = match &found {
             Found::Absent => return None,
             Found::Damaged(why) => {
-                self.log.warn("R0507", format!("the stored result of `{name}` is damaged: {why}"), "it is computed again");
+                self.log.warn(
+                    "R0507",
+                    format!("the stored result of `{name}` is damaged: {why}"),
+                    "it is computed again",
+                );
                 return None;
             }
             Found::Value(bytes) => self.library.load(&node.ty, Kept::Bytes(bytes)),
             Found::Artifact(path) => self.library.load(&node.ty, Kept::Files(path)),
         };
-        loaded.map_err(|failure| {
-            self.log.warn("R0507", format!("the stored result of `{name}` cannot be read: {failure}"), "it is computed again");
-        }).ok()
+        loaded
+            .map_err(|failure| {
+                self.log.warn(
+                    "R0507",
+                    format!("the stored result of `{name}` cannot be read: {failure}"),
+                    "it is computed again",
+                );
+            })
+            .ok()
     }
 
     fn keep(&self, node: &Node, value: &Value, name: &str) {
@@ -216,10 +246,15 @@ impl World {
             Stored::Files(write) => self
                 .store
                 .put_artifact(&key(node), |dir| write(dir).map_err(std::io::Error::other))
+                .map(drop)
                 .map_err(|e| e.to_string()),
         };
         if let Err(error) = kept {
-            self.log.warn("R0507", format!("the result of `{name}` could not be stored: {error}"), "free some disk space, or see `evo clean`");
+            self.log.warn(
+                "R0507",
+                format!("the result of `{name}` could not be stored: {error}"),
+                "free some disk space, or see `evo clean`",
+            );
         }
     }
 
@@ -236,7 +271,10 @@ impl World {
             ids.push(match value.plain() {
                 Some(plain) => elaborator.add_const(plain, ty),
                 None => {
-                    let (key, fact) = self.library.identity(&value).ok_or_else(|| Failure::new("R0504", "a candidate has no identity"))?;
+                    let (key, fact) = self
+                        .library
+                        .identity(&value)
+                        .ok_or_else(|| Failure::new("R0504", "a candidate has no identity"))?;
                     self.give(key, value);
                     elaborator.add_given(key, ty, fact)
                 }
@@ -257,7 +295,7 @@ fn failed(failure: Failure) -> Finished {
 
 /// The node's identity as the store and the journal write it.
 pub(crate) fn key(node: &Node) -> crate::store::Key {
-    crate::store::Key(node.key.0)
+    node.key
 }
 
 /// Plain data as a datum.
@@ -271,6 +309,8 @@ pub(crate) fn datum(value: &Const) -> crate::datum::Datum {
         Const::Text(text) | Const::Case(_, text) => Datum::Text(text.to_string()),
         Const::Range(r) => Datum::List(vec![Datum::Real(r.lo), Datum::Real(r.hi)]),
         Const::List(items) | Const::Tuple(items) => Datum::List(items.iter().map(datum).collect()),
-        Const::Record(fields) => Datum::Record(fields.iter().map(|(name, value)| (name.to_string(), datum(value))).collect()),
+        Const::Record(fields) => {
+            Datum::Record(fields.iter().map(|(name, value)| (name.to_string(), datum(value))).collect())
+        }
     }
 }
