@@ -65,7 +65,7 @@ pub struct Builtin {
     pub manner: Manner,
     /// Whether its result is kept in the store across runs.
     pub keep: bool,
-    signature: Vec<(&'static str, fn(&Ty) -> bool, String)>,
+    signature: Vec<Field>,
 }
 
 /// A family of the library: its declarations and what implements them.
@@ -192,10 +192,13 @@ impl Builtin {
     }
 }
 
+/// A field of a struct of arguments: its name, the test of its declared type, its Rust type.
+pub type Field = (&'static str, fn(&Ty) -> bool, String);
+
 /// A struct of arguments; implemented by [`args!`].
 pub trait Args: Sized {
     /// Name, type test and Rust type of each field.
-    fn signature() -> Vec<(&'static str, fn(&Ty) -> bool, String)>;
+    fn signature() -> Vec<Field>;
     /// Reads the values in the order of the declaration.
     fn take(values: Vec<Value>) -> Result<Self, Failure>;
 }
@@ -223,7 +226,7 @@ macro_rules! args {
         $(#[$doc])*
         $vis struct $name { $($(#[$fdoc])* pub(crate) $field: $ty),* }
         impl $crate::bind::Args for $name {
-            fn signature() -> Vec<(&'static str, fn(&evo_lang::types::Ty) -> bool, String)> {
+            fn signature() -> Vec<$crate::bind::Field> {
                 vec![$((stringify!($field), <$ty as $crate::bind::FromValue>::fits as fn(&evo_lang::types::Ty) -> bool,
                         <$ty as $crate::bind::FromValue>::rust())),*]
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use evo_lang::plan::Key;
 
 /// The key of a file's bytes, or of a directory's files (those directly in it, by name).
-pub fn content_key(path: &Path) -> io::Result<Key> {
+pub(crate) fn content_key(path: &Path) -> io::Result<Key> {
     let mut files: Vec<PathBuf> = Vec::new();
     if path.is_dir() {
         for entry in std::fs::read_dir(path)? {

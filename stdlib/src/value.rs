@@ -109,6 +109,9 @@ pub trait Object: Any + Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
+/// Writes an object's files into an empty directory.
+pub type WriteFiles<'a> = Box<dyn Fn(&Path) -> Result<(), Failure> + 'a>;
+
 /// The forms in which an object may be kept.
 pub enum Stored<'a> {
     /// Not kept: made anew when it is asked for.
@@ -116,7 +119,7 @@ pub enum Stored<'a> {
     /// A few bytes.
     Bytes(Vec<u8>),
     /// Files, written into an empty directory that is given.
-    Files(Box<dyn Fn(&Path) -> Result<(), Failure> + 'a>),
+    Files(WriteFiles<'a>),
 }
 
 impl Value {

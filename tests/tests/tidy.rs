@@ -190,7 +190,7 @@ fn nothing_tells_of_the_machine_it_was_made_on() {
                     let after = line[start + word.len()..].chars().next();
                     let inside_a_path = before.is_some_and(|c| c.is_alphanumeric() || "._-/}$*".contains(c));
                     let longer_word = after.is_some_and(|c| c.is_alphanumeric() || "_-".contains(c));
-                    !longer_word && !(inside_a_path && word.starts_with('/'))
+                    !(longer_word || inside_a_path && word.starts_with('/'))
                 })
             };
             for word in words.iter().filter(|word| starts_a_path(word)) {

@@ -108,9 +108,7 @@ pub(crate) fn plan(host: &Host, program: &Program, settings: &Settings) -> (Opti
         tree: checked.tree,
     };
     let mut found = checked.diagnostics;
-    if evo_lang::diag::has_errors(program.diagnostics()) {
-        // Names and types are wrong somewhere: what does check is still planned, so that its files are looked at too.
-    }
+    // Where names or types are wrong somewhere, what does check is still planned: its files are looked at too.
     match planned.elaborate(false) {
         Ok((mut elaborator, requests)) => {
             found.extend(elaborator.take_diagnostics());
@@ -164,10 +162,7 @@ pub(crate) fn run(scope: &Scope<'_>) -> Result<(), Failure> {
 }
 
 impl Checked {
-    pub(crate) fn of(tree: Arc<Tree>, text: Arc<str>) -> Checked {
-        Checked { tree, text }
-    }
-
+    /// The typed tree.
     pub(crate) fn tree(&self) -> &Arc<Tree> {
         &self.tree
     }

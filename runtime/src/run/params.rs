@@ -31,9 +31,9 @@ pub(crate) fn applied(host: &Host, program: &Program, settings: &Settings) -> Re
                     params.insert(name.clone(), value);
                 }
                 Ok(Set::Source(source)) => edits.push((global, source)),
-                Err(diagnostic) => errors.push(diagnostic),
+                Err(diagnostic) => errors.push(*diagnostic),
             },
-            Err(diagnostic) => errors.push(diagnostic),
+            Err(diagnostic) => errors.push(*diagnostic),
         }
     }
     if !errors.is_empty() {
@@ -42,12 +42,12 @@ pub(crate) fn applied(host: &Host, program: &Program, settings: &Settings) -> Re
     if edits.is_empty() {
         return Ok(Applied { tree: program.checked.tree().clone(), params, diagnostics: Vec::new() });
     }
-    let text = edited(&program.text, &edits).map_err(|d| vec![d])?;
+    let text = edited(&program.text, &edits).map_err(|d| vec![*d])?;
     let (checked, _, diagnostics) = execute::check(host, &program.file, &text);
     Ok(Applied { tree: checked.tree().clone(), params, diagnostics })
 }
 
-fn find<'c>(checked: &'c Checked, name: &str) -> Result<&'c Global, Diagnostic> {
+fn find<'c>(checked: &'c Checked, name: &str) -> Result<&'c Global, Box<Diagnostic>> {
     let is_param = |g: &&Global| matches!(g.kind, GlobalKind::Param { .. });
     if let Some(global) = checked.globals().iter().filter(is_param).find(|g| &*g.name == name) {
         return Ok(global);
@@ -58,7 +58,8 @@ fn find<'c>(checked: &'c Checked, name: &str) -> Result<&'c Global, Diagnostic> 
         None if names.is_empty() => "the program declares no params".to_owned(),
         None => format!("its params are {}", names.join(", ")),
     };
-    Err(Diagnostic::error(Code::E0342, nowhere(), format!("the program has no param `{name}`"), "").help(help))
+    let title = format!("the program has no param `{name}`");
+    Err(Box::new(Diagnostic::error(Code::E0342, nowhere(), title, "").help(help)))
 }
 
 enum Set {
@@ -66,7 +67,7 @@ enum Set {
     Source(String),
 }
 
-fn set(global: &Global, value: &ParamValue) -> Result<Set, Diagnostic> {
+fn set(global: &Global, value: &ParamValue) -> Result<Set, Box<Diagnostic>> {
     let read = match value {
         ParamValue::Source(source) if execute::is_plain(&global.ty) => parse(&global.ty, source).map(Set::Plain),
         ParamValue::Source(source) => Some(Set::Source(source.clone())),
@@ -77,13 +78,9 @@ fn set(global: &Global, value: &ParamValue) -> Result<Set, Diagnostic> {
             ParamValue::Source(source) => source.clone(),
             ParamValue::Data(data) => format!("{data:?}"),
         };
-        Diagnostic::error(
-            Code::E0343,
-            global.name_span,
-            format!("param `{}` cannot be `{shown}`", global.name),
-            format!("is `{}`", global.ty),
-        )
-        .help(format!("give it a value of type `{}`, such as {}", global.ty, example(&global.ty)))
+        let title = format!("param `{}` cannot be `{shown}`", global.name);
+        let help = format!("give it a value of type `{}`, such as {}", global.ty, example(&global.ty));
+        Box::new(Diagnostic::error(Code::E0343, global.name_span, title, format!("is `{}`", global.ty)).help(help))
     })
 }
 
@@ -158,7 +155,7 @@ fn plain(ty: &Ty, data: &Datum) -> Option<Const> {
 }
 
 /// The program's text with the defaults of some params replaced.
-fn edited(text: &str, edits: &[(&Global, String)]) -> Result<String, Diagnostic> {
+fn edited(text: &str, edits: &[(&Global, String)]) -> Result<String, Box<Diagnostic>> {
     let mut places: Vec<(usize, usize, String)> = edits
         .iter()
         .map(|(global, source)| match &global.kind {
@@ -172,7 +169,8 @@ fn edited(text: &str, edits: &[(&Global, String)]) -> Result<String, Diagnostic>
     let mut text = text.to_owned();
     for (start, end, source) in places {
         if text.get(start..end).is_none() {
-            return Err(Diagnostic::error(Code::R0504, nowhere(), "a param's default is not where it was read", ""));
+            let title = "a param's default is not where it was read";
+            return Err(Box::new(Diagnostic::error(Code::R0504, nowhere(), title, "")));
         }
         text.replace_range(start..end, &source);
     }

@@ -128,12 +128,6 @@ impl Scheduler {
         }
     }
 
-    /// Demands a node and waits for it.
-    pub(crate) fn force(&self, id: NodeId) -> Finished {
-        self.demand(&[id], false);
-        self.wait(id)
-    }
-
     /// Forgets a candidate's result once it has been read.
     pub(crate) fn forget(&self, roots: &[NodeId]) {
         let mut state = self.lock();

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::reversed_empty_ranges)]
+    #[expect(clippy::reversed_empty_ranges, reason = "an empty range is what is refused")]
     fn arguments_are_checked() {
         let argument = |args: WordProblems| match word_problems(&args) {
             Err(DataError::BadArgument { argument, .. }) => argument,

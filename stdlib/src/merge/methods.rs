@@ -12,27 +12,27 @@ use crate::model::{Card, Model, Tensor, Tensors, View};
 
 args! {
     /// Arguments of `linear`.
-    pub struct LinearArgs { models: Vec<Model>, weight: Weight, normalize: bool }
+    pub(super) struct LinearArgs { models: Vec<Model>, weight: Weight, normalize: bool }
 }
 
 args! {
     /// Arguments of `slerp`.
-    pub struct SlerpArgs { a: Model, b: Model, t: Weight }
+    pub(super) struct SlerpArgs { a: Model, b: Model, t: Weight }
 }
 
 args! {
     /// Arguments of `task_arithmetic`.
-    pub struct TaskArgs { base: Model, models: Vec<Model>, weight: Weight, normalize: bool, lambda: f64 }
+    pub(super) struct TaskArgs { base: Model, models: Vec<Model>, weight: Weight, normalize: bool, lambda: f64 }
 }
 
 args! {
     /// Arguments of `ties`.
-    pub struct TiesArgs { base: Model, models: Vec<Model>, weight: Weight, density: Weight, normalize: bool, rescale: bool, lambda: f64 }
+    pub(super) struct TiesArgs { base: Model, models: Vec<Model>, weight: Weight, density: Weight, normalize: bool, rescale: bool, lambda: f64 }
 }
 
 args! {
     /// Arguments of `dare_ties`.
-    pub struct DareArgs { base: Model, models: Vec<Model>, weight: Weight, density: Weight, rescale: bool, normalize: bool, lambda: f64, seed: i64 }
+    pub(super) struct DareArgs { base: Model, models: Vec<Model>, weight: Weight, density: Weight, rescale: bool, normalize: bool, lambda: f64, seed: i64 }
 }
 
 /// A method on one tensor: the inputs' elements, all of one length, into `out`.

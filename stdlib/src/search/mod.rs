@@ -1,16 +1,16 @@
 //! Searching genomes: optimizers from `evo_kernels::optim`, candidates evaluated through [`crate::cx::Effects::map`].
 
 mod evolve;
+mod found;
 mod genes;
 mod history;
 mod optimizer;
-mod search;
 
 use crate::bind::Module;
 
+pub use found::Search;
 pub use history::{History, Leaderboard};
 pub use optimizer::Optimizer;
-pub use search::Search;
 
 /// The family `search`.
 pub fn module() -> Module {
