@@ -20,15 +20,20 @@ pub struct Tape {
     rotation: Rotation,
     positions: Vec<usize>,
     last: Asking,
+    head: HeadTape,
+}
+
+struct HeadTape {
     stream: Vec<f32>,
-    normed: (Vec<f32>, Vec<f32>),
+    normed: Vec<f32>,
+    factors: Vec<f32>,
     probabilities: Vec<f32>,
 }
 
 impl Tape {
     /// The most probable token at each target (the smallest of equals), in the batch's order.
     pub fn predicted(&self, vocabulary: usize) -> Vec<u32> {
-        let rows = self.probabilities.chunks_exact(vocabulary);
+        let rows = self.head.probabilities.chunks_exact(vocabulary);
         rows.map(|row| {
             let best = (0..row.len()).reduce(|best, i| if row[i] > row[best] { i } else { best });
             best.unwrap_or(0) as u32
@@ -148,9 +153,9 @@ pub fn forward(ws: &mut Workspace, config: &Config, weights: &Weights<Vec<f32>>,
         let asked = last.gather(&stream, hidden);
         stream = ws.copy(&asked);
     }
-    let normed = norm(ws, &stream, &weights.norm, config.norm.eps);
+    let (normed, factors) = norm(ws, &stream, &weights.norm, config.norm.eps);
     let head = weights.head.as_ref().unwrap_or(&weights.embed);
-    let mut probabilities = head_product(config, batch).forward(ws, &normed.0, head);
+    let mut probabilities = head_product(config, batch).forward(ws, &normed, head);
     let rows = probabilities.chunks_exact_mut(config.vocab_size).zip(&batch.targets);
     let log_probabilities = rows
         .map(|(row, &target)| {
@@ -158,7 +163,9 @@ pub fn forward(ws: &mut Workspace, config: &Config, weights: &Weights<Vec<f32>>,
             logit - softmax(row)
         })
         .collect();
-    Tape { log_probabilities, blocks, rotation, positions: all.positions, last, stream, normed, probabilities }
+    let head = HeadTape { stream, normed, factors, probabilities };
+    let positions = all.positions;
+    Tape { log_probabilities, blocks, rotation, positions, last, head }
 }
 
 /// The reverse pass: adds to `gradients` the derivative, by each weight, of a loss whose derivative by the log-probability of
@@ -174,36 +181,53 @@ pub fn backward(
 ) {
     assert_eq!(slopes.len(), batch.targets.len(), "one slope for each target");
     let hidden = config.hidden_size;
-    let Tape { blocks, rotation, positions, last, stream, normed, mut probabilities, .. } = tape;
-    for ((row, &target), slope) in probabilities.chunks_exact_mut(config.vocab_size).zip(&batch.targets).zip(slopes) {
-        row.iter_mut().for_each(|p| *p *= -slope);
-        row[target as usize] += slope;
-    }
-    let product = head_product(config, batch);
-    let head = weights.head.as_ref().unwrap_or(&weights.embed);
-    let mut dnormed = ws.zeros(normed.0.len());
-    product.backward_input(&probabilities, head, &mut dnormed);
-    let dhead = gradients.head.as_mut().unwrap_or(&mut gradients.embed);
-    product.backward_weight(&probabilities, &normed.0, dhead);
-    let mut dstream = ws.zeros(stream.len());
-    norm_backward((&stream, &normed.1), &weights.norm, &dnormed, &mut dstream, &mut gradients.norm);
-
-    let all = Asking { rows: None, spans: batch.spans.clone(), positions };
+    let Tape { blocks, rotation, positions, last, head, .. } = tape;
+    let mut dstream = head_backward(ws, config, weights, batch, head, (slopes, &mut *gradients));
     if blocks.is_empty() {
         let mut every = ws.zeros(batch.tokens.len() * hidden);
         last.scatter(&dstream, hidden, &mut every);
         ws.give([std::mem::replace(&mut dstream, every)]);
     }
+    let all = Asking { rows: None, spans: batch.spans.clone(), positions };
     let count = blocks.len();
-    let layers = blocks.into_iter().zip(&weights.blocks).zip(&mut gradients.blocks).enumerate().rev();
-    for (index, ((tape, block), gradient)) in layers {
+    let layers = blocks.into_iter().zip(&weights.blocks).zip(&mut gradients.blocks);
+    for (index, ((tape, block), gradient)) in layers.enumerate().rev() {
         let asking = if index + 1 == count { &last } else { &all };
-        dstream = block_backward(ws, config, block, batch, (asking, &all, &rotation), tape, (dstream, gradient));
+        let rows = (asking, &all, &rotation);
+        dstream = block_backward(ws, config, block, batch, rows, tape, (dstream, gradient));
     }
     for (&token, d) in batch.tokens.iter().zip(dstream.chunks_exact(hidden)) {
         add(&mut gradients.embed[token as usize * hidden..][..hidden], d);
     }
-    ws.give([dstream, dnormed, stream, normed.0, probabilities]);
+    ws.give([dstream]);
+}
+
+/// The reverse of the head and its norm: the gradient by the stream after the last block.
+fn head_backward(
+    ws: &mut Workspace,
+    config: &Config,
+    weights: &Weights<Vec<f32>>,
+    batch: &Batch,
+    tape: HeadTape,
+    (slopes, gradients): (&[f32], &mut Weights<Vec<f32>>),
+) -> Vec<f32> {
+    let HeadTape { stream, normed, factors, probabilities: mut dlogits } = tape;
+    let rows = dlogits.chunks_exact_mut(config.vocab_size);
+    for ((row, &target), slope) in rows.zip(&batch.targets).zip(slopes) {
+        row.iter_mut().for_each(|p| *p *= -slope);
+        row[target as usize] += slope;
+    }
+    let product = head_product(config, batch);
+    let head = weights.head.as_ref().unwrap_or(&weights.embed);
+    let mut dnormed = ws.zeros(normed.len());
+    product.backward_input(&dlogits, head, &mut dnormed);
+    let dhead = gradients.head.as_mut().unwrap_or(&mut gradients.embed);
+    product.backward_weight(&dlogits, &normed, dhead);
+    let mut dstream = ws.zeros(stream.len());
+    let before = (stream.as_slice(), factors.as_slice());
+    norm_backward(before, &weights.norm, &dnormed, &mut dstream, &mut gradients.norm);
+    ws.give([dnormed, stream, normed, dlogits]);
+    dstream
 }
 
 /// The rows that ask, all rows, and the angles.

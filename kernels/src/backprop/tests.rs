@@ -136,11 +136,12 @@ fn gradients_add_up_over_parts_of_a_batch() {
     for one in sequences() {
         let batch = batch(&[one]);
         let tape = forward(&mut Workspace::default(), &config, &weights, &batch);
-        backward(&config, &weights, &batch, tape, &slopes_of(&batch), &mut parts);
+        backward(&mut Workspace::default(), &config, &weights, &batch, tape, &slopes_of(&batch), &mut parts);
     }
     let mut whole = weights.zeros_like();
     let batch = batch(&sequences());
     backward(
+        &mut Workspace::default(),
         &config,
         &weights,
         &batch,
