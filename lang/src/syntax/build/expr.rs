@@ -17,30 +17,24 @@ impl<'a> Builder<'a> {
         true
     }
 
-    /// An expression from the pair of `expr` or `binary`.
+    /// An expression: operands and operators side by side.
     pub(super) fn expr(&mut self, pair: P<'a>) -> Expr {
         let span = self.span(&pair);
         if !self.enter(span) {
             return Expr { span, kind: ExprKind::Error };
         }
-        let pair = if pair.as_rule() == Rule::expr { pair.inner().next() } else { Some(pair) };
         let mut operands = Vec::new();
         let mut operators = Vec::new();
-        for part in pair.into_iter().flat_map(PairExt::inner) {
+        for part in pair.into_inner() {
             match part.as_rule() {
-                Rule::infix => operators.extend(self.infix(part)),
-                _ => operands.push(Operand::new(part)),
+                Rule::operand => operands.push(Operand::new(part)),
+                _ => operators.extend(BinaryOp::of(part.as_str()).map(|op| (op, self.span(&part)))),
             }
         }
         let mut climb = Climb { operands: operands.into_iter(), operators, next: 0 };
         let expr = self.climb(&mut climb, 0, span);
         self.depth -= 1;
         expr
-    }
-
-    fn infix(&self, pair: P<'a>) -> Option<(BinaryOp, Span)> {
-        let inner = pair.inner().next()?;
-        Some((BinaryOp::of(inner.as_str())?, self.span(&inner)))
     }
 
     /// Precedence climbing: an operand and all operators that bind at least as tightly as `least`.
@@ -52,10 +46,7 @@ impl<'a> Builder<'a> {
 
     fn prefixed(&mut self, c: &mut Climb<'a>, operand: &mut Operand<'a>, span: Span) -> Expr {
         let Some(prefix) = operand.prefixes.pop() else {
-            return match operand.core.take() {
-                Some(core) => self.core(core),
-                None => Expr { span, kind: ExprKind::Error },
-            };
+            return self.core(std::mem::take(&mut operand.parts), span);
         };
         let at = self.span(&prefix);
         if !self.enter(at) {
@@ -105,16 +96,16 @@ impl<'a> Builder<'a> {
         chain
     }
 
-    /// A closure, or a primary expression with its tails.
-    fn core(&mut self, pair: P<'a>) -> Expr {
-        if pair.as_rule() == Rule::closure {
-            return self.closure(pair);
-        }
-        let mut parts = pair.inner();
+    /// A primary expression with its tails, or with what makes it the parameters of a closure.
+    fn core(&mut self, parts: Vec<P<'a>>, span: Span) -> Expr {
+        let mut parts = parts.into_iter();
         let before = self.depth;
-        let Some(first) = parts.next() else { return Expr { span: Span::default(), kind: ExprKind::Error } };
+        let Some(first) = parts.next() else { return Expr { span, kind: ExprKind::Error } };
         let mut value = self.primary(first);
         for part in parts {
+            if part.as_rule() == Rule::closure {
+                return self.closure(value, part);
+            }
             let end = self.span(&part);
             if !self.enter(end) {
                 break;
@@ -136,14 +127,32 @@ impl<'a> Builder<'a> {
             value = Expr { span, kind };
         }
         self.depth = before;
+        if matches!(&value.kind, ExprKind::Tuple(items) if items.is_empty()) {
+            let d = Diagnostic::error(Code::E0101, value.span, "`()` holds no value", "a value belongs in here");
+            self.diagnostics.push(d.help("write a value; a closure without parameters is `() => e`"));
+            value.kind = ExprKind::Error;
+        }
         value
     }
 
-    fn closure(&mut self, pair: P<'a>) -> Expr {
-        let span = self.span(&pair);
-        let mut inner = pair.inner();
-        let names = inner.next().map_or(Vec::new(), |head| head.inner().map(|n| self.name(&n)).collect());
-        let body = self.next_expr(&mut inner).unwrap_or(Expr { span, kind: ExprKind::Error });
+    fn closure(&mut self, head: Expr, pair: P<'a>) -> Expr {
+        let span = head.span.to(self.span(&pair));
+        let body = self.next_expr(&mut pair.inner()).unwrap_or(Expr { span, kind: ExprKind::Error });
+        let name = |e: Expr| match e.kind {
+            ExprKind::Name(text) => Some(Name { text, span: e.span }),
+            _ => None,
+        };
+        let at = head.span;
+        let names = match head.kind {
+            ExprKind::Group(inner) => name(*inner).map(|n| vec![n]),
+            ExprKind::Tuple(items) => items.into_iter().map(name).collect(),
+            _ => name(head).map(|n| vec![n]),
+        };
+        let Some(names) = names else {
+            let d = Diagnostic::error(Code::E0101, at, "the parameters of a closure are names", "not a name");
+            self.diagnostics.push(d.help("write `x => e` or `(x, y) => e`"));
+            return Expr { span, kind: ExprKind::Error };
+        };
         Expr { span, kind: ExprKind::Closure(names, Box::new(body)) }
     }
 
@@ -285,7 +294,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Operands and operators of a flat `binary` pair.
+/// Operands and operators of a flat `expr` pair.
 struct Climb<'a> {
     operands: std::vec::IntoIter<Operand<'a>>,
     operators: Vec<(BinaryOp, Span)>,
@@ -295,15 +304,15 @@ struct Climb<'a> {
 /// An operand with the signs before it, the nearest first.
 struct Operand<'a> {
     prefixes: Vec<P<'a>>,
-    core: Option<P<'a>>,
+    parts: Vec<P<'a>>,
 }
 
 impl<'a> Operand<'a> {
     fn new(pair: P<'a>) -> Self {
-        let mut parts: Vec<P<'a>> = pair.inner().collect();
-        let core = parts.pop();
-        parts.reverse();
-        Self { prefixes: parts, core }
+        let (mut prefixes, parts): (Vec<P<'a>>, Vec<P<'a>>) =
+            pair.into_inner().partition(|p| p.as_rule() == Rule::prefix);
+        prefixes.reverse();
+        Self { prefixes, parts }
     }
 }
 
