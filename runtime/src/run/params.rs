@@ -59,7 +59,7 @@ fn find<'c>(checked: &'c Checked, name: &str) -> Result<&'c Global, Box<Diagnost
         None => format!("its params are {}", names.join(", ")),
     };
     let title = format!("the program has no param `{name}`");
-    Err(Box::new(Diagnostic::error(Code::E0342, nowhere(), title, "").help(help)))
+    Err(Box::new(Diagnostic::error(Code::E0421, nowhere(), title, "").help(help)))
 }
 
 enum Set {
@@ -80,7 +80,7 @@ fn set(global: &Global, value: &ParamValue) -> Result<Set, Box<Diagnostic>> {
         };
         let title = format!("param `{}` cannot be `{shown}`", global.name);
         let help = format!("give it a value of type `{}`, such as {}", global.ty, example(&global.ty));
-        Box::new(Diagnostic::error(Code::E0343, global.name_span, title, format!("is `{}`", global.ty)).help(help))
+        Box::new(Diagnostic::error(Code::E0422, global.name_span, title, format!("is `{}`", global.ty)).help(help))
     })
 }
 
