@@ -40,7 +40,7 @@ fn unlike(
 ) -> Problem {
     let size = |h: &ModelHeader| format!("{}, {} × {}", h.config.model_type, h.config.num_layers, h.config.hidden_size);
     Problem {
-        code: "E0404",
+        code: "E0304",
         title: "cannot merge models of different shape".into(),
         label: format!("`{}` needs equal tensor shapes", call.ext().name),
         param: Some(param.to_owned()),

@@ -166,11 +166,11 @@ fn same<'m>(model: &'m Model, name: &str, like: &Tensor) -> Result<&'m Tensor, F
     let tensor = model
         .tensors
         .get(name)
-        .ok_or_else(|| Failure::new("E0404", format!("`{}` has no tensor `{name}`", model.name)).help(help))?;
+        .ok_or_else(|| Failure::new("E0304", format!("`{}` has no tensor `{name}`", model.name)).help(help))?;
     if tensor.shape() != like.shape() {
         let (found, wanted) = (tensor.shape(), like.shape());
         return Err(Failure::new(
-            "E0404",
+            "E0304",
             format!("tensor `{name}` of `{}` is {found:?} where {wanted:?} is wanted", model.name),
         )
         .help(help));
@@ -205,7 +205,7 @@ fn merge_tensor(inputs: &[&Tensor], info: &TensorInfo, method: &impl Method) -> 
     }
     let wide: Option<Vec<_>> = inputs.iter().map(|t| t.to_f32()).collect();
     let wide =
-        wide.ok_or_else(|| Failure::new("E0404", format!("tensor `{}` is not of one kind in all models", info.name)))?;
+        wide.ok_or_else(|| Failure::new("E0304", format!("tensor `{}` is not of one kind in all models", info.name)))?;
     let inputs: Vec<&[f32]> = wide.iter().map(|x| &**x).collect();
     let mut out = vec![0f32; first.len()];
     method.apply(&inputs, info, &mut out)?;

@@ -13,7 +13,7 @@ impl ModelError {
             | Self::Entry { .. }
             | Self::Gguf { .. } => "E0402",
             Self::UnknownArchitecture { .. } => "E0403",
-            Self::Unlike { .. } => "E0404",
+            Self::Unlike { .. } => "E0304",
             Self::MissingTensor { .. }
             | Self::UnknownTensor { .. }
             | Self::Shape { .. }

@@ -92,7 +92,7 @@ impl Elaborator {
         let Some(domain) = &field.domain else {
             return Err(self.fail(
                 Diagnostic::error(
-                    Code::E0338,
+                    Code::E0312,
                     field.span,
                     format!("gene `{}` has no range", field.name),
                     "which values may it take?",
