@@ -2,7 +2,7 @@
 //! the pages of the codes. They are committed; a test compares them with what this module writes.
 
 use crate::{files, text};
-use evo_lang::diag::{Code, render_all};
+use evo_lang::diag::{Code, Page, render_all};
 use evo_lang::span::SourceMap;
 use evo_lang::syntax::ast::{Item, ItemKind, Param};
 use evo_lang::syntax::parse;
@@ -164,27 +164,21 @@ fn error_index() -> String {
          Each example raises its code.\n"
     );
     for entry in Code::pages() {
-        let code = entry.code;
         let (title, rest) = entry.text.split_once('\n').unwrap_or((entry.text, ""));
-        // The first fence raises the code; later ones show how it is done right.
-        let marked = rest.replace("```evo\n", "```evo check\n");
-        let marked = marked.replacen(
-            "```evo check\n",
-            "```evo\n",
-            usize::from(entry.example().is_some_and(|(stage, _)| stage.is_empty())),
-        );
-        // Warnings, and examples of several files, are held to their codes by the language's own tests.
-        let alone = !marked.contains("\nuse \"") && !title.contains("(warning)");
-        let fence = if alone { format!("```evo fails={code}") } else { "```text".to_owned() };
-        let marked = marked.replacen(&if alone { "```evo".to_owned() } else { fence_line(&marked) }, &fence, 1);
-        let _ = write!(page, "\n#{title} {{#{code}}}\n\n{}\n", marked.trim());
+        let _ = write!(page, "\n#{title} {{#{code}}}\n\n{}\n", marked(entry, rest).trim(), code = entry.code);
     }
     page
 }
 
-/// The first line of a page's example, whatever follows `evo` on it.
-fn fence_line(page: &str) -> String {
-    page.lines().find(|line| line.starts_with("```evo")).unwrap_or_default().to_owned()
+/// The text of a code's page with promises on its fences: the first raises the code, later ones show how it is done right.
+fn marked(page: &Page, text: &str) -> String {
+    let Some((stage, example)) = page.example() else { return text.to_owned() };
+    let (before, after) = text.split_once("```evo").unwrap_or((text, ""));
+    let (_, after) = after.split_once('\n').unwrap_or_default();
+    // Examples of several files are held to their codes by the language's own tests.
+    let stage = if example.contains("use \"") { "fault" } else { stage };
+    let promise = format!("fails={} {stage}", page.code);
+    format!("{before}```evo {}\n{}", promise.trim(), after.replace("```evo\n", "```evo check\n"))
 }
 
 /// The summary as committed, with the list of reference pages written anew.

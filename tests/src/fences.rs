@@ -6,7 +6,7 @@
 //! | `run` | a whole program that runs; a ` ```text prints ` fence after it is what it prints |
 //! | `tiny` | a whole program that runs with its effort lowered |
 //! | `fails=E0201` | a whole program that is refused with that code (`plan`, `run` after it: by which command) |
-//! | `fails=R0541 fault` | the same, where it takes more than the program, as its comment says: it parses |
+//! | `fails=R0541 fault` | the same, where it takes more than the one program, as its comment or its `use` says: it parses |
 //! | `from=quickstart.evo` | lines that stand in that program of `programs/` |
 //! | `signature` | a declaration of the library: it parses |
 //! | `example` | expressions, one a line, each with its value after `//` (a rounded one after `// ~`) |

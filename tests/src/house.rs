@@ -30,7 +30,7 @@ pub enum Stage {
 /// What came of a program.
 #[derive(Debug, Default)]
 pub struct Came {
-    /// The codes of the errors, in the order of their places.
+    /// The codes of what is wrong, or, where nothing is, of what is doubtful; in the order of their places.
     pub codes: Vec<String>,
     /// The errors as a user reads them; empty if there are none.
     pub complaint: String,
@@ -57,9 +57,12 @@ impl House {
         if !errors.is_empty() {
             return Came::refused(&Failure::program(errors, program.sources().clone()));
         }
+        let doubts = |found: &[Diagnostic]| Came { codes: codes(found), ..Came::default() };
         match stage {
-            Stage::Check => Came::default(),
-            Stage::Plan => program.plan(&settings).map_or_else(|failure| Came::refused(&failure), |_| Came::default()),
+            Stage::Check => doubts(program.diagnostics()),
+            Stage::Plan => {
+                program.plan(&settings).map_or_else(|failure| Came::refused(&failure), |plan| doubts(plan.warnings()))
+            }
             Stage::Run | Stage::Tiny => self.run(&program, &settings.tiny(stage == Stage::Tiny)),
         }
     }
@@ -103,9 +106,8 @@ impl Default for House {
 
 impl Came {
     fn refused(failure: &Failure) -> Came {
-        let codes =
-            failure.diagnostics.iter().filter(|found| found.is_error()).map(|found| found.code.to_string()).collect();
-        Came { codes, complaint: failure.to_string(), printed: Vec::new() }
+        let errors: Vec<Diagnostic> = failure.diagnostics.iter().filter(|found| found.is_error()).cloned().collect();
+        Came { codes: codes(&errors), complaint: failure.to_string(), printed: Vec::new() }
     }
 
     /// What it printed, or the complaint.
@@ -115,4 +117,8 @@ impl Came {
     pub fn fine(self) -> Result<Vec<String>, String> {
         if self.complaint.is_empty() { Ok(self.printed) } else { Err(self.complaint) }
     }
+}
+
+fn codes(found: &[Diagnostic]) -> Vec<String> {
+    found.iter().map(|diagnostic| diagnostic.code.to_string()).collect()
 }

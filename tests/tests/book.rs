@@ -107,10 +107,16 @@ fn example(house: &House, line: &str) -> Result<(), String> {
     let program = format!("print {expression}\nprint {value}\n");
     let printed = house.take("programs/example.evo", &program, Stage::Run, Settings::new()).fine()?;
     match &printed[..] {
-        [given, promised] if given == promised => Ok(()),
+        [given, promised] if alike(given, promised) => Ok(()),
         [given, _] => Err(format!("`{}` gives {given}, not {value}", expression.trim())),
         _ => Err(format!("`{line}` prints {} times", printed.len())),
     }
+}
+
+/// Equal as texts, or as numbers: a real prints as `1.000` where its value is written `1`.
+fn alike(given: &str, promised: &str) -> bool {
+    let numbers = given.parse::<f64>().ok().zip(promised.parse::<f64>().ok());
+    given == promised || numbers.is_some_and(|(given, promised)| given == promised)
 }
 
 /// Compares what a program printed with what its page says.
