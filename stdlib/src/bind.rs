@@ -20,8 +20,8 @@ pub type Run = Box<dyn Fn(&Cx<'_>, Vec<Value>) -> Result<Value, Failure> + Send 
 pub type Facts = fn(&Place, &Call<'_>, &mut Vec<Problem>) -> Answer;
 /// What is known of a field of a fact's value.
 pub type FieldFacts = fn(&Fact, &str) -> Option<Answer>;
-/// Reads a kept object back.
-pub type Load = fn(Kept<'_>) -> Result<Value, Failure>;
+/// Reads a kept object back; it takes the name of the node that it is the value of.
+pub type Load = fn(Kept<'_>, &str) -> Result<Value, Failure>;
 
 /// Where a program's files are.
 #[derive(Clone, Debug)]

@@ -55,13 +55,14 @@ impl Library {
             .map(|(_, b)| b)
     }
 
-    /// Reads back what the store kept of a value of this type.
-    pub fn load(&self, ty: &Ty, kept: Kept<'_>) -> Result<Value, Failure> {
+    /// Reads back what the store kept of a value of this type, under the name of its node: programs that share a result
+    /// may call it differently.
+    pub fn load(&self, ty: &Ty, kept: Kept<'_>, name: &str) -> Result<Value, Failure> {
         let damaged = || Failure::new("R0507", "the stored bytes are not what was written");
         if let Ty::Node(node) = ty
             && let Some(load) = self.modules.iter().find_map(|m| m.loaders.get(&*node.name))
         {
-            return load(kept);
+            return load(kept, name);
         }
         match kept {
             Kept::Bytes(bytes) => crate::plain::decode(bytes).map(Value::Plain).ok_or_else(damaged),

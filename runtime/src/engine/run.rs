@@ -92,7 +92,8 @@ impl Run {
         let host = plan.engine.host.clone();
         let jobs = options.jobs.unwrap_or(host.jobs).max(1);
         let out = options.out.unwrap_or_else(|| host.root.clone());
-        probe(&out)?;
+        // A place that cannot be written to is the command line's fault; a disk that fills up later is not.
+        probe(&out).map_err(|error| Failure { exit_code: 2, ..error.into() })?;
         plan.identity.out = out.clone();
         let dir = match &options.resume {
             Resume::No => RunDir::create(&host.runs, plan.identity.clone(), &plan.file, &plan.text, jobs)?,

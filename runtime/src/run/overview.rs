@@ -8,11 +8,11 @@ use evo_lang::plan::{Const, Demand, Elaborator, Node, NodeId, Op, PlannedRequest
 
 use super::execute::{demanded, library};
 use crate::engine::{Explanation, Failure, Host, NodeView, Overview};
-use crate::store::{Found, Store};
+use crate::store::Store;
 
 /// The nodes that requests demand, with what is known of their cost.
 pub(crate) fn overview(host: &Host, elaborator: &Elaborator, requests: &[PlannedRequest]) -> Result<Overview, Failure> {
-    let store = Store::open(&host.store)?;
+    let store = Store::open_if_there(&host.store)?;
     let ids: Vec<NodeId> =
         demanded(elaborator, requests).into_iter().filter(|id| is_shown(&node(elaborator, *id))).collect();
     let mut nodes = Vec::with_capacity(ids.len());
@@ -23,7 +23,7 @@ pub(crate) fn overview(host: &Host, elaborator: &Elaborator, requests: &[Planned
             name: name(&node),
             kind: kind(&node),
             inputs: shown_inputs(elaborator, *id).iter().filter_map(|i| ids.iter().position(|id| id == i)).collect(),
-            cached: is_cached(&store, &node)?,
+            cached: is_cached(store.as_ref(), &node)?,
             evaluations: evaluations(elaborator, &node),
             seconds: None,
             memory: None,
@@ -86,10 +86,13 @@ fn evaluations(elaborator: &Elaborator, node: &Node) -> Option<u64> {
     stop.field("evaluations").and_then(Const::as_int).and_then(|n| u64::try_from(n).ok())
 }
 
-fn is_cached(store: &Store, node: &Node) -> Result<bool, Failure> {
+fn is_cached(store: Option<&Store>, node: &Node) -> Result<bool, Failure> {
     let Op::Extern(ext) = &node.op else { return Ok(false) };
     let keeps = library()?.builtin(ext).is_some_and(|b| b.keep);
-    Ok(keeps && matches!(store.get(&node.key), Ok(Found::Value(_) | Found::Artifact(_))))
+    Ok(match store {
+        Some(store) if keeps => store.has(&node.key)?,
+        _ => false,
+    })
 }
 
 /// For each kept node: cached, or which of its inputs is new.
@@ -98,19 +101,19 @@ pub(crate) fn explain(
     elaborator: &Elaborator,
     requests: &[PlannedRequest],
 ) -> Result<Vec<Explanation>, Failure> {
-    let store = Store::open(&host.store)?;
+    let store = Store::open_if_there(&host.store)?;
     let last = LastPlan::read(&host.store);
     let mut now = LastPlan::default();
     let mut explanations = Vec::new();
     for id in demanded(elaborator, requests) {
         let node = node(elaborator, id);
-        if !is_shown(&node) || node.label.is_none() && !is_cached(&store, &node)? {
+        if !is_shown(&node) || node.label.is_none() && !is_cached(store.as_ref(), &node)? {
             continue;
         }
         let terms = terms(elaborator, &node);
         let name = name(&node);
         let reason = match last.terms.get(&name) {
-            _ if is_cached(&store, &node)? => "cached: nothing that it reads has changed".to_owned(),
+            _ if is_cached(store.as_ref(), &node)? => "cached: nothing that it reads has changed".to_owned(),
             None => "new: no earlier plan had it".to_owned(),
             Some(before) => changed(before, &terms),
         };

@@ -225,8 +225,8 @@ impl World {
                 );
                 return None;
             }
-            Found::Value(bytes) => self.library.load(&node.ty, Kept::Bytes(bytes)),
-            Found::Artifact(path) => self.library.load(&node.ty, Kept::Files(path)),
+            Found::Value(bytes) => self.library.load(&node.ty, Kept::Bytes(bytes), name),
+            Found::Artifact(path) => self.library.load(&node.ty, Kept::Files(path), name),
         };
         loaded
             .map_err(|failure| {

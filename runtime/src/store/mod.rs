@@ -113,6 +113,11 @@ impl Store {
         Ok(Store { root: root.to_owned(), index: Mutex::new(index), trusted: Mutex::default(), _lock: lock })
     }
 
+    /// Opens the store in `root` if there is one: looking makes nothing.
+    pub fn open_if_there(root: &Path) -> Result<Option<Store>, DiskError> {
+        if root.join("index.db").exists() { Store::open(root).map(Some) } else { Ok(None) }
+    }
+
     /// Where the store is.
     pub fn root(&self) -> &Path {
         &self.root
@@ -139,6 +144,12 @@ impl Store {
             },
         };
         if blake3::hash(&bytes) == entry.checksum { Ok(Found::Value(bytes)) } else { self.drop_damaged(key, CHANGED) }
+    }
+
+    /// Whether something lies under a key. Nothing is compared: [`get`](Store::get) may still find it damaged.
+    pub fn has(&self, key: &Key) -> Result<bool, DiskError> {
+        let found = self.index().query_row("SELECT 1 FROM entries WHERE key = ?1", [key.0], |_| Ok(())).optional();
+        found.map(|found| found.is_some()).map_err(|e| self.sql(&e))
     }
 
     /// Stores the bytes of a value. One that is there already stays: equal keys have equal values.

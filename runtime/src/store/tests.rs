@@ -23,11 +23,13 @@ fn make_model(path: &Path) -> io::Result<()> {
 fn values_come_back_small_and_large() {
     let (_folder, store) = store();
     assert_eq!(store.get(&key(0)).unwrap(), Found::Absent);
+    assert!(!store.has(&key(1)).unwrap());
     for (n, length) in [(1, 0), (2, 5), (3, INLINE), (4, INLINE + 1)] {
         let value = vec![n as u8; length];
         store.put(&key(n), &value).unwrap();
         store.put(&key(n), &value).unwrap();
         assert_eq!(store.get(&key(n)).unwrap(), Found::Value(value));
+        assert!(store.has(&key(n)).unwrap());
     }
     assert_eq!(store.size().unwrap(), Size { entries: 4, bytes: 5 + 2 * INLINE as u64 + 1 });
 }

@@ -210,9 +210,9 @@ fn header_of(model: &Model) -> ModelHeader {
     }
 }
 
-fn load(kept: Kept<'_>) -> Result<Value, Failure> {
+fn load(kept: Kept<'_>, name: &str) -> Result<Value, Failure> {
     match kept {
-        Kept::Files(dir) => Ok(Value::object(hf(&dir.join(STORED))?)),
+        Kept::Files(dir) => Ok(Value::object(hf(&dir.join(STORED))?.named(name))),
         Kept::Bytes(_) => Err(Failure::new("R0507", "a model is kept as files")),
     }
 }

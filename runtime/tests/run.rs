@@ -1,0 +1,237 @@
+//! Whole runs through the binary: the same end after kills, interruptions and with any number of jobs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use evo::events::{Event, EventKind, NodeOutcome, Status};
+use evo::run::dir::{self, Record};
+use evo::run::journal;
+use evo::store::Key;
+
+const PROGRAM: &str = r#"
+param evaluations: int = 24
+model base = llama_tiny { layers: 2, width: 16, heads: 2, feed_forward: 24, context: 64 }
+data english  = word_problems { language: "en", left: 1..=9, right: 1..=9, count: 60, seed: 1 }
+data japanese = word_problems { language: "ja", left: 1..=9, right: 1..=9, count: 60, seed: 2 }
+train calculator { start: base, on: english, steps: 6, batch: 8 }
+train reader     { start: base, on: japanese, steps: 6, batch: 8 }
+task some = likelihood { data: english.first(8), prompt: "{question}\n", expected: "{answer}" }
+genome Recipe { weight: real[2] in 0..1.5 }
+merge child(g: Recipe) = task_arithmetic { base: base, models: [calculator, reader], weight: [g.weight[0], g.weight[1]] }
+fitness skill(g: Recipe) = score(child(g), some)
+evolve search { maximize: skill, by: cma_es { population: 4 }, stop: { evaluations: evaluations } }
+print table { calculator: score(calculator, some), evolved: search.score }
+plot search.history to "fitness.svg"
+save child(search.best) to "evolved"
+expect search.score < 0.0, "a likelihood is below one"
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small.evo"), PROGRAM).unwrap();
+    folder
+}
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evo"));
+    command.args(["run", "small.evo"]).args(args).current_dir(folder).env_remove("RUST_BACKTRACE");
+    command
+}
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
+}
+
+fn start(folder: &Path, args: &[&str]) -> Child {
+    command(folder, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn succeed(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn only_run(folder: &Path) -> PathBuf {
+    let runs = dir::list(&folder.join("runs")).unwrap();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0].clone()
+}
+
+fn events(folder: &Path) -> Vec<Event> {
+    let lines = fs::read_to_string(only_run(folder).join("events.jsonl")).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Every file that the program saved.
+fn outputs(folder: &Path) -> BTreeMap<PathBuf, String> {
+    // Texts are compared as they are, and anything else by what a failed comparison can still show.
+    let show = |path: &Path| {
+        String::from_utf8(fs::read(path).unwrap()).unwrap_or_else(|e| Key::of("file", &[e.as_bytes()]).to_string())
+    };
+    let mut found = BTreeMap::from([("fitness.svg".into(), show(&folder.join("fitness.svg")))]);
+    for entry in fs::read_dir(folder.join("evolved")).unwrap() {
+        let path = entry.unwrap().path();
+        found.insert(path.strip_prefix(folder).unwrap().to_owned(), show(&path));
+    }
+    found
+}
+
+/// What a run leaves that another run of the program must leave too.
+fn ends_alike(folder: &Path, calm: &Path) {
+    assert_eq!(outputs(folder), outputs(calm));
+    let content = |folder: &Path| journal::content(&only_run(folder).join("run.db")).unwrap();
+    let (there, expected) = (content(folder), content(calm));
+    assert!(expected["evaluations"].len() >= 24 && expected["candidates"].len() >= 24);
+    assert_eq!(there, expected);
+    assert_eq!(Record::read(&only_run(folder)).unwrap().status, Status::Done);
+}
+
+#[test]
+fn one_job_and_two_give_the_same_and_a_second_run_computes_nothing() {
+    let (one, two) = (folder(), folder());
+    let first = succeed(run(one.path(), &["--jobs", "1"]));
+    assert!(first.contains("calculator") && first.contains("saved model evolved"), "{first}");
+    assert_eq!(succeed(run(two.path(), &["--jobs", "2"])), first);
+    ends_alike(one.path(), two.path());
+    fs::remove_dir_all(one.path().join("runs")).unwrap();
+    assert_eq!(succeed(run(one.path(), &["--jobs", "2"])), first);
+    let computed = events(one.path()).into_iter().filter(|event| {
+        match &event.kind {
+            // A search asks its optimizer anew; every candidate that it makes is known.
+            EventKind::NodeFinished { outcome, name, .. } => *outcome == NodeOutcome::Computed && name != "search",
+            EventKind::Evaluation { cached, .. } => !cached,
+            _ => false,
+        }
+    });
+    assert_eq!(computed.map(|event| event.kind).collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn killed_and_resumed_it_ends_the_same() {
+    let calm = folder();
+    let expected = succeed(run(calm.path(), &[]));
+    for jobs in ["1", "2"] {
+        let shot = folder();
+        let mut kills = 0;
+        for delay in [30, 90, 150, 60, 210, 120, 180, 240, 45, 300] {
+            let resumable = !dir::list(&shot.path().join("runs")).unwrap().is_empty();
+            let args: &[&str] = if resumable { &["--jobs", jobs, "--resume"] } else { &["--jobs", jobs] };
+            let mut child = start(shot.path(), args);
+            std::thread::sleep(Duration::from_millis(delay));
+            child.kill().unwrap();
+            if child.wait().unwrap().success() {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills >= 2, "only {kills} kills hit a running process");
+        if Record::read(&only_run(shot.path())).unwrap().status != Status::Done {
+            assert_eq!(succeed(run(shot.path(), &["--jobs", jobs, "--resume"])), expected);
+        }
+        ends_alike(shot.path(), calm.path());
+        no_evaluation_twice(shot.path());
+    }
+}
+
+/// An evaluation that was computed is never computed again: later segments replay it.
+fn no_evaluation_twice(folder: &Path) {
+    let mut computed = std::collections::BTreeSet::new();
+    for event in events(folder) {
+        if let EventKind::Evaluation { search, generation, candidate, cached: false, .. } = event.kind {
+            assert!(computed.insert((search, generation, candidate)), "{generation}.{candidate} was repeated");
+        }
+    }
+}
+
+#[test]
+fn an_interruption_keeps_the_checkpoint_and_says_how_to_go_on() {
+    let (calm, stopped) = (folder(), folder());
+    let many = &["--set", "evaluations=400"];
+    let expected = succeed(run(calm.path(), many));
+    let child = start(stopped.path(), many);
+    wait_for_evaluations(stopped.path());
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let name = only_run(stopped.path()).file_name().unwrap().to_string_lossy().into_owned();
+    assert!(text(&output.stderr).contains(&format!("to go on: evo run small.evo --resume {name}")));
+    assert_eq!(Record::read(&only_run(stopped.path())).unwrap().status, Status::Interrupted);
+    let args = ["--set", "evaluations=400", "--resume", &name];
+    assert_eq!(succeed(run(stopped.path(), &args)), expected);
+    ends_alike(stopped.path(), calm.path());
+    let again = run(stopped.path(), &args);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("is finished: there is nothing to resume"), "{}", text(&again.stderr));
+}
+
+fn wait_for_evaluations(folder: &Path) {
+    for _ in 0..3000 {
+        let runs = dir::list(&folder.join("runs")).unwrap_or_default();
+        let lines = runs.first().and_then(|run| fs::read_to_string(run.join("events.jsonl")).ok());
+        if lines.is_some_and(|lines| lines.contains("\"evaluation\"")) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("no evaluation was made");
+}
+
+#[test]
+fn json_is_one_event_a_line_and_nothing_else() {
+    let folder = folder();
+    let output = run(folder.path(), &["--json", "--tiny"]);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    let events: Vec<Event> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(matches!(events.first().unwrap().kind, EventKind::RunStarted { tiny: true, .. }));
+    assert!(matches!(events.last().unwrap().kind, EventKind::RunFinished { status: Status::Done, .. }));
+    assert!(events.iter().enumerate().all(|(i, event)| event.sequence == i as u64));
+}
+
+#[test]
+fn a_tiny_run_says_so_and_a_dry_run_makes_nothing() {
+    let folder = folder();
+    let tiny = succeed(run(folder.path(), &["--tiny"]));
+    assert!(tiny.contains("tiny run"), "{tiny}");
+    let dry = tempfile::tempdir().unwrap();
+    fs::write(dry.path().join("small.evo"), PROGRAM).unwrap();
+    let shown = succeed(run(dry.path(), &["--dry-run"]));
+    assert!(shown.contains("search") && shown.contains("24"), "{shown}");
+    assert_eq!(fs::read_dir(dry.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_cannot_be_written_or_resumed_is_told_before_anything_is_computed() {
+    let folder = folder();
+    for (args, code, message) in [
+        (&["--out", "small.evo/out"][..], 2, "error[R0542]"),
+        (&["--resume"], 2, "error[R0544]: no unfinished run of `small`"),
+        (&["--resume", "nothing"], 2, "error[R0544]: there is no run `nothing`"),
+        (&["--set", "nothing=1"], 2, "error["),
+        (&["--set", "evaluations=many"], 2, "error["),
+    ] {
+        let output = run(folder.path(), args);
+        assert_eq!(output.status.code(), Some(code), "{args:?} {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(message), "{args:?} {}", text(&output.stderr));
+        assert!(!folder.path().join("runs").exists() && text(&output.stdout).is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_refuted_expectation_is_exit_code_1() {
+    let folder = folder();
+    let path = folder.path().join("small.evo");
+    fs::write(&path, "print 1 + 1\nexpect 1 + 1 == 3, \"sums are odd\"\n").unwrap();
+    let output = run(folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "2\nexpected: sums are odd: does not hold\n");
+    assert_eq!(Record::read(&only_run(folder.path())).unwrap().status, Status::Refuted);
+}
