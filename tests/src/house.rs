@@ -78,8 +78,11 @@ impl House {
 
     fn outcome(&self, program: &Program, settings: &Settings, out: &Path) -> Result<Came, Failure> {
         let options = RunOptions { out: Some(out.to_owned()), ..RunOptions::default() };
-        let outcome = program.plan(settings)?.start(options)?.wait();
+        let plan = program.plan(settings)?;
+        let doubts = codes(plan.warnings());
+        let outcome = plan.start(options)?.wait();
         let mut came = outcome.failure.as_ref().map(Came::refused).unwrap_or_default();
+        came.codes.extend(doubts);
         if outcome.exit_code() != 0 {
             came.complaint.push_str(&format!("\nthe run ended as {:?}", outcome.status));
         }
@@ -113,9 +116,13 @@ impl Came {
     /// What it printed, or the complaint.
     ///
     /// # Errors
-    /// If the program was refused, failed, or an `expect` of it does not hold.
+    /// If the program was refused or warned of, failed, or an `expect` of it does not hold.
     pub fn fine(self) -> Result<Vec<String>, String> {
-        if self.complaint.is_empty() { Ok(self.printed) } else { Err(self.complaint) }
+        match self {
+            Came { complaint, .. } if !complaint.is_empty() => Err(complaint),
+            Came { codes, .. } if !codes.is_empty() => Err(format!("warnings: {}", codes.join(" "))),
+            Came { printed, .. } => Ok(printed),
+        }
     }
 }
 
