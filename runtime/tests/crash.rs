@@ -22,6 +22,7 @@ use evo::store::{Found, Keep, Key, Store};
 const WRITER: &str = "EVO_CRASH_WRITER";
 const GENERATIONS: u64 = 12;
 const POPULATION: u64 = 8;
+const KILLS: u64 = 20;
 
 /// A fixed sequence of numbers that look random.
 fn mix(n: u64) -> u64 {
@@ -105,6 +106,11 @@ fn note(root: &Path, what: &str, generation: u64, candidate: u64) {
     file.write_all(format!("{what} {generation} {candidate}\n").as_bytes()).unwrap();
 }
 
+/// How many lines [`note`] wrote so far.
+fn lines_noted(root: &Path) -> usize {
+    fs::read(root.join("notes")).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
+}
+
 /// Runs in the child only; in the parent it passes at once.
 #[test]
 fn writer() {
@@ -132,21 +138,18 @@ fn only_run(root: &Path) -> PathBuf {
 fn killed_at_random_moments_the_end_is_the_same() {
     let (calm, shot) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     assert!(start_writer(calm.path()).wait().unwrap().success());
-    let mut kills = 0;
-    for attempt in 0..20 {
+    for attempt in 0..KILLS {
         let mut child = start_writer(shot.path());
-        std::thread::sleep(Duration::from_micros(2_000 + mix(attempt) % 50_000));
-        child.kill().unwrap();
-        kills += usize::from(!child.wait().unwrap().success());
-        if dir::list(&shot.path().join("runs")).unwrap().iter().any(|r| Record::read(r).unwrap().status == Status::Done)
-        {
-            break; // nothing is left to be killed
+        // Each writer gets a few evaluations further, or is killed while it opens what its predecessors left.
+        let enough = lines_noted(shot.path()) + (mix(attempt) % 6) as usize;
+        while lines_noted(shot.path()) < enough && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(100));
         }
+        std::thread::sleep(Duration::from_micros(mix(attempt + KILLS) % 3_000));
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success(), "writer {attempt} had ended before it was killed");
     }
-    assert!(kills >= 3, "only {kills} of the kills hit a running writer");
-    if dir::list(&shot.path().join("runs")).unwrap().iter().all(|r| Record::read(r).unwrap().status != Status::Done) {
-        assert!(start_writer(shot.path()).wait().unwrap().success());
-    }
+    assert!(start_writer(shot.path()).wait().unwrap().success());
     let (calm_run, shot_run) = (only_run(calm.path()), only_run(shot.path()));
     assert_eq!(Record::read(&shot_run).unwrap().status, Status::Done);
     let expected = journal::content(&calm_run.join("run.db")).unwrap();
