@@ -117,28 +117,39 @@ fn one_job_and_two_give_the_same_and_a_second_run_computes_nothing() {
 #[test]
 fn killed_and_resumed_it_ends_the_same() {
     let calm = folder();
-    let expected = succeed(run(calm.path(), &[]));
+    let many = ["--set", "evaluations=240"];
+    let expected = succeed(run(calm.path(), &many));
     for jobs in ["1", "2"] {
         let shot = folder();
         let mut kills = 0;
-        for delay in [30, 90, 150, 60, 210, 120, 180, 240, 45, 300] {
-            let resumable = !dir::list(&shot.path().join("runs")).unwrap().is_empty();
-            let args: &[&str] = if resumable { &["--jobs", jobs, "--resume"] } else { &["--jobs", jobs] };
-            let mut child = start(shot.path(), args);
-            std::thread::sleep(Duration::from_millis(delay));
+        for told in [0, 1, 4, 9, 15, 30, 60, 2] {
+            let resumable = !dir::list(&shot.path().join("runs")).unwrap_or_default().is_empty();
+            let how: &[&str] = if resumable { &["--jobs", jobs, "--resume"] } else { &["--jobs", jobs] };
+            let enough = events_told(shot.path()) + told;
+            let mut child = start(shot.path(), &[&many, how].concat());
+            while events_told(shot.path()) < enough && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
             child.kill().unwrap();
             if child.wait().unwrap().success() {
                 break;
             }
             kills += 1;
         }
-        assert!(kills >= 2, "only {kills} kills hit a running process");
+        assert!(kills >= 4, "only {kills} kills hit a running process");
         if Record::read(&only_run(shot.path())).unwrap().status != Status::Done {
-            assert_eq!(succeed(run(shot.path(), &["--jobs", jobs, "--resume"])), expected);
+            assert_eq!(succeed(run(shot.path(), &[&many[..], &["--jobs", jobs, "--resume"]].concat())), expected);
         }
         ends_alike(shot.path(), calm.path());
         no_evaluation_twice(shot.path());
     }
+}
+
+/// How many events a folder's run has written so far; 0 before there is a run.
+fn events_told(folder: &Path) -> usize {
+    let run = dir::list(&folder.join("runs")).unwrap_or_default().pop();
+    let lines = run.and_then(|run| fs::read(run.join("events.jsonl")).ok());
+    lines.map_or(0, |lines| lines.iter().filter(|byte| **byte == b'\n').count())
 }
 
 /// An evaluation that was computed is never computed again: later segments replay it.
