@@ -4,8 +4,20 @@
 //! ends with what is expected of it, as comments: `// error[E0201] 4:17 "…"` or `// warning[…] …` for each diagnostic, in
 //! order; in `types` sections then `// name: type` for each declaration. `EVO_BLESS=1` rewrites the expectations.
 //! `// file other.evo` begins another file of the section, which it may `use`.
+//!
+//! A `// --- name run` section sees the standard library's numbers. It ends with lines `// run f(2.0, [1, 3]) -> 7.5`, or
+//! `-> error: …` for a fault. Each call is computed three ways that must agree to the bit: by the interpreter and by compiled
+//! code, both with the arguments as run-time inputs, and by the plan, which folds what is known. Blessing keeps the calls
+//! and rewrites the values.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test runner reads its files, and fails loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test runner reads its files, and fails loudly"
+)]
+
+mod run;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -66,6 +78,7 @@ fn is_expectation(line: &str) -> bool {
     line.starts_with("// error[")
         || line.starts_with("// warning[")
         || line.starts_with("// type ")
+        || line.starts_with("// run ")
         || line == "// no errors"
 }
 
@@ -89,7 +102,14 @@ impl Section {
         Err(format!("expected\n{}\nfound\n{found}\n{}", self.expected, self.rendered()).into())
     }
 
+    fn is_run(&self) -> bool {
+        self.head.ends_with(" run")
+    }
+
     fn check(&self) -> evo_lang::Checked {
+        if self.is_run() {
+            return run::check(&self.text);
+        }
         let (library, faults) = Library::parse(&[("test", LIBRARY)]);
         assert!(faults.is_empty(), "{}", evo_lang::diag::render_all(&faults, library.sources(), false));
         let mut parts = self.text.split("// file ");
@@ -122,6 +142,12 @@ impl Section {
                     _ => "",
                 };
                 writeln!(out, "// type {}: {}{numeric}", global.name, global.ty).unwrap();
+            }
+        }
+        if self.is_run() {
+            for call in self.expected.lines().filter_map(|l| l.strip_prefix("// run ")) {
+                let call = call.rsplit_once(" -> ").map_or(call, |(call, _)| call);
+                writeln!(out, "// run {call} -> {}", run::evaluate(&self.text, call)).unwrap();
             }
         }
         if out.is_empty() {
