@@ -21,20 +21,28 @@ pub trait Effects: Sync {
     fn input(&self, path: &str) -> PathBuf;
 
     /// Applies a function to each list of arguments, in parallel: one result for each, in order. Every one is
-    /// journaled as it is done.
-    fn map(&self, function: &Callable, args: Vec<Vec<Value>>, at: Batch) -> Vec<Evaluated>;
+    /// journaled as it is done. A candidate that fails is a result; an error means that the run itself cannot go on.
+    fn map(&self, function: &Callable, args: Vec<Vec<Value>>, at: Batch) -> Result<Vec<Evaluated>, Failure>;
+
+    /// Whether the node has taken `limit` seconds of wall clock, over all segments of the run, when `generation` is to
+    /// begin. What was found once holds for ever: a resumed run ends where the journal says that it ended.
+    fn is_over(&self, generation: u64, limit: f64) -> Result<bool, Failure>;
 
     /// A search has told its optimizer a generation's scores.
     fn generation(&self, report: Generation);
 }
 
-/// Which generation of a search a batch of candidates is.
+/// Which generation of a search a batch of candidates is, and how it was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
     /// Counts from 0.
     pub generation: u64,
     /// The number of the first candidate within the generation.
     pub first: u64,
+    /// What made the candidates, such as `cma_es`. Methods that sample a distribution have no parents.
+    pub operator: &'static str,
+    /// How often an evaluation that failed is tried again, where that may help.
+    pub retries: u32,
 }
 
 /// What came of one evaluation.
@@ -147,6 +155,17 @@ impl Failure {
     /// The failure of a node that was asked to stop.
     pub fn cancelled() -> Failure {
         Failure { is_cancelled: true, ..Failure::new("R0500", "the run was asked to stop") }
+    }
+
+    /// Whether trying again may help: the machine, a file or a host function failed, and not the computation, which
+    /// gives the same for the same inputs.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.code, "R0504" | "R0505" | "R0507" | "R0515")
+    }
+
+    /// Whether the run itself cannot go on: its own files cannot be written, or its journal is contradicted.
+    pub fn ends_run(&self) -> bool {
+        matches!(self.code, "R0541" | "R0542" | "R0543" | "R0545")
     }
 
     /// Adds what to do.

@@ -25,7 +25,7 @@ pub type Fact = Arc<dyn Any + Send + Sync>;
 pub struct Node {
     /// Its identity.
     pub key: Key,
-    /// Its identity but for what does not enter a search's draws (a `stop`): raising a limit extends a search.
+    /// Its identity but for what does not enter a search's draws (`stop`, `on_failure`): raising a limit extends a search.
     pub draw_key: Key,
     /// What it does.
     pub op: Op,
@@ -41,6 +41,9 @@ pub struct Node {
     pub fact: Option<Fact>,
     /// Whether it depends on a stand-in argument: it can be looked at, not run.
     pub hypothetical: bool,
+    /// Whether its value belongs to one run, because it hangs on the clock or on an effect outside: no other run may
+    /// take it over.
+    pub local: bool,
 }
 
 /// The operations.
@@ -151,14 +154,19 @@ impl Graph {
         if let Some(id) = self.by_key.get(&key) {
             return (*id, false);
         }
-        let draw_keys: Vec<&Key> = inputs
-            .iter()
-            .enumerate()
-            .map(|(i, id)| if op.extends(i) { &NO_KEY } else { &self.node(*id).draw_key })
-            .collect();
+        let drawn = |(i, id): (usize, &NodeId)| match op.param(i) {
+            Some("stop") => Some(&NO_KEY),
+            Some("on_failure") => None,
+            _ => Some(&self.node(*id).draw_key),
+        };
+        let draw_keys: Vec<&Key> = inputs.iter().enumerate().filter_map(drawn).collect();
         let draw_key = op.key(&draw_keys, salt);
         let hypothetical = matches!(op, Op::Hypothesis) || inputs.iter().any(|id| self.node(*id).hypothetical);
-        let node = Node { draw_key, hypothetical, ..Node::plain(key, op, inputs.into(), ty, span) };
+        let local = inputs
+            .iter()
+            .enumerate()
+            .any(|(i, id)| self.node(*id).local || op.param(i) == Some("stop") && self.names_field(*id, "time"));
+        let node = Node { draw_key, hypothetical, local, ..Node::plain(key, op, inputs.into(), ty, span) };
         (self.insert(node), true)
     }
 
@@ -168,6 +176,24 @@ impl Graph {
         if node.label.is_none() {
             Arc::make_mut(node).label = Some(label.clone());
         }
+    }
+
+    /// Whether a record has this field with a value.
+    fn names_field(&self, record: NodeId, name: &str) -> bool {
+        let node = self.node(record);
+        match &node.op {
+            Op::Const(value) => value.field(name).is_some_and(|v| *v != Const::Nothing),
+            Op::Record(names) => {
+                let given = |id: &NodeId| self.constant(*id) != Some(&Const::Nothing);
+                names.iter().zip(node.inputs.iter()).any(|(n, id)| &**n == name && given(id))
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that a node's value belongs to one run.
+    pub(crate) fn set_local(&mut self, id: NodeId) {
+        Arc::make_mut(&mut self.nodes[id.0 as usize]).local = true;
     }
 
     /// Notes what the host knows of a node.
@@ -191,16 +217,16 @@ const NO_KEY: Key = Key([0; 32]);
 
 impl Node {
     fn plain(key: Key, op: Op, inputs: Arc<[NodeId]>, ty: Ty, span: Span) -> Node {
-        Node { key, draw_key: key, op, inputs, ty, span, label: None, fact: None, hypothetical: false }
+        Node { key, draw_key: key, op, inputs, ty, span, label: None, fact: None, hypothetical: false, local: false }
     }
 }
 
 impl Op {
-    /// Whether input `i` only says how long to go on: a search's `stop`.
-    fn extends(&self, i: usize) -> bool {
+    /// The parameter that input `i` of a call is the argument of.
+    fn param(&self, i: usize) -> Option<&str> {
         match self {
-            Op::Extern(ext) => ext.params.get(i).is_some_and(|p| &*p.name == "stop"),
-            _ => false,
+            Op::Extern(ext) => ext.params.get(i).map(|p| &*p.name),
+            _ => None,
         }
     }
 

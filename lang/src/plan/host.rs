@@ -27,6 +27,9 @@ pub enum Answer {
     Fact(Fact),
     /// The same of something outside the program, such as a file, with the identity of its content.
     Content(Fact, Key),
+    /// What is called lies outside and may answer otherwise next time: the identity of it, such as a host function's
+    /// version. The result belongs to the run that asked.
+    Effect(Key),
 }
 
 /// A finding about a call, turned into a diagnostic at the argument it names.

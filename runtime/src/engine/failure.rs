@@ -69,14 +69,6 @@ impl From<RunDirError> for Failure {
 
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Failure {
-        match error {
-            JournalError::Disk(error) => error.into(),
-            other => Failure::placeless(
-                3,
-                Code::R0545,
-                other.to_string(),
-                "please report this with the program: equal steps must give equal results",
-            ),
-        }
+        Failure::placeless(3, error.code(), error.to_string(), error.help())
     }
 }

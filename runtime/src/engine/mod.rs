@@ -18,6 +18,7 @@
 //! ```
 
 mod failure;
+mod function;
 mod plan;
 mod program;
 mod run;
@@ -28,9 +29,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::events::{Cancel, Observer};
+use crate::run::host::HostFunctions;
 
 pub use failure::Failure;
 pub(crate) use failure::nowhere;
+pub use function::HostFunction;
 pub use plan::{Explanation, NodeView, Overview, Plan};
 pub use program::{Form, Param, ParamValue, Program, Settings};
 pub use run::{Resume, Run, RunOptions, RunOutcome};
@@ -49,13 +52,15 @@ pub(crate) struct Host {
     pub(crate) jobs: usize,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) cancel: Cancel,
+    pub(crate) functions: Arc<HostFunctions>,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { root, store, runs, jobs, observers, cancel: _ } = self;
+        let Host { root, store, runs, jobs, observers, cancel: _, functions } = self;
         let mut shown = out.debug_struct("Host");
         shown.field("root", root).field("store", store).field("runs", runs).field("jobs", jobs);
+        shown.field("functions", functions);
         shown.field("observers", &observers.len()).finish_non_exhaustive()
     }
 }
@@ -119,6 +124,7 @@ pub struct EngineBuilder {
     jobs: Option<usize>,
     observers: Vec<Arc<dyn Observer>>,
     cancel: Cancel,
+    functions: HostFunctions,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -158,6 +164,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Binds a host function: programs declare it by `extern fn` under its name. Of one name the last counts.
+    pub fn function(mut self, function: HostFunction) -> EngineBuilder {
+        self.functions.0.push(function);
+        self
+    }
+
     /// The token that stops runs, where the host has one already.
     pub fn cancel(mut self, cancel: Cancel) -> EngineBuilder {
         self.cancel = cancel;
@@ -174,6 +186,7 @@ impl EngineBuilder {
             jobs: self.jobs.unwrap_or_else(cores),
             observers: self.observers,
             cancel: self.cancel,
+            functions: Arc::new(self.functions),
             root,
         };
         Engine { host: Arc::new(host) }

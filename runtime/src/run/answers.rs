@@ -10,10 +10,9 @@ use evo_stdlib::cx::{Card, Failure};
 use evo_stdlib::value::Value;
 
 use super::execute::roots;
-use super::journal::JournalError;
 use super::rows::{Output, OutputKind};
 use super::scheduler::Scheduler;
-use super::world::datum;
+use super::world::{datum, unjournaled};
 use crate::datum::{Datum, Table};
 use crate::events::{EventKind, Shown};
 use crate::files;
@@ -161,10 +160,7 @@ impl Answer<'_> {
 
     fn journal(&self, kind: OutputKind) -> Result<(), Arc<Failure>> {
         let output = Output { request: self.index, kind };
-        let failed = |e: JournalError| {
-            Arc::new(Failure::new("R0507", e.to_string()).help("free some disk space and resume the run"))
-        };
-        self.scheduler.world().journal.commit(vec![output.row()]).map_err(failed)
+        self.scheduler.world().journal.commit(vec![output.row()]).map_err(|e| Arc::new(unjournaled(&e)))
     }
 }
 

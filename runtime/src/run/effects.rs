@@ -1,15 +1,16 @@
 //! The effects of a running node: progress, cancellation, files, and applying functions to candidates.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use evo_lang::plan::{Key, Node, NodeId};
 use evo_stdlib::cx::{Batch, Effects, Evaluated, Failure, Generation, Progress};
 use evo_stdlib::value::{Callable, NumericFn, Value};
 
+use super::journal::Past;
 use super::rows::{Candidate, Evaluation};
 use super::scheduler::{Finished, Scheduler, flat};
-use super::world::{datum, key};
+use super::world::{datum, key, unjournaled};
 use crate::clock::Stopwatch;
 use crate::datum::Datum;
 use crate::events::{EventKind, Metric, Outcome};
@@ -20,6 +21,7 @@ pub(crate) struct NodeEffects {
     node: Arc<Node>,
     name: Arc<str>,
     clock: Stopwatch,
+    past: OnceLock<Past>,
 }
 
 /// A candidate on its way: known already, or a node that is being computed.
@@ -30,12 +32,48 @@ enum Pending {
 
 impl NodeEffects {
     pub(crate) fn new(scheduler: Arc<Scheduler>, node: Arc<Node>, name: Arc<str>) -> NodeEffects {
-        NodeEffects { scheduler, node, name, clock: Stopwatch::start() }
+        NodeEffects { scheduler, node, name, clock: Stopwatch::start(), past: OnceLock::new() }
     }
 
     /// What an earlier segment of the run found out about this generation, by candidate.
-    fn journaled(&self, at: Batch) -> Vec<Evaluation> {
-        self.scheduler.world().journal.generation(&key(&self.node), at.generation).unwrap_or_default()
+    fn journaled(&self, at: Batch) -> Result<Vec<Evaluation>, Failure> {
+        self.scheduler.world().journal.generation(&key(&self.node), at.generation).map_err(|e| unjournaled(&e.into()))
+    }
+
+    /// What earlier segments of the run left, read when it is first asked for: before this segment adds to it.
+    fn past(&self) -> Result<Past, Failure> {
+        if let Some(past) = self.past.get() {
+            return Ok(*past);
+        }
+        let read = self.scheduler.world().journal.past(&key(&self.node));
+        read.map(|past| *self.past.get_or_init(|| past)).map_err(|e| unjournaled(&e.into()))
+    }
+
+    fn wait(&self, pending: Pending) -> (Evaluated, Option<NodeId>) {
+        match pending {
+            Pending::Known(evaluated) => (*evaluated, None),
+            Pending::Node(id, node) => {
+                let Finished { outcome, cached } = self.scheduler.wait(id);
+                (Evaluated { outcome, cached, node }, Some(id))
+            }
+        }
+    }
+
+    /// Evaluates a candidate that failed again, as often as it is worth and allowed.
+    fn retried(&self, function: &Callable, args: &[Value], first: Evaluated, times: u32) -> Evaluated {
+        let mut evaluated = first;
+        for _ in 0..times {
+            if !evaluated.outcome.as_ref().is_err_and(|failure| failure.may_pass()) {
+                break;
+            }
+            let pending = self.start(function, args.to_vec(), None);
+            if let Pending::Node(id, _) = &pending {
+                self.scheduler.forget(&[*id]);
+                self.scheduler.demand(&[*id], true);
+            }
+            evaluated = self.wait(pending).0;
+        }
+        evaluated
     }
 
     fn start(&self, function: &Callable, args: Vec<Value>, known: Option<&Evaluation>) -> Pending {
@@ -72,41 +110,38 @@ impl NodeEffects {
         }
     }
 
-    fn journal(&self, at: Batch, i: u64, genome: Datum, evaluated: &Evaluated, seconds: f64) {
+    /// Journals what came of a candidate; a failure of the run's own is not the candidate's.
+    fn journal(&self, at: Batch, i: u64, genome: Datum, evaluated: &Evaluated, seconds: f64) -> Result<(), Failure> {
         let world = self.scheduler.world();
         let outcome = outcome(evaluated);
-        let cancelled = matches!(&evaluated.outcome, Err(failure) if failure.is_cancelled);
-        if cancelled {
-            return;
-        }
-        let candidate = at.first + i;
-        {
-            let made = Candidate {
-                search: key(&self.node),
-                generation: at.generation,
-                candidate,
-                genome,
-                operator: "sample".into(),
-                parents: Vec::new(),
-            };
-            let found = Evaluation {
-                search: key(&self.node),
-                generation: at.generation,
-                candidate,
-                node: evaluated.node,
-                outcome: outcome.clone(),
-                seconds,
-            };
-            let mut rows = made.rows();
-            rows.push(found.row());
-            if let Err(error) = world.journal.commit(rows) {
-                world.log.warn(
-                    "R0507",
-                    format!("an evaluation could not be journaled: {error}"),
-                    "a resumed run does it again",
-                );
+        if let Err(failure) = &evaluated.outcome {
+            if failure.ends_run() {
+                return Err(Failure::clone(failure));
+            }
+            if failure.is_cancelled {
+                return Ok(());
             }
         }
+        let candidate = at.first + i;
+        let made = Candidate {
+            search: key(&self.node),
+            generation: at.generation,
+            candidate,
+            genome,
+            operator: at.operator.into(),
+            parents: Vec::new(), // of a method that samples a distribution
+        };
+        let found = Evaluation {
+            search: key(&self.node),
+            generation: at.generation,
+            candidate,
+            node: evaluated.node,
+            outcome: outcome.clone(),
+            seconds,
+        };
+        let mut rows = made.rows();
+        rows.push(found.row());
+        world.journal.commit(rows).map_err(|error| unjournaled(&error))?;
         world.log.emit(EventKind::Evaluation {
             search: key(&self.node),
             generation: at.generation,
@@ -115,6 +150,7 @@ impl NodeEffects {
             cached: evaluated.cached,
             seconds,
         });
+        Ok(())
     }
 }
 
@@ -140,33 +176,37 @@ impl Effects for NodeEffects {
         self.scheduler.world().input(path)
     }
 
-    fn map(&self, function: &Callable, args: Vec<Vec<Value>>, at: Batch) -> Vec<Evaluated> {
-        let known = self.journaled(at);
-        let mut genomes = Vec::with_capacity(args.len());
-        let mut pending = Vec::with_capacity(args.len());
+    fn map(&self, function: &Callable, args: Vec<Vec<Value>>, at: Batch) -> Result<Vec<Evaluated>, Failure> {
+        let known = self.journaled(at)?;
         let clock = Stopwatch::start();
-        for (i, args) in args.into_iter().enumerate() {
-            genomes.push(args.first().map_or(Datum::Missing, |value| datum(&value.show())));
-            let earlier = known.iter().find(|e| e.candidate == at.first + i as u64);
-            pending.push(self.start(function, args, earlier));
-        }
+        let earlier = |i: usize| known.iter().find(|e| e.candidate == at.first + i as u64);
+        let pending: Vec<Pending> =
+            args.iter().enumerate().map(|(i, args)| self.start(function, args.clone(), earlier(i))).collect();
         let roots: Vec<NodeId> =
             pending.iter().filter_map(|p| if let Pending::Node(id, _) = p { Some(*id) } else { None }).collect();
         self.scheduler.demand(&roots, true);
         let mut all = Vec::with_capacity(pending.len());
-        for (i, (pending, genome)) in pending.into_iter().zip(genomes).enumerate() {
-            let evaluated = match pending {
-                Pending::Known(evaluated) => *evaluated,
-                Pending::Node(id, node) => {
-                    let Finished { outcome, cached } = self.scheduler.wait(id);
-                    Evaluated { outcome, cached, node }
-                }
+        for (i, (pending, args)) in pending.into_iter().zip(&args).enumerate() {
+            let (evaluated, node) = self.wait(pending);
+            // What the journal holds is how it ended: only what was computed just now may be tried again.
+            let evaluated = match node {
+                Some(_) => self.retried(function, args, evaluated, at.retries),
+                None => evaluated,
             };
-            self.journal(at, i as u64, genome, &evaluated, clock.seconds());
+            let genome = args.first().map_or(Datum::Missing, |value| datum(&value.show()));
+            self.journal(at, i as u64, genome, &evaluated, clock.seconds())?;
             all.push(evaluated);
         }
         self.scheduler.forget(&roots);
-        all
+        Ok(all)
+    }
+
+    fn is_over(&self, generation: u64, limit: f64) -> Result<bool, Failure> {
+        let past = self.past()?;
+        if past.last.is_some_and(|last| generation <= last) {
+            return Ok(false);
+        }
+        Ok(past.is_finished || past.seconds + self.clock.seconds() >= limit)
     }
 
     fn generation(&self, g: Generation) {

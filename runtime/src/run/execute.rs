@@ -14,11 +14,13 @@ use evo_stdlib::cx::Card;
 use indexmap::IndexMap;
 
 use super::answers::{self, Outputs};
+use super::host::{HostFunctions, ProgramHost};
 use super::journal::Journal;
 use super::log::EventLog;
 use super::overview;
 use super::params;
 use super::scheduler::Scheduler;
+use super::selection;
 use super::world::{World, datum};
 use crate::datum::Datum;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
@@ -57,6 +59,7 @@ pub(crate) struct Planned {
     hash: Key,
     params: IndexMap<String, Datum>,
     seed: i64,
+    pub(crate) functions: Arc<HostFunctions>,
 }
 
 impl std::fmt::Debug for Planned {
@@ -105,6 +108,7 @@ pub(crate) fn plan(host: &Host, program: &Program, settings: &Settings) -> (Opti
         hash: hash(&program.sources),
         params: IndexMap::new(),
         seed: settings.seed.unwrap_or(0),
+        functions: host.functions.clone(),
         tree: checked.tree,
     };
     let mut found = checked.diagnostics;
@@ -113,6 +117,7 @@ pub(crate) fn plan(host: &Host, program: &Program, settings: &Settings) -> (Opti
         Ok((mut elaborator, requests)) => {
             found.extend(elaborator.take_diagnostics());
             found.extend(overview::conflicts(&elaborator, &requests));
+            found.extend(selection::conflicts(&elaborator, &requests));
             planned.read_params(&mut elaborator);
         }
         Err(failure) => found.extend(failure.diagnostics),
@@ -212,7 +217,8 @@ impl Checked {
 impl Planned {
     /// The graph of the requests. `whole` reads contents for their identity, as a run does; a check reads headers.
     pub(crate) fn elaborate(&self, whole: bool) -> Result<(Elaborator, Vec<PlannedRequest>), Failure> {
-        let host = library()?.host(Place { base: self.base.clone(), whole });
+        let library = library()?.host(Place { base: self.base.clone(), whole });
+        let host = Arc::new(ProgramHost { library, functions: self.functions.clone() });
         let mut elaborator = Elaborator::new(self.tree.clone(), host, self.options.clone());
         let requests = elaborator.requests();
         Ok((elaborator, requests))

@@ -15,6 +15,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::rows::{self, Call, Candidate, Evaluation, Output, Row, TABLES, Table};
+use evo_lang::diag::Code;
+
 use crate::db::{self, DiskError};
 use crate::store::Key;
 
@@ -42,9 +44,41 @@ pub enum JournalError {
     Closed,
 }
 
+impl JournalError {
+    /// The diagnostic's code.
+    pub fn code(&self) -> Code {
+        match self {
+            JournalError::Disk(error) => error.code(),
+            JournalError::Differs { .. } | JournalError::Closed => Code::R0545,
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            JournalError::Disk(error) => error.help(),
+            JournalError::Differs { .. } | JournalError::Closed => {
+                "run without `--resume` to begin anew, and report this with the program: equal steps must give equal \
+                 results"
+            }
+        }
+    }
+}
+
 struct HandIn {
     rows: Vec<Row>,
     answer: Sender<Result<(), JournalError>>,
+}
+
+/// How far a search had come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Past {
+    /// The last generation of which an evaluation is finished.
+    pub last: Option<u64>,
+    /// Seconds that its generations took to evaluate, all in all.
+    pub seconds: f64,
+    /// Whether it had come to its end.
+    pub is_finished: bool,
 }
 
 /// An open journal; clones of a reference to it may be used by any number of threads.
@@ -87,6 +121,20 @@ impl Journal {
     pub fn generation(&self, search: &Key, generation: u64) -> Result<Vec<Evaluation>, DiskError> {
         let with = [search.to_string().into(), i64::try_from(generation).unwrap_or(i64::MAX).into()];
         self.select(&rows::EVALUATIONS, "WHERE search = ?1 AND generation = ?2", &with, Evaluation::read)
+    }
+
+    /// What the journal knew of a search before this segment of the run.
+    pub fn past(&self, search: &Key) -> Result<Past, DiskError> {
+        let sql = "SELECT max(generation), sum(longest), EXISTS (SELECT 1 FROM nodes WHERE node = ?1) FROM \
+                   (SELECT generation, max(seconds) AS longest FROM evaluations WHERE search = ?1 GROUP BY generation)";
+        let read = |row: &rusqlite::Row<'_>| {
+            let generation: Option<i64> = row.get(0)?;
+            let seconds: Option<f64> = row.get(1)?;
+            let last = generation.and_then(|g| u64::try_from(g).ok());
+            Ok(Past { last, seconds: seconds.unwrap_or(0.0), is_finished: row.get(2)? })
+        };
+        let found = self.reader().query_row(sql, [search.to_string()], read);
+        found.map_err(|e| DiskError::from_sql(&self.path, &e))
     }
 
     /// The candidates of a search, in the order of generation and candidate.

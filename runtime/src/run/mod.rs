@@ -1,12 +1,14 @@
 //! A run: its directory, its journal, its events; and how a plan's graph is computed.
 //!
 //! In reading order: [`dir`], [`journal`], [`rows`], [`log`]; then `execute` (the seam to the language), `params`,
-//! `overview`, `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests).
+//! `overview`, `host` (functions of the host),
+//! `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests).
 
 mod answers;
 pub mod dir;
 mod effects;
 pub(crate) mod execute;
+pub(crate) mod host;
 pub mod journal;
 pub mod log;
 mod overview;
@@ -14,4 +16,5 @@ mod params;
 mod record;
 pub mod rows;
 mod scheduler;
+mod selection;
 mod world;

@@ -142,7 +142,8 @@ fn quantity(ty: &Ty, source: &str) -> Option<f64> {
     number.trim().parse::<f64>().ok().map(|n| n * scale)
 }
 
-fn plain(ty: &Ty, data: &Datum) -> Option<Const> {
+/// Data from a host program as a value of a plain type.
+pub(super) fn plain(ty: &Ty, data: &Datum) -> Option<Const> {
     match (ty, data) {
         (Ty::Int, Datum::Int(i)) => Some(Const::Int(*i)),
         (Ty::Real, Datum::Real(r)) => Some(Const::Real(*r)),

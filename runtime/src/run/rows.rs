@@ -153,7 +153,7 @@ pub struct Candidate {
     pub candidate: u64,
     /// Its genes.
     pub genome: Datum,
-    /// What made it, such as `sample`, `crossover` or `mutate`.
+    /// What made it: the method that sampled it, such as `cma_es`, or an operator such as `crossover`.
     pub operator: String,
     /// The generation and index of each parent.
     pub parents: Vec<(u64, u64)>,
@@ -199,7 +199,7 @@ pub struct Evaluation {
     pub node: Key,
     /// What became of it.
     pub outcome: Outcome,
-    /// Seconds it took.
+    /// Seconds from the beginning of its generation, in the segment that finished it.
     pub seconds: f64,
 }
 

@@ -15,7 +15,8 @@ use evo_stdlib::value::{Stored, Value};
 
 use super::effects::NodeEffects;
 use super::execute::Scope;
-use super::journal::Journal;
+use super::host::HostFunctions;
+use super::journal::{Journal, JournalError};
 use super::log::EventLog;
 use super::rows;
 use super::scheduler::{Finished, Scheduler};
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) library: Arc<Library>,
     /// Results across runs.
     pub(crate) store: Arc<Store>,
+    /// What the host has bound.
+    functions: Arc<HostFunctions>,
     /// Results of this run.
     pub(crate) journal: Arc<Journal>,
     /// Who watches.
@@ -59,6 +62,7 @@ impl World {
         World {
             elaborator: Mutex::new(elaborator),
             library,
+            functions: scope.planned.functions.clone(),
             store: scope.store.clone(),
             journal: scope.journal.clone(),
             log: scope.log.clone(),
@@ -118,45 +122,45 @@ impl World {
             }
         }
         let Op::Extern(ext) = &node.op else { return failed(Failure::new("R0504", "only calls are computed here")) };
-        let Some(builtin) = self.library.builtin(ext) else {
-            return failed(Failure::new("R0504", format!("`{}` has no implementation", ext.name)));
-        };
         if self.cancel.is_stopped() {
             return failed(Failure::cancelled());
         }
+        let at = |failure: Failure| Arc::new(Failure { node: failure.node.or(Some(id)), ..failure });
+        if let Some(function) = self.functions.of(ext) {
+            let outcome = function.call(&self.journal, node, ext, &values);
+            return Finished { outcome: outcome.map_err(at), cached: false };
+        }
+        let Some(builtin) = self.library.builtin(ext) else {
+            return failed(Failure::new("R0504", format!("`{}` has no implementation", ext.name)));
+        };
         let name = node.label.clone().unwrap_or_else(|| ext.name.clone());
         let shown = !self.is_candidate(id) && (builtin.keep || builtin.manner == Manner::Direct);
-        let clock = Stopwatch::start();
-        if builtin.keep
-            && let Some(value) = self.kept(node, &name)
-        {
-            if shown {
-                self.log.emit(EventKind::NodeStarted {
-                    node: key(node),
-                    name: name.to_string(),
-                    kind: ext.name.to_string(),
-                });
-                self.finished(node, ext, &name, NodeOutcome::Cached, clock.seconds());
-            }
-            return Finished { outcome: Ok(value), cached: true };
-        }
         if shown {
-            self.log.emit(EventKind::NodeStarted {
-                node: key(node),
-                name: name.to_string(),
-                kind: ext.name.to_string(),
-            });
+            let kind = ext.name.to_string();
+            self.log.emit(EventKind::NodeStarted { node: key(node), name: name.to_string(), kind });
         }
-        let outcome = self.compute(scheduler, node, builtin, &name, values, threads);
-        if let (Ok(value), true) = (&outcome, builtin.keep) {
+        let clock = Stopwatch::start();
+        let keeps = builtin.keep && !node.local;
+        let kept = if keeps { self.kept(node, &name) } else { None };
+        let cached = kept.is_some();
+        let mut outcome = match kept {
+            Some(value) => Ok(value),
+            None => self.compute(scheduler, node, builtin, &name, values, threads),
+        };
+        if let (Ok(value), true) = (&outcome, keeps && !cached) {
             self.keep(node, value, &name);
         }
         if shown {
-            let how = if outcome.is_ok() { NodeOutcome::Computed } else { NodeOutcome::Failed };
-            self.finished(node, ext, &name, how, clock.seconds());
+            let how = match &outcome {
+                Ok(_) if cached => NodeOutcome::Cached,
+                Ok(_) => NodeOutcome::Computed,
+                Err(_) => NodeOutcome::Failed,
+            };
+            if let Err(failure) = self.finished(node, ext, &name, how, clock.seconds()) {
+                outcome = Err(failure);
+            }
         }
-        let at = |failure: Failure| Arc::new(Failure { node: failure.node.or(Some(id)), ..failure });
-        Finished { outcome: outcome.map_err(at), cached: false }
+        Finished { outcome: outcome.map_err(at), cached }
     }
 
     fn compute(
@@ -189,17 +193,21 @@ impl World {
     }
 
     /// The row and the event of a finished node.
-    fn finished(&self, node: &Node, ext: &Extern, name: &str, outcome: NodeOutcome, seconds: f64) {
-        if outcome != NodeOutcome::Failed
-            && let Err(error) = self.journal.commit(vec![rows::node_row(&key(node), name, &ext.name, seconds)])
-        {
-            self.log.warn(
-                "R0507",
-                format!("`{name}` could not be journaled: {error}"),
-                "free some disk space; a resumed run computes it again",
-            );
-        }
+    fn finished(
+        &self,
+        node: &Node,
+        ext: &Extern,
+        name: &str,
+        outcome: NodeOutcome,
+        seconds: f64,
+    ) -> Result<(), Failure> {
+        let row = || rows::node_row(&key(node), name, &ext.name, seconds);
+        let journaled = match outcome {
+            NodeOutcome::Failed => Ok(()),
+            _ => self.journal.commit(vec![row()]).map_err(|e| unjournaled(&e)),
+        };
         self.log.emit(EventKind::NodeFinished { node: key(node), name: name.to_owned(), outcome, seconds });
+        journaled
     }
 
     /// A kept result; one that is damaged is dropped with a warning.
@@ -287,6 +295,11 @@ impl World {
             None => Failure::new("R0508", "the candidate cannot be evaluated"),
         })
     }
+}
+
+/// A journal that cannot be written, or that holds something else, ends the run.
+pub(crate) fn unjournaled(error: &JournalError) -> Failure {
+    Failure::new(error.code().as_str(), error.to_string()).help(error.help())
 }
 
 fn failed(failure: Failure) -> Finished {

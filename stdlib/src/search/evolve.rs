@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use evo_kernels::optim;
-use evo_lang::plan::{Answer, Call, Const, Problem, Space};
+use evo_lang::plan::{Const, Space};
 
 use super::genes::Genes;
 use super::history::{History, Leader, Leaderboard};
+use super::on_failure::OnFailure;
 use super::{Optimizer, Search};
 use crate::args;
-use crate::bind::Place;
 use crate::cx::{Batch, Cx, Evaluated, Failure, Generation};
 use crate::plot::Evaluation;
 use crate::value::{Callable, Value};
 
 args! {
-    pub(super) struct EvolveArgs { maximize: Callable, by: Optimizer, stop: Value, seed: i64, space: Arc<Space> }
+    pub(super) struct EvolveArgs {
+        maximize: Callable, by: Optimizer, stop: Value, seed: i64, on_failure: OnFailure, space: Arc<Space>,
+    }
 }
 
 /// When to stop.
@@ -24,17 +26,21 @@ struct Stop {
     generations: Option<u64>,
     evaluations: Option<u64>,
     plateau: Option<u64>,
+    /// Seconds.
+    time: Option<f64>,
     target: Option<f64>,
 }
 
 impl Stop {
     fn read(value: &Value) -> Stop {
         let count = |name: &str| value.field(name).and_then(|v| v.plain()?.as_int()).map(|n| n.max(0) as u64);
+        let real = |name: &str| value.field(name).and_then(|v| v.plain()?.as_real());
         Stop {
             generations: count("generations"),
             evaluations: count("evaluations"),
             plateau: count("plateau"),
-            target: value.field("target").and_then(|v| v.plain()?.as_real()),
+            time: real("time"),
+            target: real("target"),
         }
     }
 
@@ -49,8 +55,10 @@ impl Stop {
 struct Run<'r, 'e> {
     cx: &'r Cx<'e>,
     genes: Genes,
+    operator: &'static str,
     optimizer: Box<dyn optim::Optimizer>,
     stop: Stop,
+    on_failure: OnFailure,
     evaluations: Vec<Evaluation>,
     leaders: Vec<Leader>,
     /// The best candidate so far, and the generation it came in.
@@ -66,15 +74,17 @@ pub(super) fn evolve(cx: &Cx<'_>, args: EvolveArgs) -> Result<Search, Failure> {
     let mut run = Run {
         cx,
         genes,
+        operator: args.by.name(),
         optimizer,
         stop: Stop::read(&args.stop),
+        on_failure: args.on_failure,
         evaluations: Vec::new(),
         leaders: Vec::new(),
         best: None,
         last_failure: None,
     };
     let ended = loop {
-        if let Some(reason) = run.ended() {
+        if let Some(reason) = run.ended()? {
             break reason;
         }
         run.generation(&args.maximize)?;
@@ -84,26 +94,31 @@ pub(super) fn evolve(cx: &Cx<'_>, args: EvolveArgs) -> Result<Search, Failure> {
 
 impl Run<'_, '_> {
     /// Why the search is over, if it is.
-    fn ended(&self) -> Option<String> {
+    fn ended(&self) -> Result<Option<String>, Failure> {
         let (generation, evaluations) = (self.optimizer.generation(), self.evaluations.len() as u64);
         let best = self.best.as_ref();
         if self.stop.evaluations.is_some_and(|n| evaluations >= n) {
-            return Some(format!("all {evaluations} evaluations done"));
+            return Ok(Some(format!("all {evaluations} evaluations done")));
         }
         if self.stop.generations.is_some_and(|n| generation >= n) {
-            return Some(format!("all {generation} generations done"));
+            return Ok(Some(format!("all {generation} generations done")));
         }
         if let (Some(target), Some((_, score, _))) = (self.stop.target, best)
             && *score >= target
         {
-            return Some(format!("the target of {target} is reached"));
+            return Ok(Some(format!("the target of {target} is reached")));
         }
         if let (Some(plateau), Some((_, _, at))) = (self.stop.plateau, best)
             && generation > at + plateau
         {
-            return Some(format!("no improvement over {plateau} generations"));
+            return Ok(Some(format!("no improvement over {plateau} generations")));
         }
-        self.optimizer.stop().map(|reason| reason.to_string())
+        if let Some(time) = self.stop.time
+            && self.cx.effects.is_over(generation, time)?
+        {
+            return Ok(Some(format!("{time} s have passed")));
+        }
+        Ok(self.optimizer.stop().map(|reason| reason.to_string()))
     }
 
     /// One generation: asked, evaluated in parallel, told.
@@ -113,9 +128,13 @@ impl Run<'_, '_> {
         let left = self.stop.evaluations.map_or(asked.len(), |n| (n as usize).saturating_sub(self.evaluations.len()));
         let genomes = asked.iter().take(left).map(|x| self.genes.decode(x)).collect::<Result<Vec<_>, _>>()?;
         let args = genomes.iter().map(|g| vec![Value::Plain(g.clone())]).collect();
-        let at = Batch { generation: self.optimizer.generation(), first: 0 };
-        let evaluated = self.cx.effects.map(fitness, args, at);
+        let generation = self.optimizer.generation();
+        let at = Batch { generation, first: 0, operator: self.operator, retries: self.on_failure.retries() };
+        let evaluated = self.cx.effects.map(fitness, args, at)?;
         self.cx.check_cancelled()?;
+        if self.on_failure == OnFailure::Abort {
+            none_failed(generation, &evaluated)?;
+        }
         let scores: Vec<f64> = evaluated.iter().map(score).collect();
         for ((genome, score), evaluated) in genomes.into_iter().zip(&scores).zip(&evaluated) {
             self.record(genome, *score, evaluated);
@@ -123,7 +142,6 @@ impl Run<'_, '_> {
         // A generation that the limit cuts short ends the search: the optimizer is not told of half of one.
         let mut costs: Vec<f64> = scores.iter().map(|s| -s).collect();
         costs.resize(asked.len(), f64::NAN);
-        let generation = self.optimizer.generation();
         self.optimizer.tell(&costs)?;
         self.report(generation, asked.len() as u64, &scores);
         Ok(())
@@ -160,7 +178,7 @@ impl Run<'_, '_> {
             let why = self.last_failure.map(|f| f.title.clone()).unwrap_or_else(|| "no candidate was evaluated".into());
             return Err(Failure::new("R0501", "every candidate of the search failed")
                 .note(format!("the last reason: {why}"))
-                .help("evaluate one genome by hand, or widen the ranges"));
+                .help("evaluate one genome by hand, or widen the ranges; `on_failure: abort` shows the first failure whole"));
         };
         let name = self.cx.name.clone();
         Ok(Search {
@@ -182,41 +200,17 @@ fn score(evaluated: &Evaluated) -> f64 {
     }
 }
 
-/// A search that nothing bounds is refused before it starts.
-pub(super) fn facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
-    let Some(stop) = call.arg("stop") else {
-        return Answer::Unknown;
+/// The first candidate that failed, as the failure of the search.
+fn none_failed(generation: u64, evaluated: &[Evaluated]) -> Result<(), Failure> {
+    let Some((i, first)) = evaluated.iter().enumerate().find(|(_, e)| !score(e).is_finite()) else {
+        return Ok(());
     };
-    let given = |name: &str| match (stop.constant(), stop.field(name)) {
-        (Some(record), _) => record.field(name).is_some_and(|v| *v != Const::Nothing),
-        (None, Some(field)) => field.constant() != Some(&Const::Nothing),
-        (None, None) => true,
+    let failure = match &first.outcome {
+        Err(failure) => Failure::clone(failure),
+        Ok(value) => Failure::new("R0502", format!("the fitness is {value:?}, which is not finite"))
+            .help("guard the fitness, or leave `on_failure: abort` out: the candidate then ranks last"),
     };
-    if !["generations", "evaluations"].iter().any(|name| given(name)) {
-        problems.push(Problem {
-            code: "E0418",
-            title: format!("`{}` has no end", call.ext().name),
-            label: "bounds nothing".into(),
-            param: Some("stop".into()),
-            notes: vec!["`plateau` and `target` alone may never be met".into()],
-            help: "add `evaluations: 200` or `generations: 20`".into(),
-            ..Problem::default()
-        });
-        return Answer::Unknown;
-    }
-    for name in ["generations", "evaluations"] {
-        if let Some(n) = stop.constant().and_then(|s| s.field(name)?.as_int()).filter(|n| *n < 1) {
-            problems.push(Problem {
-                code: "E0418",
-                title: format!("a budget of {n} {name} allows no generation"),
-                label: format!("{name} is {n}"),
-                param: Some("stop".into()),
-                help: format!("give `{name}` at least 1"),
-                ..Problem::default()
-            });
-        }
-    }
-    Answer::Unknown
+    Err(failure.note(format!("it was candidate {i} of generation {generation}; `on_failure: abort` ends the search")))
 }
 
 #[cfg(test)]

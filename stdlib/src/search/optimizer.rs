@@ -78,7 +78,7 @@ impl Optimizer {
         })
     }
 
-    /// The step size, where the optimizer has one.
+    /// The method's name, which the journal gives as the origin of its candidates.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Optimizer::CmaEs { .. } => "cma_es",

@@ -52,7 +52,7 @@ impl Elaborator {
         if failed {
             return Err(Abort);
         }
-        if crate::ir::is_intrinsic(&ext.name) && ext.result.is_numeric() {
+        if !ext.family.is_empty() && crate::ir::is_intrinsic(&ext.name) && ext.result.is_numeric() {
             return self.intrinsic(e, ext, args, &inputs, env);
         }
         for (_, ty) in type_args {
@@ -122,6 +122,12 @@ impl Elaborator {
                     let (content_id, _) = self.graph.add(op, inputs, e.ty.clone(), e.span, Some(&content));
                     self.graph.set_fact(content_id, fact);
                     self.known.insert(id, content_id);
+                }
+                Answer::Effect(version) => {
+                    let op = Op::Extern(ext.clone());
+                    let (versioned, _) = self.graph.add(op, inputs, e.ty.clone(), e.span, Some(&version));
+                    self.graph.set_local(versioned);
+                    self.known.insert(id, versioned);
                 }
                 Answer::Unknown => {}
             }

@@ -368,7 +368,7 @@ impl Elaborator {
                     self.known.insert(id, known);
                 }
                 Answer::Fact(fact) | Answer::Content(fact, _) => self.graph.set_fact(id, fact),
-                Answer::Unknown => {}
+                Answer::Unknown | Answer::Effect(_) => {}
             }
         }
         Ok(self.known.get(&id).copied().unwrap_or(id))

@@ -492,6 +492,9 @@ impl Elaborator {
                 inner.bind(param.local, arg);
             }
             let probe = self.expr(body.expr(), &inner).ok();
+            if probe.is_some_and(|body| self.graph.node(body).local) {
+                self.graph.set_local(id);
+            }
             self.probes.insert(id, probe);
         }
         Ok(id)
