@@ -1,5 +1,5 @@
 //! The embedding API: host functions, what becomes of failed candidates, limits by the clock, a journal that is contradicted.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails there")]
 
 use std::path::Path;
 use std::sync::Arc;
