@@ -20,10 +20,15 @@ pub(crate) fn install_hook() {
     }));
 }
 
-/// What a caught panic says, and where it happened if the hook is in place.
-pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
+/// What a caught panic says.
+pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+/// What a caught panic of our own says, and where it happened if the hook is in place.
+pub(crate) fn describe(panic: &(dyn Any + Send)) -> String {
+    let text = text(panic);
     match PLACE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(place) => format!("internal error: {text} ({place})"),
         None => format!("internal error: {text}"),

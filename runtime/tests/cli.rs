@@ -110,7 +110,7 @@ fn clean_shows_and_bounds_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let empty = evo_in(folder.path(), &["clean"]);
     assert_eq!(code(&empty), 0);
-    assert!(out(&empty).contains("store  ./.evo/store: 0 B in 0 entries"), "{}", out(&empty));
+    assert!(out(&empty).contains("store  .evo/store: 0 B in 0 entries"), "{}", out(&empty));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "looking makes nothing");
     let store = Store::open(&folder.path().join(".evo/store")).unwrap();
     for n in 0..10_u8 {
@@ -152,14 +152,64 @@ fn logits_says_what_is_wrong_and_prints_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
     fs::write(folder.path().join("not.gguf"), b"GGUX").unwrap();
-    for args in [
-        &["no-such-model", "--tokens", "1"][..],
-        &["empty", "--text", "a"],
-        &["not.gguf", "--tokens", "1,2"],
-        &["empty"],
+    for (args, begin) in [
+        (&["no-such-model", "--tokens", "1"][..], "error[E0401]: "),
+        (&["empty", "--text", "a"], "error[E0401]: "),
+        (&["not.gguf", "--tokens", "1,2"], "error[E0402]: "),
+        (&["empty"], "error: "),
+        (&["empty", "--tokens", "1", "--dtype", "f8"], "error: "),
     ] {
         let output = evo_in(folder.path(), &[&["logits"], args].concat());
         assert_eq!((code(&output), out(&output).as_str()), (2, ""), "{args:?}");
-        assert!(err(&output).starts_with("error: "), "{}", err(&output));
+        assert!(err(&output).starts_with(begin) && err(&output).contains("help"), "{}", err(&output));
+    }
+}
+
+/// A model to ask, made by a program.
+const TINY: &str =
+    "model m = llama_tiny { layers: 1, width: 8, heads: 1, feed_forward: 8, context: 64 }\nsave m to \"m\"\n";
+
+#[test]
+fn logits_of_rounded_weights_are_near_those_of_whole_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("make.evo"), TINY).unwrap();
+    assert_eq!(code(&evo_in(folder.path(), &["run", "make.evo"])), 0);
+    let last = |dtype: &[&str]| -> Vec<f64> {
+        let output = evo_in(folder.path(), &[&["logits", "m", "--tokens", "1,2,3", "--greedy", "2"], dtype].concat());
+        let json: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+        assert_eq!(json["greedy"].as_array().unwrap().len(), 2);
+        json["last_logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    };
+    let whole = last(&[]);
+    assert_eq!(last(&["--dtype", "f32"]), whole);
+    let off = |other: &[f64]| whole.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let (f16, bf16) = (off(&last(&["--dtype", "f16"])), off(&last(&["--dtype", "bf16"])));
+    assert!(0.0 < f16 && f16 < bf16 && bf16 < 0.1, "{f16} {bf16}");
+}
+
+#[test]
+fn eval_sets_the_params_of_the_tasks_and_finds_files_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = "param rows: int\nparam prompt: text = \"{q}\"\ndata d = jsonl(\"d.jsonl\", columns: [\"q\", \"a\"])\n\
+                 task t = likelihood { data: d.first(rows), prompt: prompt, expected: \"{a}\" }\n";
+    fs::write(folder.path().join("make.evo"), TINY).unwrap();
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    fs::write(folder.path().join("sub/tasks.evo"), tasks).unwrap();
+    fs::write(folder.path().join("sub/d.jsonl"), "{\"q\":\"1+1=\",\"a\":\"2\"}\n{\"q\":\"2+2=\",\"a\":\"4\"}\n")
+        .unwrap();
+    assert_eq!(code(&evo_in(folder.path(), &["run", "make.evo"])), 0);
+    let eval = |args: &[&str]| evo_in(folder.path(), &[&["eval", "m", "sub/tasks.evo"], args].concat());
+    let unset = eval(&[]);
+    assert_eq!(code(&unset), 2);
+    assert!(err(&unset).contains("error[E0333]") && err(&unset).contains("--set rows="), "{}", err(&unset));
+    let (one, two) = (eval(&["--set", "rows=1"]), eval(&["--set", "rows=2"]));
+    assert_eq!((code(&one), code(&two)), (0, 0), "{} {}", err(&one), err(&two));
+    assert_ne!(out(&one), out(&two));
+    let other = eval(&["--set", "rows=2", "--set", "prompt=What is {q}"]);
+    assert!(code(&other) == 0 && out(&other) != out(&two), "{}", err(&other));
+    for (set, expected) in [("row=1", "error[E0421]"), ("rows=many", "error[E0422]")] {
+        let output = eval(&["--set", set]);
+        assert_eq!(code(&output), 2);
+        assert!(err(&output).contains(expected), "{}", err(&output));
     }
 }

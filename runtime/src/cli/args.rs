@@ -154,12 +154,15 @@ pub(super) struct PlanArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  evo eval evolved tasks.evo                 a score for each `task` of tasks.evo")]
+#[command(after_help = "\
+Examples:
+  evo eval evolved tasks.evo                 a score for each `task` of tasks.evo
+  evo eval model.gguf tasks.evo --set rows=50")]
 pub(super) struct EvalArgs {
     /// A Hugging Face directory or a GGUF file
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(super) model: String,
-    /// A program that declares tasks; its own requests are ignored
+    /// A program that declares tasks; `--set` sets its params, its own requests are ignored
     #[arg(value_hint = ValueHint::FilePath)]
     pub(super) tasks: PathBuf,
     #[command(flatten)]
@@ -209,7 +212,7 @@ last position in id order), `greedy` (exactly N ids, not stopped at an end token
 
 Examples:
   evo logits models/tiny-bilingual --text \"12 + 3 = \" --greedy 4 --json
-  evo logits model.gguf --tokens 1,2,3 --json")]
+  evo logits model.gguf --tokens 1,2,3 --dtype bf16 --json")]
 pub(super) struct LogitsArgs {
     /// A Hugging Face directory or a GGUF file
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -220,12 +223,26 @@ pub(super) struct LogitsArgs {
     /// The prompt as token ids, separated by commas
     #[arg(long, group = "prompt", value_delimiter = ',', num_args = 1)]
     pub(super) tokens: Option<Vec<u32>>,
+    /// Round the weights to this type first [default: take them as they are stored]; sums are in f32 with any
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(super) dtype: Option<Dtype>,
     /// Also continue greedily by this many tokens
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) greedy: usize,
     /// The output's only form, named so that scripts say what they rely on
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// An element type of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Dtype {
+    /// 32 bits
+    F32,
+    /// 16 bits, 8 of them the exponent
+    Bf16,
+    /// 16 bits, 5 of them the exponent
+    F16,
 }
 
 #[derive(Args, Debug)]

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use evo_stdlib::model::{self, Model, ModelError, Prompt};
+use evo_lang::diag::Code;
+use evo_stdlib::model::{self, DType, Model, ModelError, Prompt, Tensor};
 
-use super::args::LogitsArgs;
+use super::args::{Dtype, LogitsArgs};
 use super::{Stop, screen};
-use crate::engine::Engine;
+use crate::engine::{Engine, Failure};
 
 /// Prints the prompt's ids, the logits of its last position, and the greedy continuation.
 pub(super) fn logits(args: &LogitsArgs) -> Result<u8, Stop> {
@@ -14,21 +15,40 @@ pub(super) fn logits(args: &LogitsArgs) -> Result<u8, Stop> {
         (Some(text), _) => Prompt::Text(text),
         (None, tokens) => Prompt::Tokens(tokens.as_deref().unwrap_or_default()),
     };
-    let told = open(&args.model).and_then(|model| model::logits(&model, prompt, args.greedy, Engine::new().jobs()));
-    match told {
-        Ok(logits) => screen::json(&logits)?,
-        Err(error) => {
-            screen::note(&format!("error: {error}\n  help: {}", error.help()));
-            return Ok(2);
-        }
-    }
+    let model = open(&args.model, args.dtype).map_err(refused)?;
+    let told = model::logits(&model, prompt, args.greedy, Engine::new().jobs()).map_err(refused)?;
+    screen::json(&told)?;
     Ok(0)
 }
 
-/// Loads a Hugging Face directory or a GGUF file. Weights that are not numbers are refused: their logits mean nothing.
-fn open(path: &Path) -> Result<Model, ModelError> {
+fn refused(error: ModelError) -> Failure {
+    let code = Code::find(error.code()).unwrap_or(Code::E0401);
+    Failure::placeless(2, code, error.to_string(), error.help())
+}
+
+/// Loads a Hugging Face directory or a GGUF file. Weights that are not numbers, or are none any more once they are
+/// rounded, are refused: their logits mean nothing.
+fn open(path: &Path, dtype: Option<Dtype>) -> Result<Model, ModelError> {
     let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     let model = if is_gguf { model::gguf(path)? } else { model::hf(path)? };
+    let model = match dtype {
+        None => model,
+        Some(Dtype::F32) => rounded(&model, DType::F32)?,
+        Some(Dtype::Bf16) => rounded(&model, DType::BF16)?,
+        Some(Dtype::F16) => rounded(&model, DType::F16)?,
+    };
     model::check_finite(&model.tensors)?;
     Ok(model)
+}
+
+/// The model with its weights rounded to a type.
+fn rounded(model: &Model, dtype: DType) -> Result<Model, ModelError> {
+    let round = |(name, tensor): (&String, &Tensor)| {
+        let values = tensor.to_f32().map(|values| values.into_owned());
+        let tensor = values.and_then(|values| Tensor::from_f32_as(dtype, values, tensor.shape().to_vec()).ok());
+        let unusable = || ModelError::Weights { what: format!("`{name}` cannot be rounded to {}", dtype.name()) };
+        Ok((name.clone(), tensor.ok_or_else(unusable)?))
+    };
+    let tensors = model.tensors.iter().map(round).collect::<Result<_, ModelError>>()?;
+    Ok(model.with_tensors(&*model.name, tensors, (*model.card).clone()))
 }

@@ -180,9 +180,11 @@ impl EngineBuilder {
     pub fn build(self) -> Engine {
         let root = self.root.unwrap_or_else(|| PathBuf::from("."));
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        // Paths are shown: those in the working directory without a `./`.
+        let below = |path: &str| if root == Path::new(".") { PathBuf::from(path) } else { root.join(path) };
         let host = Host {
-            store: self.store.unwrap_or_else(|| root.join(".evo").join("store")),
-            runs: self.runs.unwrap_or_else(|| root.join("runs")),
+            store: self.store.unwrap_or_else(|| below(".evo/store")),
+            runs: self.runs.unwrap_or_else(|| below("runs")),
             jobs: self.jobs.unwrap_or_else(cores),
             observers: self.observers,
             cancel: self.cancel,

@@ -62,7 +62,6 @@ pub struct Plan {
     pub(super) file: String,
     pub(super) text: Arc<str>,
     pub(super) planned: execute::Planned,
-    pub(super) sources: Arc<SourceMap>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -87,7 +86,6 @@ impl Plan {
             file: program.file.clone(),
             text: program.text.clone(),
             planned,
-            sources: program.sources.clone(),
             warnings,
         }
     }
@@ -99,7 +97,7 @@ impl Plan {
 
     /// The texts that were read.
     pub fn sources(&self) -> &Arc<SourceMap> {
-        &self.sources
+        &self.planned.sources
     }
 
     /// The nodes, with what they are expected to take.

@@ -179,14 +179,16 @@ impl Program {
     /// Works out what has to be done, and checks it against the files that the program names: model headers, the first
     /// rows of data. Fails with all that is wrong, in the text or in the files.
     pub fn plan(&self, settings: &Settings) -> Result<Plan, Failure> {
-        let (planned, mut found) = execute::plan(&self.engine.host, self, settings);
-        found.extend(self.diagnostics.iter().cloned());
+        let (planned, mut found) = execute::plan(&self.engine.host, self, settings).map_err(|found| {
+            let mut found = [found, self.diagnostics.clone()].concat();
+            diag::sort(&mut found);
+            Failure::program(found, self.sources.clone())
+        })?;
         diag::sort(&mut found);
-        let fail = |diagnostics| Failure::program(diagnostics, self.sources.clone());
-        match planned {
-            Some(planned) if !diag::has_errors(&found) => Ok(Plan::new(self, planned, settings, found)),
-            _ => Err(fail(found)),
+        if diag::has_errors(&found) {
+            return Err(Failure::program(found, planned.sources.clone()));
         }
+        Ok(Plan::new(self, planned, settings, found))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::events::{Cancel, EventKind, Shown, Status};
 use crate::files;
 use crate::panics;
 use crate::run::dir::RunDir;
-use crate::run::execute::{self, Scope};
+use crate::run::execute::{self, Ready, Scope};
 use crate::run::journal::Journal;
 use crate::run::log::EventLog;
 use crate::run::rows::{Output, OutputKind};
@@ -79,6 +80,7 @@ impl RunOutcome {
 #[derive(Debug)]
 pub struct Run {
     plan: Plan,
+    ready: Option<Ready>,
     jobs: usize,
     out: PathBuf,
     dir: RunDir,
@@ -94,6 +96,7 @@ impl Run {
         let out = options.out.unwrap_or_else(|| host.root.clone());
         // A place that cannot be written to is the command line's fault; a disk that fills up later is not.
         probe(&out).map_err(|error| Failure { exit_code: 2, ..error.into() })?;
+        let ready = Some(plan.planned.ready()?);
         plan.identity.out = out.clone();
         let dir = match &options.resume {
             Resume::No => RunDir::create(&host.runs, plan.identity.clone(), &plan.file, &plan.text, jobs)?,
@@ -103,7 +106,7 @@ impl Run {
         let log = Arc::new(EventLog::open(&dir.events(), host.observers.clone())?);
         let journal = Arc::new(Journal::open(&dir.journal())?);
         let store = Arc::new(Store::open(&host.store)?);
-        Ok(Run { plan, jobs, out, dir, log, journal, store })
+        Ok(Run { plan, ready, jobs, out, dir, log, journal, store })
     }
 
     /// The run directory.
@@ -121,7 +124,8 @@ impl Run {
     pub fn wait(mut self) -> RunOutcome {
         let watch = Stopwatch::start();
         self.log.emit(self.started());
-        let done = catch_unwind(AssertUnwindSafe(|| execute::run(&self.scope())))
+        let ready = self.ready.take();
+        let done = catch_unwind(AssertUnwindSafe(|| ready.map_or(Ok(()), |ready| execute::run(&self.scope(), ready))))
             .unwrap_or_else(|panic| Err(internal(panic.as_ref(), self.dir.path())));
         let done = match self.log.failure() {
             Some(error) => done.and(Err(error.into())),
@@ -146,7 +150,6 @@ impl Run {
     fn scope(&self) -> Scope<'_> {
         Scope {
             planned: &self.plan.planned,
-            sources: &self.plan.sources,
             program: &self.plan.identity.program,
             log: &self.log,
             journal: &self.journal,
@@ -190,12 +193,16 @@ impl Run {
 
 /// Makes the output directory if need be, and finds out whether it can be written to.
 fn probe(out: &Path) -> Result<(), DiskError> {
-    fs::create_dir_all(out).map_err(|e| DiskError::from_io(out, &e))?;
+    let refused = |e: &io::Error| match DiskError::from_io(out, e) {
+        DiskError::Other { path, reason } => DiskError::Unwritable { path, reason },
+        other => other,
+    };
+    fs::create_dir_all(out).map_err(|e| refused(&e))?;
     let path = files::aside(out, ".evo-probe");
     let probed = fs::write(&path, b"evo").and_then(|()| fs::remove_file(&path));
     probed.map_err(|e| {
         let _ = fs::remove_file(&path); // the first error is the one to report
-        DiskError::from_io(out, &e)
+        refused(&e)
     })
 }
 

@@ -14,6 +14,7 @@ use super::rows::{Output, OutputKind};
 use super::scheduler::Scheduler;
 use super::world::{datum, unjournaled};
 use crate::datum::{Datum, Table};
+use crate::db::DiskError;
 use crate::events::{EventKind, Shown};
 use crate::files;
 
@@ -48,8 +49,10 @@ pub(crate) fn answer_all(scheduler: &Arc<Scheduler>, requests: &[PlannedRequest]
                 done.complete = false;
                 continue;
             }
+            // What several requests need fails once.
             let diagnostic = diagnostic(scheduler, &failure, request.span);
-            if !done.failures.contains(&diagnostic) {
+            let is_same = |told: &Diagnostic| told.title == diagnostic.title && told.primary == diagnostic.primary;
+            if !done.failures.iter().any(is_same) {
                 done.failures.push(diagnostic);
             }
         }
@@ -170,8 +173,11 @@ fn prepare(path: &Path) -> Result<(), Arc<Failure>> {
 }
 
 fn not_written(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new("R0512", format!("`{}` cannot be written: {error}", path.display()))
-        .help("choose another place with `--out`")
+    match DiskError::from_io(path, error) {
+        full @ DiskError::Full { .. } => Failure::new(full.code().as_str(), full.to_string()).help(full.help()),
+        _ => Failure::new("R0512", format!("`{}` cannot be written: {error}", path.display()))
+            .help("choose another place with `--out`"),
+    }
 }
 
 /// A failure as a diagnostic at the node that failed, else at the request.

@@ -60,6 +60,8 @@ pub(crate) struct Planned {
     params: IndexMap<String, Datum>,
     seed: i64,
     pub(crate) functions: Arc<HostFunctions>,
+    /// What the tree's places point into.
+    pub(crate) sources: Arc<SourceMap>,
 }
 
 impl std::fmt::Debug for Planned {
@@ -68,11 +70,22 @@ impl std::fmt::Debug for Planned {
     }
 }
 
+/// The graph with every file's content in its identities: what a run begins with.
+pub(crate) struct Ready {
+    pub(crate) elaborator: Elaborator,
+    pub(crate) requests: Vec<PlannedRequest>,
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ready").field("nodes", &self.elaborator.graph().len()).finish_non_exhaustive()
+    }
+}
+
 /// All that a running plan may use.
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
     pub(crate) planned: &'a Planned,
-    pub(crate) sources: &'a Arc<SourceMap>,
     pub(crate) program: &'a str,
     pub(crate) log: &'a Arc<EventLog>,
     pub(crate) journal: &'a Arc<Journal>,
@@ -97,32 +110,43 @@ pub(crate) fn check(host: &Host, name: &str, text: &str) -> (Checked, SourceMap,
 }
 
 /// Elaborates a checked program under settings, with headers and first rows read.
-pub(crate) fn plan(host: &Host, program: &Program, settings: &Settings) -> (Option<Planned>, Vec<Diagnostic>) {
-    let checked = match params::applied(host, program, settings) {
-        Ok(checked) => checked,
-        Err(diagnostics) => return (None, diagnostics),
-    };
+pub(crate) fn plan(
+    host: &Host,
+    program: &Program,
+    settings: &Settings,
+) -> Result<(Planned, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let checked = params::applied(host, program, settings)?;
     let mut planned = Planned {
         options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny },
-        base: host.root.join(Path::new(&program.file).parent().unwrap_or(Path::new(""))),
+        base: base(&host.root, Path::new(&program.file)),
         hash: hash(&program.sources),
         params: IndexMap::new(),
         seed: settings.seed.unwrap_or(0),
         functions: host.functions.clone(),
+        sources: checked.sources,
         tree: checked.tree,
     };
     let mut found = checked.diagnostics;
     // Where names or types are wrong somewhere, what does check is still planned: its files are looked at too.
     match planned.elaborate(false) {
         Ok((mut elaborator, requests)) => {
-            found.extend(elaborator.take_diagnostics());
-            found.extend(overview::conflicts(&elaborator, &requests));
-            found.extend(selection::conflicts(&elaborator, &requests));
+            let mut more = elaborator.take_diagnostics();
+            more.extend(overview::conflicts(&elaborator, &requests));
+            more.extend(selection::conflicts(&elaborator, &requests));
+            // One cause, one error: what the text alone shows is not told again.
+            more.retain(|m| !found.iter().any(|d| d.is_error() && d.primary.span == m.primary.span));
+            found.extend(more);
             planned.read_params(&mut elaborator);
         }
         Err(failure) => found.extend(failure.diagnostics),
     }
-    (Some(planned), found)
+    Ok((planned, found))
+}
+
+/// The program's directory: what its input paths are relative to. Shown in messages, so without a `./`.
+fn base(root: &Path, file: &Path) -> PathBuf {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    if root == Path::new(".") { folder.to_owned() } else { root.join(folder) }
 }
 
 /// The hash of the program's files and of this version.
@@ -136,12 +160,8 @@ fn hash(sources: &SourceMap) -> Key {
 }
 
 /// Answers the plan's requests.
-pub(crate) fn run(scope: &Scope<'_>) -> Result<(), Failure> {
-    let (mut elaborator, requests) = scope.planned.elaborate(true)?;
-    let diagnostics = elaborator.take_diagnostics();
-    if evo_lang::diag::has_errors(&diagnostics) {
-        return Err(Failure::program(diagnostics, scope.sources.clone()));
-    }
+pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
+    let Ready { elaborator, requests } = ready;
     let world = World::new(elaborator, library()?, scope, scope.planned.base.clone(), scope.planned.options.tiny);
     let scheduler = Scheduler::new(world, scope.jobs);
     let card = Card {
@@ -163,7 +183,7 @@ pub(crate) fn run(scope: &Scope<'_>) -> Result<(), Failure> {
     if done.failures.is_empty() {
         return Ok(());
     }
-    Err(Failure { exit_code: 3, diagnostics: done.failures, sources: scope.sources.clone() })
+    Err(Failure { exit_code: 3, diagnostics: done.failures, sources: scope.planned.sources.clone() })
 }
 
 impl Checked {
@@ -224,6 +244,17 @@ impl Planned {
         Ok((elaborator, requests))
     }
 
+    /// Reads all files whole: what they hold enters identities, and what is wrong with it is told before anything runs.
+    pub(crate) fn ready(&self) -> Result<Ready, Failure> {
+        let (mut elaborator, requests) = self.elaborate(true)?;
+        let mut diagnostics = elaborator.take_diagnostics();
+        if evo_lang::diag::has_errors(&diagnostics) {
+            diagnostics.retain(Diagnostic::is_error);
+            return Err(Failure::program(diagnostics, self.sources.clone()));
+        }
+        Ok(Ready { elaborator, requests })
+    }
+
     /// Reads what the params came to.
     fn read_params(&mut self, elaborator: &mut Elaborator) {
         let Some(module) = self.tree.modules.get(self.tree.entry.0 as usize) else { return };
@@ -260,13 +291,13 @@ impl Planned {
 
     /// The nodes with estimates.
     pub(crate) fn overview(&self, host: &Host) -> Result<Overview, Failure> {
-        let (elaborator, requests) = self.elaborate(true)?;
+        let Ready { elaborator, requests } = self.ready()?;
         overview::overview(host, &elaborator, &requests)
     }
 
     /// Which term of each node's identity changed.
     pub(crate) fn explain(&self, host: &Host) -> Result<Vec<Explanation>, Failure> {
-        let (elaborator, requests) = self.elaborate(true)?;
+        let Ready { elaborator, requests } = self.ready()?;
         overview::explain(host, &elaborator, &requests)
     }
 

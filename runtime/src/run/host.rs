@@ -126,7 +126,7 @@ impl HostFunction {
         let args: Vec<Datum> = values.iter().map(|value| datum(&value.show())).collect();
         let clock = Stopwatch::start();
         let answer = catch_unwind(AssertUnwindSafe(|| (self.call)(&args)))
-            .unwrap_or_else(|panic| Err(panics::describe(panic.as_ref())))
+            .unwrap_or_else(|panic| Err(format!("it stopped unexpectedly: {}", panics::text(panic.as_ref()))))
             .map_err(|reason| self.failed(format!("host function `{}` failed: {reason}", self.name)))?;
         let value = self.read(&ext.result, &answer)?;
         if !self.is_pure {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use evo_lang::diag::{self, Code, Diagnostic};
 use evo_lang::hir::{Global, GlobalKind, Program as Tree};
 use evo_lang::plan::Const;
+use evo_lang::span::{SourceMap, Span};
 use evo_lang::types::Ty;
 use indexmap::IndexMap;
 
@@ -16,7 +17,10 @@ use crate::engine::{Host, ParamValue, Program, Settings, nowhere};
 pub(crate) struct Applied {
     pub(crate) tree: Arc<Tree>,
     pub(crate) params: IndexMap<String, Const>,
+    /// What the text shows to be wrong, with the defaults replaced.
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The texts, with the defaults replaced: what the tree's places and the diagnostics point into.
+    pub(crate) sources: Arc<SourceMap>,
 }
 
 /// Applies the settings' params to a program.
@@ -40,11 +44,39 @@ pub(crate) fn applied(host: &Host, program: &Program, settings: &Settings) -> Re
         return Err(errors);
     }
     if edits.is_empty() {
-        return Ok(Applied { tree: program.checked.tree().clone(), params, diagnostics: Vec::new() });
+        let (tree, diagnostics) = (program.checked.tree().clone(), program.diagnostics().to_vec());
+        return Ok(Applied { tree, params, diagnostics, sources: program.sources.clone() });
     }
-    let text = edited(&program.text, &edits).map_err(|d| vec![*d])?;
-    let (checked, _, diagnostics) = execute::check(host, &program.file, &text);
-    Ok(Applied { tree: checked.tree().clone(), params, diagnostics })
+    let (text, places) = edited(&program.text, &edits).map_err(|d| vec![*d])?;
+    let (checked, sources, mut diagnostics) = execute::check(host, &program.file, &text);
+    let tree = checked.tree();
+    let file = tree.modules.get(tree.entry.0 as usize).map(|entry| entry.file);
+    for diagnostic in &mut diagnostics {
+        let at = diagnostic.primary.span;
+        let is_within = |place: &&Place| file == Some(at.file) && place.start <= at.start && at.end <= place.end;
+        if let Some(place) = places.iter().find(is_within).filter(|_| diagnostic.code == Code::E0301) {
+            *diagnostic = place.wrong(at, &diagnostic.title);
+        }
+    }
+    Ok(Applied { tree: tree.clone(), params, diagnostics, sources: Arc::new(sources) })
+}
+
+/// Where a param's value stands in an edited text.
+struct Place {
+    name: String,
+    ty: String,
+    value: String,
+    start: u32,
+    end: u32,
+}
+
+impl Place {
+    fn wrong(&self, at: Span, reason: &str) -> Diagnostic {
+        let Place { name, ty, value, .. } = self;
+        let title = format!("param `{name}` cannot be `{value}`");
+        let help = format!("give it an expression of type `{ty}`");
+        Diagnostic::error(Code::E0422, at, title, format!("is to be `{ty}`")).note(reason.to_owned()).help(help)
+    }
 }
 
 fn find<'c>(checked: &'c Checked, name: &str) -> Result<&'c Global, Box<Diagnostic>> {
@@ -155,27 +187,30 @@ pub(super) fn plain(ty: &Ty, data: &Datum) -> Option<Const> {
     }
 }
 
-/// The program's text with the defaults of some params replaced.
-fn edited(text: &str, edits: &[(&Global, String)]) -> Result<String, Box<Diagnostic>> {
-    let mut places: Vec<(usize, usize, String)> = edits
-        .iter()
-        .map(|(global, source)| match &global.kind {
-            GlobalKind::Param { default: Some(default), .. } => {
-                (default.span.start as usize, default.span.end as usize, source.clone())
-            }
-            _ => (global.span.end as usize, global.span.end as usize, format!(" = {source}")),
-        })
-        .collect();
-    places.sort_by_key(|(start, _, _)| std::cmp::Reverse(*start));
-    let mut text = text.to_owned();
-    for (start, end, source) in places {
-        if text.get(start..end).is_none() {
+/// The program's text with the defaults of some params replaced, and where the new values stand.
+fn edited(text: &str, edits: &[(&Global, String)]) -> Result<(String, Vec<Place>), Box<Diagnostic>> {
+    let spot = |(global, source): &(&Global, String)| match &global.kind {
+        GlobalKind::Param { default: Some(default), .. } => (default.span.start, default.span.end, "", source.clone()),
+        _ => (global.span.end, global.span.end, " = ", source.clone()),
+    };
+    let mut spots: Vec<_> = edits.iter().map(|edit| (spot(edit), edit.0)).collect();
+    spots.sort_by_key(|((start, ..), _)| *start);
+    let (mut out, mut places, mut from) = (String::new(), Vec::new(), 0);
+    for ((start, end, before, value), global) in spots {
+        let Some(kept) = text.get(from..start as usize) else {
             let title = "a param's default is not where it was read";
             return Err(Box::new(Diagnostic::error(Code::R0504, nowhere(), title, "")));
-        }
-        text.replace_range(start..end, &source);
+        };
+        out += kept;
+        out += before;
+        let first = out.len() as u32;
+        out += &value;
+        let (name, ty) = (global.name.to_string(), global.ty.to_string());
+        places.push(Place { name, ty, value, start: first, end: out.len() as u32 });
+        from = end as usize;
     }
-    Ok(text)
+    out += text.get(from..).unwrap_or_default();
+    Ok((out, places))
 }
 
 #[cfg(test)]

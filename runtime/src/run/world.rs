@@ -22,6 +22,7 @@ use super::rows;
 use super::scheduler::{Finished, Scheduler};
 use crate::clock::Stopwatch;
 use crate::events::{Cancel, EventKind, NodeOutcome};
+use crate::panics;
 use crate::store::{Found, Store};
 
 /// The parts of a run that its nodes share.
@@ -184,8 +185,7 @@ impl World {
         match catch_unwind(AssertUnwindSafe(|| (builtin.run)(&cx, values))) {
             Ok(result) => result,
             Err(panic) => {
-                let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                let text = panics::text(panic.as_ref());
                 Err(Failure::new("R0504", format!("`{name}` stopped unexpectedly: {text}"))
                     .help("this is a fault of evo: please report it with the program"))
             }

@@ -37,13 +37,20 @@ pub(super) fn jsonl(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>)
     };
     let columns: Vec<&str> = columns.iter().filter_map(|c| c.as_text().map(|t| &**t)).collect();
     let path = place.input(file);
-    let head = open(&path).and_then(|(reader, name)| super::jsonl_head(reader, &name, &columns, HEAD));
-    if let Err(error) = head {
-        let param = if matches!(error, DataError::MissingColumn { .. }) { "columns" } else { "file" };
-        problems.push(problem(&error, param));
-        return Answer::Unknown;
-    }
-    let fact: Fact = Arc::new(DataFacts { columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows: None });
+    let whole = place.whole && !call.tiny;
+    let read = open(&path).and_then(|(reader, name)| match whole {
+        true => super::jsonl(reader, &name, &columns),
+        false => super::jsonl_head(reader, &name, &columns, HEAD),
+    });
+    let data = match read {
+        Ok(data) => data,
+        Err(error) => {
+            let param = if matches!(error, DataError::MissingColumn { .. }) { "columns" } else { "file" };
+            problems.push(problem(&error, param));
+            return Answer::Unknown;
+        }
+    };
+    let fact: Fact = Arc::new(DataFacts { columns: data.columns().to_vec(), rows: whole.then_some(data.len()) });
     if !place.whole {
         return Answer::Fact(fact);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evo_lang::plan::{Answer, Call, Look, Problem};
 
 use crate::bind::Place;
-use crate::model::{ModelError, ModelHeader, check_alike};
+use crate::model::{DType, ModelError, ModelHeader, check_alike};
 
 /// The header of the merged model is that of its first input; all inputs must be alike.
 pub(super) fn merge(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
@@ -21,6 +21,9 @@ pub(super) fn merge(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
     let Some((_, first, header)) = known.first() else {
         return Answer::Unknown;
     };
+    if let Some((param, look, other)) = known.iter().skip(1).find(|(_, _, other)| dtype(other) != dtype(header)) {
+        problems.push(unlike_types((first, header), (look, other), param));
+    }
     for (param, look, other) in known.iter().skip(1) {
         if let Err(error) = check_alike(&header.tensors, &other.tensors, false) {
             problems.push(unlike(call, param, (first, header), (look, other), &error));
@@ -29,6 +32,29 @@ pub(super) fn merge(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
     }
     check_counts(call, problems);
     Answer::Fact(Arc::new((*header).clone()))
+}
+
+/// The element type of a model's weights: that of its embedding.
+fn dtype(header: &ModelHeader) -> Option<DType> {
+    header.tensors.values().map(|tensor| tensor.dtype).find(|dtype| dtype.is_float())
+}
+
+/// Weights of two types are merged as they are; the result is wider than one of the models.
+fn unlike_types(
+    (first, header): (&Look<'_>, &ModelHeader),
+    (look, other): (&Look<'_>, &ModelHeader),
+    param: &str,
+) -> Problem {
+    let name = |header| dtype(header).map_or("none", DType::name);
+    Problem {
+        code: "E0423",
+        warning: true,
+        title: format!("`{}` holds {} weights, `{}` {}", first.name(), name(header), look.name(), name(other)),
+        label: "models of two element types".into(),
+        param: Some(param.to_owned()),
+        notes: vec!["the merge is computed and kept in F32".into()],
+        help: "convert one of the models first, if the result is to keep its type".into(),
+    }
 }
 
 fn unlike(

@@ -94,7 +94,7 @@ fn hf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answ
     };
     let dir = place.input(&path);
     match header(&dir) {
-        Ok(header) => content(place, Arc::new(header), &dir, problems, "dir"),
+        Ok(header) => content(place, Arc::new(header), (&dir, hf), problems, "dir"),
         Err(error) => {
             problems.push(problem(&error, "dir"));
             Answer::Unknown
@@ -108,7 +108,7 @@ fn gguf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> An
     };
     let file = place.input(&path);
     match gguf_header(&file) {
-        Ok(header) => content(place, Arc::new(header), &file, problems, "file"),
+        Ok(header) => content(place, Arc::new(header), (&file, gguf), problems, "file"),
         Err(error) => {
             problems.push(problem(&error, "file"));
             Answer::Unknown
@@ -116,11 +116,25 @@ fn gguf_facts(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> An
     }
 }
 
-/// The header as a fact; before a run, with the identity of what the files hold.
-fn content(place: &Place, header: Arc<ModelHeader>, path: &Path, problems: &mut Vec<Problem>, param: &str) -> Answer {
+/// Reads a model whole.
+type Open = fn(&Path) -> Result<Model, ModelError>;
+
+/// The header as a fact; before a run, with the identity of what the files hold, and the weights looked at: one that is
+/// no number would spoil whatever is computed from them.
+fn content(
+    place: &Place,
+    header: Arc<ModelHeader>,
+    (path, open): (&Path, Open),
+    problems: &mut Vec<Problem>,
+    param: &str,
+) -> Answer {
     let fact: Fact = Arc::new(header);
     if !place.whole {
         return Answer::Fact(fact);
+    }
+    if let Err(error) = open(path).and_then(|model| super::check_finite(&model.tensors)) {
+        problems.push(problem(&error, param));
+        return Answer::Unknown;
     }
     match crate::files::content_key(path) {
         Ok(key) => Answer::Content(fact, key),

@@ -1,5 +1,7 @@
 //! The stable codes of what can be wrong with a model, and a few words for the place.
 
+use std::path::Path;
+
 use super::ModelError;
 
 impl ModelError {
@@ -23,7 +25,8 @@ impl ModelError {
             Self::NotFinite { .. } => "E0409",
             Self::MissingShard { .. } | Self::ShardIndex { .. } => "E0410",
             Self::NoTemplate { .. } | Self::Template { .. } => "E0417",
-            Self::Write { .. } | Self::DiskFull { .. } | Self::Occupied { .. } => "R0512",
+            Self::Write { .. } | Self::Occupied { .. } => "R0512",
+            Self::DiskFull { .. } => "R0541",
             Self::EmptyPrompt | Self::TokenRange { .. } | Self::TooLong { .. } => "R0513",
         }
     }
@@ -31,6 +34,7 @@ impl ModelError {
     /// What is wrong, in a few words.
     pub fn label(&self) -> &'static str {
         match self {
+            Self::Missing { path } if is_part(path) => "a file of the model is missing",
             Self::Missing { .. } => "there is nothing here",
             Self::Read { .. } => "cannot be read",
             Self::Json { .. } | Self::ConfigField { .. } => "its configuration is not usable",
@@ -54,4 +58,9 @@ impl ModelError {
             Self::TooLong { .. } => "longer than the context",
         }
     }
+}
+
+/// Whether a path names a file that every Hugging Face directory has.
+pub(super) fn is_part(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "config.json" || name == "model.safetensors")
 }

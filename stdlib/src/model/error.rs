@@ -10,6 +10,7 @@ use std::sync::Arc;
 use evo_kernels::decode::DecodeError;
 
 use super::DType;
+use super::codes::is_part;
 
 /// What is wrong with a model, its files, or what was asked of it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -361,7 +362,9 @@ impl ModelError {
     pub fn write(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull { path }
+            }
             _ => Self::Write { path, source: Arc::new(source) },
         }
     }
@@ -369,6 +372,10 @@ impl ModelError {
     /// What to do about it, as one sentence in the imperative.
     pub fn help(&self) -> String {
         match self {
+            Self::Missing { path } if is_part(path) => {
+                "a Hugging Face directory holds `config.json` and `model.safetensors` or its shards: download what is missing"
+                    .into()
+            }
             Self::Missing { path } => {
                 format!("check the path `{}`; paths in a program are relative to the program's file", path.display())
             }
