@@ -54,7 +54,7 @@ fn write_a_run(root: &Path) {
         };
         store.put_artifact(&trained, make).unwrap();
     }
-    journal.commit(vec![node_row(&trained, "calculator", "train", 0.0)]).unwrap();
+    journal.commit(vec![node_row(&trained, "calculator", "train", Some(0.0))]).unwrap();
     let search = Key::of("test", &[b"search"]);
     let finished: BTreeSet<(u64, u64)> =
         journal.evaluations(&search).unwrap().iter().map(|e| (e.generation, e.candidate)).collect();

@@ -247,3 +247,39 @@ fn a_refuted_expectation_is_exit_code_1() {
     assert_eq!(text(&output.stdout), "2\nexpected: sums are odd: does not hold\n");
     assert_eq!(Record::read(&only_run(folder.path())).unwrap().status, Status::Refuted);
 }
+
+fn plan(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evo"));
+    command.args(["plan", "small.evo"]).args(args).current_dir(folder).output().unwrap()
+}
+
+fn planned(folder: &Path, args: &[&str]) -> BTreeMap<String, serde_json::Value> {
+    let json = succeed(plan(folder, &[&["--json"], args].concat()));
+    let overview: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let nodes = overview["nodes"].as_array().unwrap();
+    nodes.iter().map(|node| (node["name"].as_str().unwrap().to_owned(), node.clone())).collect()
+}
+
+#[test]
+fn a_plan_says_what_is_stored_and_what_earlier_runs_measured() {
+    let folder = folder();
+    let before = succeed(plan(folder.path(), &[]));
+    assert!(before.contains("time: unknown, since no run has measured these nodes"), "{before}");
+    assert!(!folder.path().join("runs").exists() && !folder.path().join(".evo").exists(), "a plan makes nothing");
+    succeed(run(folder.path(), &[]));
+    let (same, more) = (planned(folder.path(), &[]), planned(folder.path(), &["--set", "evaluations=48"]));
+    assert_eq!((&same["reader"]["cached"], &same["reader"]["seconds"]), (&true.into(), &serde_json::Value::Null));
+    let seconds = |nodes: &BTreeMap<String, serde_json::Value>| nodes["search"]["seconds"].as_f64().unwrap();
+    assert!((seconds(&more) - 2.0 * seconds(&same)).abs() < 1e-9, "twice the evaluations take twice as long");
+    // Weights in f32; a training holds gradients and two moments too.
+    let memory = |name: &str| same[name]["memory"].as_u64().unwrap();
+    assert_eq!((memory("base"), memory("reader")), (memory("score(calculator, some)"), 4 * memory("base")));
+    assert!(same.contains_key("some"), "the task that only the fitness reads");
+    let explained = plan(folder.path(), &["--set", "evaluations=48", "--explain"]);
+    let explained = text(&explained.stderr);
+    assert!(
+        explained.contains("search: to do: `stop` was {\"evaluations\":24}, is {\"evaluations\":48}"),
+        "{explained}"
+    );
+    assert!(explained.contains("reader: stored"), "{explained}");
+}

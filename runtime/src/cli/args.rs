@@ -98,7 +98,7 @@ pub(super) struct RunArgs {
     /// Go on with an unfinished run: the latest of this program, or the named one
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
     pub(super) resume: Option<String>,
-    /// Say for each node why it has to be computed
+    /// Say for each node why it has to be computed: what changed since the last run
     #[arg(long)]
     pub(super) explain: bool,
 }
@@ -141,7 +141,13 @@ pub(super) enum Emit {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  evo plan quickstart.evo --set evaluations=1000")]
+#[command(after_help = "\
+Times are those that earlier runs measured; where there is none, the time is unknown. Memory follows from the models'
+headers: weights, gradients and optimizer state, but not activations.
+
+Examples:
+  evo plan quickstart.evo --set evaluations=1000
+  evo plan quickstart.evo --explain")]
 pub(super) struct PlanArgs {
     /// The program
     #[arg(value_hint = ValueHint::FilePath)]
@@ -151,6 +157,9 @@ pub(super) struct PlanArgs {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
+    /// Say for each node why it has to be computed: what changed since the last run
+    #[arg(long)]
+    pub(super) explain: bool,
 }
 
 #[derive(Args, Debug)]

@@ -4,7 +4,7 @@ use super::args::PlanArgs;
 use super::{Stop, run, screen, settings};
 use crate::datum::{Datum, Table};
 use crate::engine::{Engine, NodeView, Overview, Plan};
-use crate::render;
+use crate::render::{self, shortened};
 
 /// Shows a program's plan.
 pub(super) fn plan(args: &PlanArgs) -> Result<u8, Stop> {
@@ -12,6 +12,9 @@ pub(super) fn plan(args: &PlanArgs) -> Result<u8, Stop> {
     let program = Engine::new().load(&args.file).map_err(in_form)?;
     let plan = program.plan(&settings(&args.settings)).map_err(in_form)?;
     run::warn(&plan, args.json)?;
+    if args.explain {
+        run::explain(&plan).map_err(in_form)?;
+    }
     show(&plan, args.json).map(|()| 0)
 }
 
@@ -27,23 +30,33 @@ fn text(overview: &Overview) -> String {
     let columns = ["node", "kind", "from", "evaluations", "time", "memory", "cost", ""].map(String::from).to_vec();
     let rows = overview.nodes.iter().map(|node| row(node, &names)).collect();
     let mut parts = vec![render::table(&without_empty(Table { title: None, columns, rows }))];
-    parts.push(total(&overview.nodes));
-    parts.extend(overview.requests.iter().map(|request| format!("  {request}")));
+    parts.extend(total(&overview.nodes));
+    parts.extend(overview.requests.iter().map(|request| format!("  {}", shortened(request, 100))));
     parts.join("\n")
 }
 
 fn row(node: &NodeView, names: &[&str]) -> Vec<Datum> {
     let text = |text: Option<String>| text.map_or(Datum::Missing, Datum::Text);
     let from: Vec<&str> = node.inputs.iter().filter_map(|input| names.get(*input).copied()).collect();
+    let from = shortened(&from.join(", "), 32);
+    let time = match node.seconds {
+        Some(seconds) => Some(render::duration(seconds)),
+        None => (!node.quick && !node.cached).then(|| "unknown".to_owned()),
+    };
+    let state = match (node.cached, node.quick) {
+        (true, _) => Some("stored"),
+        (false, true) => None,
+        (false, false) => Some("to do"),
+    };
     vec![
         Datum::Text(node.name.clone()),
         Datum::Text(node.kind.clone()),
-        text((!from.is_empty()).then(|| from.join(", "))),
+        text((!from.is_empty()).then_some(from)),
         node.evaluations.map_or(Datum::Missing, |count| Datum::Text(render::count(count))),
-        text(node.seconds.map(render::duration)),
+        text(time),
         text(node.memory.map(render::bytes)),
         text(node.cost.map(|cost| format!("{cost:.2} usd"))),
-        text(node.cached.then(|| "stored".to_owned())),
+        text(state.map(str::to_owned)),
     ]
 }
 
@@ -58,26 +71,43 @@ fn without_empty(table: Table) -> Table {
     Table { title: table.title, columns: pick(table.columns, &keep), rows }
 }
 
-fn total(nodes: &[NodeView]) -> String {
-    let stored = nodes.iter().filter(|node| node.cached).count();
-    let to_do = || nodes.iter().filter(|node| !node.cached);
-    let evaluations: u64 = to_do().filter_map(|node| node.evaluations).sum();
-    let seconds: f64 = to_do().filter_map(|node| node.seconds).sum();
-    let cost: f64 = to_do().filter_map(|node| node.cost).sum();
-    let mut parts = vec![format!("{} nodes", nodes.len())];
-    if stored > 0 {
-        parts.push(format!("{stored} stored"));
-    }
+/// What there is to do, and what is known of it.
+fn total(nodes: &[NodeView]) -> Vec<String> {
+    let long: Vec<&NodeView> = nodes.iter().filter(|node| !node.quick).collect();
+    let stored = long.iter().filter(|node| node.cached).count();
+    let to_do: Vec<&NodeView> = long.iter().copied().filter(|node| !node.cached).collect();
+    let evaluations: u64 = to_do.iter().filter_map(|node| node.evaluations).sum();
+    let seconds: f64 = to_do.iter().filter_map(|node| node.seconds).sum();
+    let unknown = to_do.iter().filter(|node| node.seconds.is_none()).count();
+    let cost: f64 = to_do.iter().filter_map(|node| node.cost).sum();
+    let mut parts = vec![format!("{} nodes: {stored} stored, {} to do", nodes.len(), to_do.len())];
     if evaluations > 0 {
-        parts.push(format!("at most {} evaluations", render::count(evaluations)));
+        parts[0] += &format!(" with at most {} evaluations", render::count(evaluations));
     }
-    if seconds > 0.0 {
-        parts.push(format!("about {} on one core", render::duration(seconds)));
+    if !to_do.is_empty() {
+        parts.push(match (seconds > 0.0, unknown) {
+            (true, 0) => format!("time: about {}, as earlier runs measured it", render::duration(seconds)),
+            (true, _) => {
+                let several = if unknown == 1 { "node" } else { "nodes" };
+                format!("time: about {} and {unknown} {several} that no run has measured", render::duration(seconds))
+            }
+            (false, _) => "time: unknown, since no run has measured these nodes".to_owned(),
+        });
+    }
+    let models: u64 = nodes.iter().filter(|node| node.quick || node.kind == "train").filter_map(weights).sum();
+    let most = to_do.iter().filter_map(|node| node.memory).max().unwrap_or(0);
+    if models + most > 0 {
+        parts.push(format!("memory: about {}, activations not counted", render::bytes(models + most)));
     }
     if cost > 0.0 {
-        parts.push(format!("at most {cost:.2} usd"));
+        parts.push(format!("cost: at most {cost:.2} usd"));
     }
-    parts.join(", ")
+    parts
+}
+
+/// The bytes that a model keeps for the rest of the run: of a training a quarter of what it takes.
+fn weights(node: &NodeView) -> Option<u64> {
+    node.memory.map(|memory| if node.kind == "train" { memory / 4 } else { memory })
 }
 
 #[cfg(test)]
@@ -87,26 +117,35 @@ mod tests {
 
     #[test]
     fn shows_what_is_known_and_the_sum_of_what_is_left() {
-        let node = |name: &str, kind: &str, inputs: Vec<usize>, cached: bool, evaluations: Option<u64>| NodeView {
+        let node = |name: &str, kind: &str, inputs: Vec<usize>, cached: bool, seconds: Option<f64>| NodeView {
             node: Key::of("test", &[name.as_bytes()]),
             name: name.into(),
             kind: kind.into(),
             inputs,
             cached,
-            evaluations,
-            seconds: Some(30.0),
-            memory: None,
+            quick: kind == "hf",
+            evaluations: (kind == "evolve").then_some(1200),
+            seconds,
+            memory: (kind == "hf").then_some(3_000_000),
             cost: None,
         };
-        let nodes =
-            vec![node("reader", "train", vec![], true, None), node("search", "evolve", vec![0], false, Some(1200))];
+        let nodes = vec![
+            node("base", "hf", vec![], false, None),
+            node("reader", "train", vec![0], true, None),
+            node("search", "evolve", vec![0, 1], false, Some(30.0)),
+            node("score(m, t)", "score", vec![2], false, None),
+        ];
         let text = text(&Overview { nodes, requests: vec!["print search.best".into()] });
         let expected = [
-            "node    kind    from    evaluations  time",
-            "──────  ──────  ──────  ───────────  ────  ──────",
-            "reader  train   –       –            30 s  stored",
-            "search  evolve  reader  1,200        30 s  –",
-            "2 nodes, 1 stored, at most 1,200 evaluations, about 30 s on one core",
+            "node         kind    from          evaluations  time     memory",
+            "───────────  ──────  ────────────  ───────────  ───────  ──────  ──────",
+            "base         hf      –             –            –        3.0 MB  –",
+            "reader       train   base          –            –        –       stored",
+            "search       evolve  base, reader  1,200        30 s     –       to do",
+            "score(m, t)  score   search        –            unknown  –       to do",
+            "4 nodes: 1 stored, 2 to do with at most 1,200 evaluations",
+            "time: about 30 s and 1 node that no run has measured",
+            "memory: about 3.0 MB, activations not counted",
             "  print search.best",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);

@@ -58,7 +58,7 @@ pub(super) fn warn(plan: &Plan, json: bool) -> Result<(), Stop> {
     Ok(())
 }
 
-fn explain(plan: &Plan) -> Result<(), crate::engine::Failure> {
+pub(super) fn explain(plan: &Plan) -> Result<(), crate::engine::Failure> {
     for explanation in plan.explain()? {
         let crate::engine::Explanation { node, name, reason } = explanation;
         screen::note(&format!("{} {name}: {reason}", screen::dim(&node.short())));

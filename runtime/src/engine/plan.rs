@@ -26,9 +26,13 @@ pub struct NodeView {
     pub cached: bool,
     /// The most evaluations it makes, if it is a search.
     pub evaluations: Option<u64>,
-    /// Estimated seconds on one core.
+    /// Whether it takes no time worth measuring, as data, settings and merges in memory.
+    pub quick: bool,
+    /// Wall-clock seconds, as earlier runs measured it: the same node, or one of its name in an earlier run of the
+    /// program, a search by its evaluations; at most what `stop` allows. Nothing where no run has measured it.
     pub seconds: Option<f64>,
-    /// Estimated bytes of memory.
+    /// Bytes of memory, as far as the models' headers tell: weights, gradients and an optimizer's state, but not
+    /// activations.
     pub memory: Option<u64>,
     /// Estimated US dollars.
     pub cost: Option<f64>,
@@ -102,12 +106,12 @@ impl Plan {
 
     /// The nodes, with what they are expected to take.
     pub fn overview(&self) -> Result<Overview, Failure> {
-        self.planned.overview(&self.engine.host)
+        self.planned.overview(&self.engine.host, &self.identity.program)
     }
 
     /// Why nodes have to be computed.
     pub fn explain(&self) -> Result<Vec<Explanation>, Failure> {
-        self.planned.explain(&self.engine.host)
+        self.planned.explain(&self.engine.host, &self.identity.program)
     }
 
     /// A dump of a form of the program; nothing for those that [`Program::emit`] gives.

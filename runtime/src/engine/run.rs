@@ -96,7 +96,7 @@ impl Run {
         let out = options.out.unwrap_or_else(|| host.root.clone());
         // A place that cannot be written to is the command line's fault; a disk that fills up later is not.
         probe(&out).map_err(|error| Failure { exit_code: 2, ..error.into() })?;
-        let ready = Some(plan.planned.ready()?);
+        let ready = plan.planned.ready()?;
         plan.identity.out = out.clone();
         let dir = match &options.resume {
             Resume::No => RunDir::create(&host.runs, plan.identity.clone(), &plan.file, &plan.text, jobs)?,
@@ -106,7 +106,8 @@ impl Run {
         let log = Arc::new(EventLog::open(&dir.events(), host.observers.clone())?);
         let journal = Arc::new(Journal::open(&dir.journal())?);
         let store = Arc::new(Store::open(&host.store)?);
-        Ok(Run { plan, ready, jobs, out, dir, log, journal, store })
+        plan.planned.remember(&host, &plan.identity.program, &ready)?;
+        Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store })
     }
 
     /// The run directory.

@@ -33,3 +33,22 @@ pub fn datum(value: &Datum) -> String {
         }
     }
 }
+
+/// A text of so many characters at most.
+pub fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(longest.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn long_texts_are_cut_to_the_character() {
+        assert_eq!(shortened("合計", 2), "合計");
+        assert_eq!(shortened("合計値", 2), "合…");
+    }
+}

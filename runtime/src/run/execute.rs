@@ -17,7 +17,7 @@ use super::answers::{self, Outputs};
 use super::host::{HostFunctions, ProgramHost};
 use super::journal::Journal;
 use super::log::EventLog;
-use super::overview;
+use super::overview::{self, View};
 use super::params;
 use super::scheduler::Scheduler;
 use super::selection;
@@ -290,15 +290,20 @@ impl Planned {
     }
 
     /// The nodes with estimates.
-    pub(crate) fn overview(&self, host: &Host) -> Result<Overview, Failure> {
-        let Ready { elaborator, requests } = self.ready()?;
-        overview::overview(host, &elaborator, &requests)
+    pub(crate) fn overview(&self, host: &Host, program: &str) -> Result<Overview, Failure> {
+        let ready = self.ready()?;
+        overview::overview(&View { host, program, ready: &ready, sources: &self.sources })
     }
 
-    /// Which term of each node's identity changed.
-    pub(crate) fn explain(&self, host: &Host) -> Result<Vec<Explanation>, Failure> {
-        let Ready { elaborator, requests } = self.ready()?;
-        overview::explain(host, &elaborator, &requests)
+    /// Which term of each node's identity changed since the last run.
+    pub(crate) fn explain(&self, host: &Host, program: &str) -> Result<Vec<Explanation>, Failure> {
+        let ready = self.ready()?;
+        overview::explain(&View { host, program, ready: &ready, sources: &self.sources })
+    }
+
+    /// Keeps what the next explanation is measured by.
+    pub(crate) fn remember(&self, host: &Host, program: &str, ready: &Ready) -> Result<(), Failure> {
+        overview::remember(&View { host, program, ready, sources: &self.sources })
     }
 
     /// A dump of numeric code or of the graph.

@@ -220,6 +220,39 @@ fn write<'a>(
     Ok(())
 }
 
+/// How long a node of a run took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Time {
+    /// The node's identity.
+    pub node: Key,
+    /// What it is called.
+    pub name: String,
+    /// Its kind, such as `train`.
+    pub kind: String,
+    /// Wall-clock seconds, in the segment that finished it.
+    pub seconds: f64,
+    /// The evaluations that it made, if it is a search.
+    pub evaluations: u64,
+}
+
+/// How long the nodes took that a run computed.
+pub fn times(path: &Path) -> Result<Vec<Time>, DiskError> {
+    let sorted = |e: rusqlite::Error| DiskError::from_sql(path, &e);
+    let connection = open_reader(path)?;
+    let sql = "SELECT node, name, kind, seconds, (SELECT count(*) FROM evaluations WHERE search = nodes.node) \
+               FROM nodes \
+               WHERE seconds IS NOT NULL ORDER BY node";
+    let mut statement = connection.prepare(sql).map_err(sorted)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let node: String = row.get(0)?;
+        let evaluations: i64 = row.get(4)?;
+        let evaluations = u64::try_from(evaluations).unwrap_or(0);
+        Ok((node, Time { node: Key([0; 32]), name: row.get(1)?, kind: row.get(2)?, seconds: row.get(3)?, evaluations }))
+    };
+    let rows = statement.query_map([], read).map_err(sorted)?.collect::<rusqlite::Result<Vec<_>>>().map_err(sorted)?;
+    Ok(rows.into_iter().filter_map(|(node, time)| Some(Time { node: node.parse().ok()?, ..time })).collect())
+}
+
 /// All rows of a `run.db` by table, in the order of their keys, without times and process ids: two runs of one program
 /// agree on them, however often either was interrupted.
 pub fn content(path: &Path) -> Result<BTreeMap<&'static str, Vec<Vec<String>>>, DiskError> {
@@ -348,7 +381,7 @@ mod tests {
     #[test]
     fn content_leaves_out_times_and_process_ids() {
         let (folder, journal) = journal();
-        journal.commit(vec![node_row(&Key::of("test", &[b"n"]), "calculator", "train", 3.5)]).unwrap();
+        journal.commit(vec![node_row(&Key::of("test", &[b"n"]), "calculator", "train", Some(3.5))]).unwrap();
         let content = content(&folder.path().join("run.db")).unwrap();
         assert_eq!(
             content.keys().copied().collect::<Vec<_>>(),

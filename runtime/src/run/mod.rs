@@ -7,10 +7,12 @@
 mod answers;
 pub mod dir;
 mod effects;
+mod estimate;
 pub(crate) mod execute;
 pub(crate) mod host;
 pub mod journal;
 pub mod log;
+mod naming;
 mod overview;
 mod params;
 mod record;

@@ -1,53 +1,96 @@
 //! A plan for people: its nodes, what is cached, what changed, and outputs that collide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use evo_lang::diag::{Code, Diagnostic};
-use evo_lang::plan::{Const, Demand, Elaborator, Node, NodeId, Op, PlannedRequest};
+use evo_lang::plan::{Demand, Elaborator, Node, NodeId, Op, PlannedRequest};
+use evo_lang::span::SourceMap;
+use evo_stdlib::bind::Manner;
 
-use super::execute::{demanded, library};
+use super::estimate::{self, Measured};
+use super::execute::{Ready, demanded, library, roots};
+use super::naming;
+use super::world::datum;
 use crate::engine::{Explanation, Failure, Host, NodeView, Overview};
+use crate::render::shortened;
 use crate::store::Store;
 
+/// What an overview is made from.
+pub(crate) struct View<'v> {
+    pub(crate) host: &'v Host,
+    /// The program's name.
+    pub(crate) program: &'v str,
+    pub(crate) ready: &'v Ready,
+    pub(crate) sources: &'v SourceMap,
+}
+
 /// The nodes that requests demand, with what is known of their cost.
-pub(crate) fn overview(host: &Host, elaborator: &Elaborator, requests: &[PlannedRequest]) -> Result<Overview, Failure> {
+pub(crate) fn overview(view: &View<'_>) -> Result<Overview, Failure> {
+    let View { host, program, ready: Ready { elaborator, requests }, sources } = view;
     let store = Store::open_if_there(&host.store)?;
-    let ids: Vec<NodeId> =
-        demanded(elaborator, requests).into_iter().filter(|id| is_shown(&node(elaborator, *id))).collect();
+    let measured = Measured::read(&host.runs, program);
+    let ids = shown(elaborator, requests);
     let mut nodes = Vec::with_capacity(ids.len());
     for id in &ids {
-        let node = node(elaborator, *id);
+        let node = elaborator.graph().node(*id);
+        let (name, kind, cached) = (naming::name(node, sources), kind(node), is_cached(store.as_ref(), node)?);
+        let bounds = estimate::bounds(elaborator, node);
+        let before = measured.seconds(&node.key, &kind, &name, bounds.evaluations);
+        let seconds = match (before, bounds.seconds) {
+            (Some(before), Some(limit)) => Some(before.min(limit)),
+            (before, limit) => before.or(limit),
+        };
         nodes.push(NodeView {
             node: node.key,
-            name: name(&node),
-            kind: kind(&node),
+            name,
+            kind,
             inputs: shown_inputs(elaborator, *id).iter().filter_map(|i| ids.iter().position(|id| id == i)).collect(),
-            cached: is_cached(store.as_ref(), &node)?,
-            evaluations: evaluations(elaborator, &node),
-            seconds: None,
-            memory: None,
+            cached,
+            quick: is_quick(node)?,
+            evaluations: bounds.evaluations,
+            seconds: seconds.filter(|_| !cached),
+            memory: estimate::memory(elaborator, node, host.jobs),
             cost: None,
         });
     }
     Ok(Overview { nodes, requests: requests.iter().map(|r| r.text.to_string()).collect() })
 }
 
-fn node(elaborator: &Elaborator, id: NodeId) -> Node {
-    (**elaborator.graph().node(id)).clone()
+/// Library calls that the requests need, those inside a search's functions included; inputs before users.
+fn shown(elaborator: &Elaborator, requests: &[PlannedRequest]) -> Vec<NodeId> {
+    let mut seen = BTreeSet::new();
+    let mut stack: Vec<NodeId> = requests.iter().flat_map(|r| roots(&r.demand)).collect();
+    while let Some(id) = stack.pop() {
+        if seen.insert(id) {
+            stack.extend(elaborator.graph().node(id).inputs.iter());
+            stack.extend(elaborator.probe(id));
+        }
+    }
+    seen.retain(|id| is_shown(elaborator.graph().node(*id)));
+    inputs_first(elaborator, seen.into_iter().collect())
+}
+
+/// A search reads what its functions read: nodes that were made after it.
+fn inputs_first(elaborator: &Elaborator, ids: Vec<NodeId>) -> Vec<NodeId> {
+    let mut ordered = Vec::with_capacity(ids.len());
+    let mut left = ids;
+    while !left.is_empty() {
+        let waits = |id: &NodeId| shown_inputs(elaborator, *id).iter().any(|input| left.contains(input));
+        let (later, now): (Vec<NodeId>, Vec<NodeId>) = left.iter().partition(|id| waits(id));
+        if now.is_empty() {
+            ordered.extend(later);
+            break;
+        }
+        ordered.extend(now);
+        left = later;
+    }
+    ordered
 }
 
 /// Library calls are shown; plain values and structure are not.
 fn is_shown(node: &Node) -> bool {
     matches!(node.op, Op::Extern(_)) && !node.hypothetical
-}
-
-fn name(node: &Node) -> String {
-    match (&node.label, &node.op) {
-        (Some(label), _) => label.to_string(),
-        (None, Op::Extern(ext)) => ext.name.to_string(),
-        _ => String::new(),
-    }
 }
 
 fn kind(node: &Node) -> String {
@@ -78,50 +121,68 @@ fn shown_inputs(elaborator: &Elaborator, id: NodeId) -> Vec<NodeId> {
     found
 }
 
-/// The evaluations that a search's `stop` allows, where it says so directly.
-fn evaluations(elaborator: &Elaborator, node: &Node) -> Option<u64> {
-    let Op::Extern(ext) = &node.op else { return None };
-    let i = ext.params.iter().position(|p| &*p.name == "stop")?;
-    let stop = elaborator.graph().constant(*node.inputs.get(i)?)?;
-    stop.field("evaluations").and_then(Const::as_int).and_then(|n| u64::try_from(n).ok())
+/// Whether a node takes no time worth measuring: data, settings, a merge in memory.
+fn is_quick(node: &Node) -> Result<bool, Failure> {
+    let Op::Extern(ext) = &node.op else { return Ok(true) };
+    Ok(library()?.builtin(ext).is_some_and(|b| !b.keep && b.manner == Manner::Work))
 }
 
 fn is_cached(store: Option<&Store>, node: &Node) -> Result<bool, Failure> {
     let Op::Extern(ext) = &node.op else { return Ok(false) };
     let keeps = library()?.builtin(ext).is_some_and(|b| b.keep);
     Ok(match store {
-        Some(store) if keeps => store.has(&node.key)?,
+        Some(store) if keeps && !node.local => store.has(&node.key)?,
         _ => false,
     })
 }
 
-/// For each kept node: cached, or which of its inputs is new.
-pub(crate) fn explain(
-    host: &Host,
-    elaborator: &Elaborator,
-    requests: &[PlannedRequest],
-) -> Result<Vec<Explanation>, Failure> {
-    let store = Store::open_if_there(&host.store)?;
-    let last = LastPlan::read(&host.store);
-    let mut now = LastPlan::default();
+/// For each node that takes time: stored, or which of its inputs is new since the last run.
+pub(crate) fn explain(view: &View<'_>) -> Result<Vec<Explanation>, Failure> {
+    let store = Store::open_if_there(&view.host.store)?;
+    let last = LastPlan::read(&view.host.store);
     let mut explanations = Vec::new();
-    for id in demanded(elaborator, requests) {
-        let node = node(elaborator, id);
-        if !is_shown(&node) || node.label.is_none() && !is_cached(store.as_ref(), &node)? {
-            continue;
-        }
-        let terms = terms(elaborator, &node);
-        let name = name(&node);
-        let reason = match last.terms.get(&name) {
-            _ if is_cached(store.as_ref(), &node)? => "cached: nothing that it reads has changed".to_owned(),
-            None => "new: no earlier plan had it".to_owned(),
-            Some(before) => changed(before, &terms),
+    for (name, id) in explained(view)? {
+        let node = view.ready.elaborator.graph().node(id);
+        let before = last.terms.get(&name).map(|before| changed(before, &terms(&view.ready.elaborator, node)));
+        let reason = match (before, is_quick(node)?) {
+            _ if is_cached(store.as_ref(), node)? => "stored: nothing that it reads has changed".to_owned(),
+            (None, _) => "new: no run had it before".to_owned(),
+            (Some(changes), true) if changes.is_empty() => continue, // made anew by every run, in no time
+            (Some(changes), _) if changes.is_empty() => {
+                "to do: nothing has changed, but no result is stored".to_owned()
+            }
+            (Some(changes), _) => format!("to do: {}", changes.join("; ")),
         };
-        now.terms.insert(name.clone(), terms);
         explanations.push(Explanation { node: node.key, name, reason });
     }
-    now.write(&host.store);
     Ok(explanations)
+}
+
+/// Keeps the terms of a plan that is run: the next explanation is measured by them.
+pub(crate) fn remember(view: &View<'_>) -> Result<(), Failure> {
+    let mut now = LastPlan::default();
+    for (name, id) in explained(view)? {
+        let node = view.ready.elaborator.graph().node(id);
+        now.terms.insert(name, terms(&view.ready.elaborator, node));
+    }
+    now.write(&view.host.store);
+    Ok(())
+}
+
+/// The nodes that are worth an explanation, under names that tell them apart.
+fn explained(view: &View<'_>) -> Result<Vec<(String, NodeId)>, Failure> {
+    let Ready { elaborator, requests } = view.ready;
+    let mut found: Vec<(String, NodeId)> = Vec::new();
+    for id in shown(elaborator, requests) {
+        let node = elaborator.graph().node(id);
+        if is_quick(node)? && node.label.is_none() {
+            continue;
+        }
+        let name = naming::name(node, view.sources);
+        let again = found.iter().filter(|(other, _)| other.split(" #").next() == Some(&*name)).count();
+        found.push((if again > 0 { format!("{name} #{}", again + 1) } else { name }, id));
+    }
+    Ok(found)
 }
 
 /// What enters a node's identity, by parameter: short keys.
@@ -132,8 +193,8 @@ fn terms(elaborator: &Elaborator, node: &Node) -> BTreeMap<String, String> {
         .zip(node.inputs.iter())
         .map(|(name, id)| {
             let key = match elaborator.graph().constant(*id) {
-                Some(value) => short(&format!("{value:?}")),
-                None => elaborator.graph().node(*id).key.short(),
+                Some(value) => shortened(&serde_json::to_string(&datum(value)).unwrap_or_default(), 60),
+                None => format!("{COMPUTED}{}", elaborator.graph().node(*id).key.short()),
             };
             (name, key)
         })
@@ -141,7 +202,7 @@ fn terms(elaborator: &Elaborator, node: &Node) -> BTreeMap<String, String> {
     terms.insert(
         "content".to_owned(),
         if node.inputs.iter().all(|i| elaborator.graph().constant(*i).is_some()) {
-            node.key.short()
+            format!("{COMPUTED}{}", node.key.short())
         } else {
             String::new()
         },
@@ -149,28 +210,20 @@ fn terms(elaborator: &Elaborator, node: &Node) -> BTreeMap<String, String> {
     terms
 }
 
-fn short(text: &str) -> String {
-    let mut text: String = text.chars().take(60).collect();
-    if text.chars().count() == 60 {
-        text.push('…');
-    }
-    text
+/// The terms that are not what they were. One that is computed itself has a line of its own.
+fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let differs = |(name, value): &(&String, &String)| before.get(*name) != Some(*value) && !value.is_empty();
+    let told = |(name, value): (&String, &String)| match before.get(name) {
+        Some(old) if !value.starts_with(COMPUTED) && !old.starts_with(COMPUTED) => {
+            format!("`{name}` was {old}, is {value}")
+        }
+        _ => format!("`{name}` changed"),
+    };
+    now.iter().filter(differs).map(told).collect()
 }
 
-fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
-    let terms: Vec<String> = now
-        .iter()
-        .filter(|(name, value)| before.get(*name) != Some(value) && !value.is_empty())
-        .map(|(name, value)| match before.get(name) {
-            Some(old) if name != "content" => format!("`{name}` was {old}, is {value}"),
-            _ => format!("`{name}` changed"),
-        })
-        .collect();
-    match terms.is_empty() {
-        true => "not stored: nothing that it reads has changed".to_owned(),
-        false => terms.join("; "),
-    }
-}
+/// Stands before the identity of a term that is no plain value.
+const COMPUTED: char = '@';
 
 /// The terms of the plan that `--explain` saw last, beside the store.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -242,7 +295,7 @@ pub(crate) fn dump(elaborator: &Elaborator, requests: &[PlannedRequest]) -> Stri
         let node = elaborator.graph().node(id);
         let inputs: Vec<String> = node.inputs.iter().map(|i| format!("%{}", i.0)).collect();
         let what = match &node.op {
-            Op::Const(value) => format!("const {}", short(&format!("{value:?}"))),
+            Op::Const(value) => format!("const {}", shortened(&format!("{value:?}"), 60)),
             Op::Hypothesis => "stand-in".to_owned(),
             Op::Given => "given".to_owned(),
             Op::Extern(ext) => format!("{}({})", ext.name, inputs.join(", ")),

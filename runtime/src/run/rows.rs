@@ -283,10 +283,11 @@ impl Call {
     }
 }
 
-/// The row of a finished node.
-pub fn node_row(node: &Key, name: &str, kind: &str, seconds: f64) -> Row {
+/// The row of a finished node; without seconds if its value came from the store.
+pub fn node_row(node: &Key, name: &str, kind: &str, seconds: Option<f64>) -> Row {
     let mut values = vec![hex(node), text(name), text(kind)];
-    values.extend(varying(seconds));
+    let [_, finished, process] = varying(0.0);
+    values.extend([seconds.map_or(Value::Null, Value::Real), finished, process]);
     Row { table: &NODES, values }
 }
 

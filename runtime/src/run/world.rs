@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evo_lang::library::Extern;
 use evo_lang::plan::{Const, Elaborator, Key, Node, NodeId, Op};
+use evo_lang::span::SourceMap;
 use evo_stdlib::Library;
 use evo_stdlib::bind::{Builtin, Kept, Manner, Place, stored};
 use evo_stdlib::cx::{Cx, Failure};
@@ -18,6 +19,7 @@ use super::execute::Scope;
 use super::host::HostFunctions;
 use super::journal::{Journal, JournalError};
 use super::log::EventLog;
+use super::naming;
 use super::rows;
 use super::scheduler::{Finished, Scheduler};
 use crate::clock::Stopwatch;
@@ -35,6 +37,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<Store>,
     /// What the host has bound.
     functions: Arc<HostFunctions>,
+    /// What the graph's places point into.
+    sources: Arc<SourceMap>,
     /// Results of this run.
     pub(crate) journal: Arc<Journal>,
     /// Who watches.
@@ -64,6 +68,7 @@ impl World {
             elaborator: Mutex::new(elaborator),
             library,
             functions: scope.planned.functions.clone(),
+            sources: scope.planned.sources.clone(),
             store: scope.store.clone(),
             journal: scope.journal.clone(),
             log: scope.log.clone(),
@@ -136,9 +141,10 @@ impl World {
         };
         let name = node.label.clone().unwrap_or_else(|| ext.name.clone());
         let shown = !self.is_candidate(id) && (builtin.keep || builtin.manner == Manner::Direct);
+        let title = naming::name(node, &self.sources);
         if shown {
             let kind = ext.name.to_string();
-            self.log.emit(EventKind::NodeStarted { node: key(node), name: name.to_string(), kind });
+            self.log.emit(EventKind::NodeStarted { node: key(node), name: title.clone(), kind });
         }
         let clock = Stopwatch::start();
         let keeps = builtin.keep && !node.local;
@@ -157,7 +163,7 @@ impl World {
                 Ok(_) => NodeOutcome::Computed,
                 Err(_) => NodeOutcome::Failed,
             };
-            if let Err(failure) = self.finished(node, ext, &name, how, clock.seconds()) {
+            if let Err(failure) = self.finished(node, ext, &title, how, clock.seconds()) {
                 outcome = Err(failure);
             }
         }
@@ -201,7 +207,8 @@ impl World {
         outcome: NodeOutcome,
         seconds: f64,
     ) -> Result<(), Failure> {
-        let row = || rows::node_row(&key(node), name, &ext.name, seconds);
+        let took = (outcome == NodeOutcome::Computed).then_some(seconds);
+        let row = || rows::node_row(&key(node), name, &ext.name, took);
         let journaled = match outcome {
             NodeOutcome::Failed => Ok(()),
             _ => self.journal.commit(vec![row()]).map_err(|e| unjournaled(&e)),

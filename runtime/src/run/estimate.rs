@@ -1,0 +1,136 @@
+//! What a plan's nodes will take: time from what earlier runs measured, memory from the models' headers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use evo_lang::plan::{Const, Elaborator, Key, Node, NodeId, Op};
+use evo_stdlib::model::ModelHeader;
+
+use super::dir::{self, Record};
+use super::journal;
+
+/// Runs that are looked at, the newest first.
+const RUNS: usize = 50;
+
+/// Times that earlier runs took; of several the longest, since a run may have found half of it in the store.
+#[derive(Default)]
+pub(crate) struct Measured {
+    by_node: BTreeMap<Key, f64>,
+    /// Of whole (not tiny) runs of the same program, by kind and name.
+    by_name: BTreeMap<(String, String), f64>,
+    /// Seconds an evaluation, by the search's name.
+    evaluation: BTreeMap<String, f64>,
+}
+
+impl Measured {
+    /// What the journals in `runs` say. One that cannot be read says nothing.
+    pub(crate) fn read(runs: &Path, program: &str) -> Measured {
+        let mut measured = Measured::default();
+        for run in dir::list(runs).unwrap_or_default().into_iter().rev().take(RUNS) {
+            let (Ok(record), Ok(times)) = (Record::read(&run), journal::times(&run.join("run.db"))) else { continue };
+            let is_like = record.identity.program == program && !record.identity.tiny;
+            for time in times {
+                longest(&mut measured.by_node, time.node, time.seconds);
+                if !is_like {
+                    continue;
+                }
+                if time.evaluations > 0 {
+                    longest(&mut measured.evaluation, time.name.clone(), time.seconds / time.evaluations as f64);
+                }
+                longest(&mut measured.by_name, (time.kind, time.name), time.seconds);
+            }
+        }
+        measured
+    }
+
+    /// The seconds that a node will take if it takes as long as before: the very node, else the node of this kind and
+    /// name in an earlier run, a search by its evaluations.
+    pub(crate) fn seconds(&self, node: &Key, kind: &str, name: &str, evaluations: Option<u64>) -> Option<f64> {
+        let scaled = || Some(self.evaluation.get(name)? * evaluations? as f64);
+        let named = || self.by_name.get(&(kind.to_owned(), name.to_owned())).copied();
+        let known = self.by_node.get(node).copied();
+        known.or_else(scaled).or_else(|| if self.evaluation.contains_key(name) { None } else { named() })
+    }
+}
+
+fn longest<K: Ord>(of: &mut BTreeMap<K, f64>, key: K, seconds: f64) {
+    let known = of.entry(key).or_insert(seconds);
+    *known = known.max(seconds);
+}
+
+/// What a search's `stop` allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Bounds {
+    /// The most evaluations, where that is known before.
+    pub(crate) evaluations: Option<u64>,
+    /// The most seconds.
+    pub(crate) seconds: Option<f64>,
+}
+
+/// The bounds of a search; none of any other node.
+pub(crate) fn bounds(elaborator: &Elaborator, node: &Node) -> Bounds {
+    let stop = argument(node, "stop");
+    let limit = |name: &str| {
+        let stop = elaborator.graph().constant(stop?)?;
+        stop.field(name).and_then(Const::as_real)
+    };
+    let population = argument(node, "by").and_then(|by| {
+        let by = elaborator.graph().node(by);
+        elaborator.graph().constant(argument(by, "population")?)?.as_int()
+    });
+    let by_generations = limit("generations").zip(population).map(|(g, p)| g * p as f64);
+    let evaluations = limit("evaluations").into_iter().chain(by_generations).min_by(f64::total_cmp);
+    Bounds { evaluations: evaluations.map(|n| n.max(0.0) as u64), seconds: limit("time") }
+}
+
+/// The node that a call is given for a parameter.
+fn argument(node: &Node, param: &str) -> Option<NodeId> {
+    let Op::Extern(ext) = &node.op else { return None };
+    let i = ext.params.iter().position(|p| &*p.name == param)?;
+    node.inputs.get(i).copied()
+}
+
+/// Bytes that a node takes, as far as the headers tell: a model its weights, a training its weights, gradients and the
+/// optimizer's two moments in f32 (activations come on top), a score the packed weights, a search those and the weights
+/// of each candidate under way.
+pub(crate) fn memory(elaborator: &Elaborator, node: &Node, jobs: usize) -> Option<u64> {
+    let Op::Extern(ext) = &node.op else { return None };
+    let header = |id: NodeId| elaborator.graph().node(id).fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>();
+    match (&*ext.family, &*ext.name) {
+        ("train", _) => node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| 16 * parameters(h)),
+        ("task", "score") => header(*node.inputs.first()?).map(|h| 4 * parameters(h)),
+        ("search", _) => {
+            let body = elaborator.probe(argument(node, "maximize")?)?;
+            let one = scored(elaborator, body).into_iter().filter_map(header).map(|h| 4 * parameters(h) + weights(h));
+            one.max().map(|one| one * jobs as u64)
+        }
+        _ => node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| weights(h)),
+    }
+}
+
+/// The models that a fitness scores.
+fn scored(elaborator: &Elaborator, body: NodeId) -> Vec<NodeId> {
+    let (mut seen, mut stack, mut models) = (BTreeSet::new(), vec![body], Vec::new());
+    while let Some(id) = stack.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let node = elaborator.graph().node(id);
+        if let (Op::Extern(ext), Some(model)) = (&node.op, node.inputs.first())
+            && (&*ext.family, &*ext.name) == ("task", "score")
+        {
+            models.push(*model);
+        }
+        stack.extend(node.inputs.iter());
+    }
+    models
+}
+
+fn parameters(header: &ModelHeader) -> u64 {
+    header.tensors.values().map(|t| t.shape.iter().product::<usize>() as u64).sum()
+}
+
+fn weights(header: &ModelHeader) -> u64 {
+    header.tensors.values().map(|t| (t.shape.iter().product::<usize>() * t.dtype.size()) as u64).sum()
+}
