@@ -38,3 +38,7 @@ fetch:
 # Hold `evo logits MODEL` (a saved directory or a GGUF file) to Hugging Face transformers; needs a Python with torch and transformers.
 interop MODEL:
     python3 tests/interop/logits.py {{MODEL}}
+
+# Kill the quickstart at random moments and hold its end to that of an undisturbed run (about ten minutes a number of jobs).
+resume KILLS="20":
+    python3 tests/interop/resume.py --kills {{KILLS}}

@@ -206,6 +206,8 @@ pub enum NodeOutcome {
     Cached,
     /// It failed; the diagnostic follows in the run's outcome.
     Failed,
+    /// The run was asked to stop before it was done.
+    Stopped,
 }
 
 /// What became of a candidate: failure is data, with a reason.

@@ -174,7 +174,11 @@ fn an_interruption_keeps_the_checkpoint_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     let name = only_run(stopped.path()).file_name().unwrap().to_string_lossy().into_owned();
-    assert!(text(&output.stderr).contains(&format!("to go on: evo run small.evo --resume {name}")));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("interrupted after") && told.contains(&format!("to go on: evo run small.evo --resume {name}"))
+    );
+    assert!(!told.contains("failed") && !told.contains("error"), "{told}");
     assert_eq!(Record::read(&only_run(stopped.path())).unwrap().status, Status::Interrupted);
     let args = ["--set", "evaluations=400", "--resume", &name];
     assert_eq!(succeed(run(stopped.path(), &args)), expected);
@@ -182,6 +186,25 @@ fn an_interruption_keeps_the_checkpoint_and_says_how_to_go_on() {
     let again = run(stopped.path(), &args);
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).contains("is finished: there is nothing to resume"), "{}", text(&again.stderr));
+}
+
+#[test]
+fn a_second_interruption_ends_at_once_and_says_how_to_go_on() {
+    let (calm, stopped) = (folder(), folder());
+    let many = &["--set", "evaluations=400"];
+    let expected = succeed(run(calm.path(), many));
+    let child = start(stopped.path(), many);
+    wait_for_evaluations(stopped.path());
+    let interrupts = format!("kill -INT {0}; kill -INT {0}", child.id());
+    Command::new("sh").args(["-c", &interrupts]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    let name = only_run(stopped.path()).file_name().unwrap().to_string_lossy().into_owned();
+    assert!(told.contains(&format!("to go on: evo run small.evo --resume {name}")), "{told}");
+    assert!(!told.contains("failed") && !told.contains("error"), "{told}");
+    assert_eq!(succeed(run(stopped.path(), &["--set", "evaluations=400", "--resume"])), expected);
+    ends_alike(stopped.path(), calm.path());
 }
 
 fn wait_for_evaluations(folder: &Path) {

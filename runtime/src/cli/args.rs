@@ -142,8 +142,8 @@ pub(super) enum Emit {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Times are those that earlier runs measured; where there is none, the time is unknown. Memory follows from the models'
-headers: weights, gradients and optimizer state, but not activations.
+Times are those that earlier runs measured; where there is none, the time is unknown. Memory follows
+from the headers of the models: weights, gradients and optimizer state, but not activations.
 
 Examples:
   evo plan quickstart.evo --set evaluations=1000
@@ -216,8 +216,8 @@ pub(super) struct CleanArgs {
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("prompt").required(true))]
 #[command(after_help = "\
-Prints one JSON object and nothing else: `tokens` (the prompt's ids), `last_logits` (all logits of the
-last position in id order), `greedy` (exactly N ids, not stopped at an end token).
+Prints one JSON object and nothing else: `tokens` (the prompt's ids), `last_logits` (all logits of
+the last position in id order), `greedy` (exactly N ids, not stopped at an end token).
 
 Examples:
   evo logits models/tiny-bilingual --text \"12 + 3 = \" --greedy 4 --json

@@ -40,12 +40,14 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, Stop> {
     let plan = program.plan(&Settings { params: IndexMap::new(), ..given }).map_err(in_form)?;
     run::warn(&plan, args.json)?;
     let started = plan.start(RunOptions::default()).map_err(in_form)?;
-    run::stop_on_signals(engine.cancel());
+    // What is finished lies in the store: the same command goes on from there.
+    let again = format!("evo eval {} {}", args.model, args.tasks.display());
+    run::stop_on_signals(engine.cancel(), &again);
     let outcome = started.wait();
     if let Some(watcher) = watcher {
         watcher.finish();
     }
-    run::conclude(&outcome, Path::new("eval.evo"), args.json)?;
+    run::conclude(&outcome, &again, args.json)?;
     Ok(outcome.exit_code())
 }
 

@@ -1,6 +1,5 @@
 //! `evo run`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::args::RunArgs;
@@ -30,12 +29,14 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
     };
     let options = RunOptions { jobs: None, out: args.out, resume };
     let run = planned.start(options).map_err(in_form)?;
-    stop_on_signals(engine.cancel());
+    let name = run.dir().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let again = format!("evo run {} --resume {name}", args.file.display());
+    stop_on_signals(engine.cancel(), &again);
     let outcome = run.wait();
     if let Some(watcher) = watcher {
         watcher.finish();
     }
-    conclude(&outcome, &args.file, args.json)?;
+    conclude(&outcome, &again, args.json)?;
     Ok(outcome.exit_code())
 }
 
@@ -66,11 +67,13 @@ pub(super) fn explain(plan: &Plan) -> Result<(), crate::engine::Failure> {
     Ok(())
 }
 
-/// The first Ctrl-C asks for a clean end, the second ends the process at once: the journal is safe either way.
-pub(super) fn stop_on_signals(cancel: &Cancel) {
-    let cancel = cancel.clone();
+/// The first Ctrl-C asks for a clean end, the second ends the process at once: the journal is safe either way. `again` is
+/// the command that goes on.
+pub(super) fn stop_on_signals(cancel: &Cancel, again: &str) {
+    let (cancel, again) = (cancel.clone(), again.to_owned());
     let handler = move || {
         if cancel.stop() > 1 {
+            screen::note(&format!("stopped\nto go on: {again}"));
             std::process::exit(i32::from(Status::Interrupted.exit_code()));
         }
         screen::note("stopping: what runs is brought to a safe point; Ctrl-C again stops at once");
@@ -80,9 +83,11 @@ pub(super) fn stop_on_signals(cancel: &Cancel) {
     }
 }
 
-/// Says how a run ended, and how it can go on.
-pub(super) fn conclude(outcome: &RunOutcome, file: &Path, json: bool) -> Result<(), Stop> {
-    if let Some(failure) = &outcome.failure {
+/// Says how a run ended, and by which command it can go on.
+pub(super) fn conclude(outcome: &RunOutcome, again: &str, json: bool) -> Result<(), Stop> {
+    // Who asked a run to stop needs no error about it.
+    let asked = outcome.status == Status::Interrupted && !json;
+    if let Some(failure) = outcome.failure.as_ref().filter(|_| !asked) {
         screen::failure(failure, json)?;
     }
     if json {
@@ -98,11 +103,7 @@ pub(super) fn conclude(outcome: &RunOutcome, file: &Path, json: bool) -> Result<
                 Status::CutShort => "cut short",
                 _ => "failed",
             };
-            let name = outcome.run_dir.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-            format!(
-                "{word} after {time}; what is finished is kept in {run}\nto go on: evo run {} --resume {name}",
-                file.display()
-            )
+            format!("{word} after {time}; what is finished is kept in {run}\nto go on: {again}")
         }
     };
     screen::note(&line);

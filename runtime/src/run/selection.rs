@@ -38,7 +38,7 @@ pub(crate) fn conflicts(elaborator: &Elaborator, requests: &[PlannedRequest]) ->
 }
 
 fn told(search: &str, score: Span, selects: Span) -> Diagnostic {
-    Diagnostic::error(
+    Diagnostic::warning(
         Code::E0419,
         score,
         format!("the data that `{search}` selects by also report its result"),

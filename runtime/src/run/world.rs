@@ -161,6 +161,7 @@ impl World {
             let how = match &outcome {
                 Ok(_) if cached => NodeOutcome::Cached,
                 Ok(_) => NodeOutcome::Computed,
+                Err(failure) if failure.is_cancelled => NodeOutcome::Stopped,
                 Err(_) => NodeOutcome::Failed,
             };
             if let Err(failure) = self.finished(node, ext, &title, how, clock.seconds()) {
@@ -210,7 +211,7 @@ impl World {
         let took = (outcome == NodeOutcome::Computed).then_some(seconds);
         let row = || rows::node_row(&key(node), name, &ext.name, took);
         let journaled = match outcome {
-            NodeOutcome::Failed => Ok(()),
+            NodeOutcome::Failed | NodeOutcome::Stopped => Ok(()),
             _ => self.journal.commit(vec![row()]).map_err(|e| unjournaled(&e)),
         };
         self.log.emit(EventKind::NodeFinished { node: key(node), name: name.to_owned(), outcome, seconds });
