@@ -306,3 +306,22 @@ fn a_contradicted_journal_ends_the_run() {
     assert_eq!((outcome.exit_code(), code(&outcome)), (3, "R0545"));
     assert!(outcome.failure.unwrap().to_string().contains("`candidates` has a row"));
 }
+
+#[test]
+fn what_does_not_fit_into_memory_is_refused_before_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model base = llama_tiny { layers: 2, width: 64, heads: 2, feed_forward: 96, context: 64 }\n\
+        data d = word_problems { language: \"en\", left: 1..=9, right: 1..=9, count: 8, seed: 1 }\n\
+        train tuned { start: base, on: d, steps: 1, batch: 4 }\nprint parameters(tuned)";
+    let parameters = 256 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 96 + 2 * 64) + 64;
+    let start_with = |memory: u64| {
+        let engine = Engine::builder().cwd(folder.path()).memory(memory).build();
+        start(&engine, text, Resume::No)
+    };
+    let failure = start_with(16 * parameters - 1).err().unwrap();
+    assert_eq!((failure.exit_code, failure.diagnostics[0].code.as_str()), (2, "E0425"));
+    let told = failure.to_string();
+    assert!(told.contains("`tuned` needs 1.4 MB of memory") && told.contains("host.evo:3:1"), "{told}");
+    assert!(!folder.path().join("runs").exists());
+    assert_eq!(start_with(16 * parameters).unwrap().exit_code(), 0);
+}

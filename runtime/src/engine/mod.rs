@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::events::{Cancel, Observer};
+use crate::run::estimate;
 use crate::run::host::HostFunctions;
 
 pub use failure::Failure;
@@ -53,14 +54,15 @@ pub(crate) struct Host {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) cancel: Cancel,
     pub(crate) functions: Arc<HostFunctions>,
+    pub(crate) memory: Option<u64>,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { root, store, runs, jobs, observers, cancel: _, functions } = self;
+        let Host { root, store, runs, jobs, observers, cancel: _, functions, memory } = self;
         let mut shown = out.debug_struct("Host");
         shown.field("root", root).field("store", store).field("runs", runs).field("jobs", jobs);
-        shown.field("functions", functions);
+        shown.field("functions", functions).field("memory", memory);
         shown.field("observers", &observers.len()).finish_non_exhaustive()
     }
 }
@@ -125,6 +127,7 @@ pub struct EngineBuilder {
     observers: Vec<Arc<dyn Observer>>,
     cancel: Cancel,
     functions: HostFunctions,
+    memory: Option<u64>,
 }
 
 impl fmt::Debug for EngineBuilder {
@@ -164,6 +167,12 @@ impl EngineBuilder {
         self
     }
 
+    /// The memory that a program may need, in bytes, by default the machine's: one that needs more is refused before it runs.
+    pub fn memory(mut self, bytes: u64) -> EngineBuilder {
+        self.memory = Some(bytes);
+        self
+    }
+
     /// Binds a host function: programs declare it by `extern fn` under its name. Of one name the last counts.
     pub fn function(mut self, function: HostFunction) -> EngineBuilder {
         self.functions.0.push(function);
@@ -189,6 +198,7 @@ impl EngineBuilder {
             observers: self.observers,
             cancel: self.cancel,
             functions: Arc::new(self.functions),
+            memory: self.memory.or_else(estimate::physical),
             root,
         };
         Engine { host: Arc::new(host) }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use evo_lang::diag::{Code, Diagnostic};
 use evo_lang::plan::{Const, Elaborator, Key, Node, NodeId, Op};
 use evo_stdlib::model::ModelHeader;
 
 use super::dir::{self, Record};
 use super::journal;
+use crate::render;
 
 /// Runs that are looked at, the newest first.
 const RUNS: usize = 50;
@@ -107,6 +109,39 @@ pub(crate) fn memory(elaborator: &Elaborator, node: &Node, jobs: usize) -> Optio
         }
         _ => node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| weights(h)),
     }
+}
+
+/// Nodes that no memory of this size holds, be it for themselves alone.
+pub(crate) fn conflicts(elaborator: &Elaborator, memory_of_host: Option<u64>) -> Vec<Diagnostic> {
+    let Some(there) = memory_of_host else { return Vec::new() };
+    let needs = |node: &Node| memory(elaborator, node, 1).filter(|needed| *needed > there && resides(node));
+    let real = elaborator.graph().iter().filter(|(_, node)| !node.hypothetical);
+    real.filter_map(|(_, node)| Some(told(node, needs(node)?, there))).collect()
+}
+
+/// Whether a node's memory must be there at once: weights that are only mapped need not be.
+fn resides(node: &Node) -> bool {
+    matches!(&node.op, Op::Extern(ext) if matches!(&*ext.family, "train" | "task" | "search"))
+}
+
+fn told(node: &Node, needed: u64, there: u64) -> Diagnostic {
+    let what = node.label.as_ref().map_or("this".to_owned(), |label| format!("`{label}`"));
+    let (needed, there) = (render::bytes(needed), render::bytes(there));
+    Diagnostic::error(
+        Code::E0425,
+        node.span,
+        format!("{what} needs {needed} of memory, and there are {there}"),
+        "does not fit into memory",
+    )
+    .note("that is for weights, gradients and optimizer state; activations come on top")
+    .help("take a smaller model, or a machine with more memory")
+}
+
+/// The memory of this machine in bytes, where it can be told.
+pub(crate) fn physical() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    total.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
 /// The models that a fitness scores.

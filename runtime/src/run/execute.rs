@@ -14,6 +14,7 @@ use evo_stdlib::cx::Card;
 use indexmap::IndexMap;
 
 use super::answers::{self, Outputs};
+use super::estimate;
 use super::host::{HostFunctions, ProgramHost};
 use super::journal::Journal;
 use super::log::EventLog;
@@ -133,6 +134,7 @@ pub(crate) fn plan(
             let mut more = elaborator.take_diagnostics();
             more.extend(overview::conflicts(&elaborator, &requests));
             more.extend(selection::conflicts(&elaborator, &requests));
+            more.extend(estimate::conflicts(&elaborator, host.memory));
             // One cause, one error: what the text alone shows is not told again.
             more.retain(|m| !found.iter().any(|d| d.is_error() && d.primary.span == m.primary.span));
             found.extend(more);

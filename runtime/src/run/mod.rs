@@ -7,7 +7,7 @@
 mod answers;
 pub mod dir;
 mod effects;
-mod estimate;
+pub(crate) mod estimate;
 pub(crate) mod execute;
 pub(crate) mod host;
 pub mod journal;
