@@ -306,3 +306,18 @@ fn a_plan_says_what_is_stored_and_what_earlier_runs_measured() {
     );
     assert!(explained.contains("reader: stored"), "{explained}");
 }
+
+/// Lists inside an argument keep their items, and a used program's function is code like one's own.
+#[test]
+fn arrays_of_a_used_program_become_lists_and_its_functions_code() {
+    let folder = folder();
+    let used = "fn row(n: int) -> int = rem(n, 2)\nlet block = [[1.0, 2.0, 4.0], [8.0, 16.0, 32.5]]\n";
+    let program = "use \"used.evo\" as used\nfn pick(w: real[2][3]) -> real[3] = [w[used.row(i)][i] for i in 0..3]\n\
+        plot heatmap(block: used.block) to \"block.svg\"\nprint pick(used.block)\n";
+    fs::write(folder.path().join("used.evo"), used).unwrap();
+    fs::write(folder.path().join("small.evo"), program).unwrap();
+    let printed = succeed(run(folder.path(), &[]));
+    assert!(printed.contains("16.000") && !printed.contains("32.5"), "{printed}");
+    let picture = fs::read_to_string(folder.path().join("block.svg")).unwrap();
+    assert!(picture.contains("32.5") && picture.contains("block[1]"), "{picture}");
+}

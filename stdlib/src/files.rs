@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 
 use evo_lang::plan::Key;
 
-/// The key of a file's bytes, or of a directory's files (those directly in it, by name).
+/// What a model directory is read from; a README or a picture beside it changes no result.
+const MODEL_FILES: [&str; 3] = ["json", "safetensors", "jinja"];
+
+/// The key of a file's bytes, or of a model directory's files (those directly in it that make the model, by name).
 pub(crate) fn content_key(path: &Path) -> io::Result<Key> {
     let mut files: Vec<PathBuf> = Vec::new();
     if path.is_dir() {
         for entry in std::fs::read_dir(path)? {
             let entry = entry?.path();
-            if entry.is_file() {
+            let makes_the_model =
+                entry.extension().is_some_and(|e| MODEL_FILES.iter().any(|known| e.eq_ignore_ascii_case(known)));
+            if makes_the_model && entry.is_file() {
                 files.push(entry);
             }
         }
@@ -28,4 +33,23 @@ pub(crate) fn content_key(path: &Path) -> io::Result<Key> {
         all.update(one.finalize().as_bytes());
     }
     Ok(Key(*all.finalize().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_its_weights_and_settings_not_its_card() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let key = || content_key(folder.path()).unwrap();
+        write("config.json", "{}");
+        write("README.md", "one");
+        let first = key();
+        write("README.md", "two");
+        assert_eq!(key(), first);
+        write("config.json", "{ }");
+        assert_ne!(key(), first);
+    }
 }

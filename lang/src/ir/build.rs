@@ -259,7 +259,9 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 let args: Vec<&'a Expr> = args.iter().map(Option::as_ref).collect::<Option<_>>().ok_or(Stop)?;
                 self.intrinsic(f, ext, &args, e.span)
             }
-            ExprKind::CallFunction { instance: None, function, args } => self.call(f, *function, args, e.span),
+            ExprKind::CallFunction { instance, function, args } => {
+                self.call(f, instance.is_some(), *function, args, e.span)
+            }
             ExprKind::CallValue { function, args } => self.expand(f, function, args),
             ExprKind::Unary(UnaryOp::Neg, x) => {
                 let x = self.lower(f, x)?;
@@ -405,7 +407,14 @@ impl<'a, 'l> Lowering<'a, 'l> {
     }
 
     /// A call of a declared function.
-    fn call(&mut self, f: &mut Body<'a>, at: GlobalRef, args: &'a [Option<Expr>], span: Span) -> Lowered<Value> {
+    fn call(
+        &mut self,
+        f: &mut Body<'a>,
+        elsewhere: bool,
+        at: GlobalRef,
+        args: &'a [Option<Expr>],
+        span: Span,
+    ) -> Lowered<Value> {
         let program = self.program;
         let global = program.modules.get(at.module.0 as usize).and_then(|m| m.globals.get(at.index)).ok_or(Stop)?;
         let GlobalKind::Function(function) = &global.kind else { return Err(Stop) };
@@ -435,7 +444,8 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 made
             }
         };
-        let made = made.ok_or(Stop)?;
+        // What a used program's function reads of its own program can't be read from here.
+        let made = made.filter(|made| !elsewhere || made.leaves.is_empty()).ok_or(Stop)?;
         let mut inputs = Vec::new();
         for (key, expr) in made.leaves {
             let ty = self.ty(&expr.ty).ok_or(Stop)?;

@@ -36,6 +36,26 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
+    /// How a result of this type reads, laid out as the code says: lengths stand there, names in the type.
+    fn new(ty: &Ty, layout: &ir::Type) -> Shape {
+        let fields = || ty.fields().unwrap_or_default();
+        match (ty, layout) {
+            (Ty::Enum(e), _) => Shape::Case(e.cases.clone()),
+            (Ty::Array(item, _) | Ty::List(item), ir::Type::Array(inner, len)) => {
+                Shape::List(*len as usize, Box::new(Shape::new(item, inner)))
+            }
+            (Ty::Tuple(items), ir::Type::Struct(inner)) => {
+                Shape::Tuple(items.iter().zip(inner.iter()).map(|(t, l)| Shape::new(t, l)).collect())
+            }
+            (Ty::Record(_) | Ty::Genome(_), ir::Type::Struct(inner)) => Shape::Record(
+                fields().iter().zip(inner.iter()).map(|(f, l)| (f.name.clone(), Shape::new(&f.ty, l))).collect(),
+            ),
+            (_, ir::Type::Int) => Shape::Int,
+            (_, ir::Type::Bool) => Shape::Bool,
+            _ => Shape::Real,
+        }
+    }
+
     fn read(&self, slots: &mut std::slice::Iter<'_, u64>) -> Option<Const> {
         Some(match self {
             Shape::Int => Const::Int(*slots.next()? as i64),
@@ -56,7 +76,9 @@ impl Shape {
 
 impl Code {
     /// Code that has not been compiled yet.
-    pub(crate) fn new(key: Key, result: Ty, shape: Shape, module: ir::Module) -> Code {
+    pub(crate) fn new(key: Key, result: Ty, module: ir::Module) -> Code {
+        let layout = module.entry().and_then(|entry| module.function(entry)?.result());
+        let shape = layout.map_or(Shape::Real, |layout| Shape::new(&result, layout));
         Code { key, result, shape, module, compiled: OnceLock::new() }
     }
 

@@ -31,10 +31,10 @@ pub(super) fn is_numeric(e: &Expr, is_numeric_function: &dyn Fn(&crate::hir::Glo
         ExprKind::CallExtern { ext, args, rest, .. } => {
             typed() && rest.is_empty() && is_numeric_extern(ext) && args.iter().flatten().all(ok)
         }
-        ExprKind::CallFunction { instance: None, function, args } => {
+        ExprKind::CallFunction { function, args, .. } => {
             typed() && is_numeric_function(function) && args.iter().flatten().all(|a| is_place(a) || ok(a))
         }
-        ExprKind::CallFunction { .. } | ExprKind::CallValue { .. } => false,
+        ExprKind::CallValue { .. } => false,
         ExprKind::Index { base, index } => typed() && ok(base) && ok(index),
         ExprKind::Array(items) | ExprKind::Tuple(items) => typed() && items.iter().all(ok),
         ExprKind::Record(fields) => typed() && fields.iter().all(|(_, v)| ok(v)),

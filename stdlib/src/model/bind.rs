@@ -54,7 +54,7 @@ fn loaded(model: Result<Model, ModelError>) -> Result<Model, Failure> {
 }
 
 fn run_llama_tiny(_: &Cx<'_>, args: LlamaTinyArgs) -> Result<Model, Failure> {
-    Ok(llama_tiny(&args.sizes()?, Stream::from_seed(args.seed as u64).child("llama_tiny"))?)
+    Ok(llama_tiny(&args.sizes()?, Stream::from_seed(args.seed as u64))?)
 }
 
 impl LlamaTinyArgs {

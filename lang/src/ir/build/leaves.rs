@@ -87,8 +87,9 @@ impl<'a> Strict<'a> {
                 keys.extend(self.keys(&c.element));
                 keys
             }
-            ExprKind::CallFunction { instance: None, function, args } => {
-                let mut keys = self.function(*function);
+            ExprKind::CallFunction { instance, function, args } => {
+                // A used program's function that is code reads nothing but its arguments.
+                let mut keys = if instance.is_none() { self.function(*function) } else { Keys::new() };
                 keys.extend(args.iter().flatten().flat_map(|arg| self.keys(arg)));
                 keys
             }

@@ -9,7 +9,7 @@ use crate::ir::{self, build};
 use crate::plan::closure::{Body, Env};
 use crate::plan::graph::{NodeId, Op};
 use crate::plan::key::Key;
-use crate::plan::numeric::{Code, Shape};
+use crate::plan::numeric::Code;
 use crate::span::Span;
 use crate::types::{Len, Ty};
 
@@ -33,7 +33,7 @@ impl Elaborator {
             }
             inputs.push(id);
         }
-        let code = self.code(outlined.module, &e.ty, env, e.span)?;
+        let code = self.code(outlined.module, &e.ty);
         self.numeric_node(code, inputs, e.ty.clone(), e.span).map(Some)
     }
 
@@ -54,7 +54,7 @@ impl Elaborator {
         for leaf in &outlined.leaves {
             inputs.push(self.leaf(leaf, body.expr(), env)?);
         }
-        let code = self.code(outlined.module, &body.expr().ty, env, span)?;
+        let code = self.code(outlined.module, &body.expr().ty);
         Ok(Some(self.graph.add(Op::NumericClosure(code), inputs, ty.clone(), span, None).0))
     }
 
@@ -85,36 +85,11 @@ impl Elaborator {
         if failed { Err(Abort) } else { Ok(outlined) }
     }
 
-    fn code(&mut self, module: ir::Module, result: &Ty, env: &Env, span: Span) -> Result<Arc<Code>> {
+    fn code(&mut self, module: ir::Module, result: &Ty) -> Arc<Code> {
         let text = ir::print::canonical(&module);
         let key = Key::of("code", &[text.as_bytes(), result.to_string().as_bytes()]);
-        if let Some(code) = self.codes.get(&key) {
-            return Ok(code.clone());
-        }
-        let shape = self.shape(result, env, span)?;
-        let code = Arc::new(Code::new(key, result.clone(), shape, module));
-        self.codes.insert(key, code.clone());
-        Ok(code)
-    }
-
-    fn shape(&mut self, ty: &Ty, env: &Env, span: Span) -> Result<Shape> {
-        Ok(match ty {
-            Ty::Int => Shape::Int,
-            Ty::Bool => Shape::Bool,
-            Ty::Enum(e) => Shape::Case(e.cases.clone()),
-            Ty::Array(item, len) => {
-                Shape::List(self.len(len, span, env)? as usize, Box::new(self.shape(item, env, span)?))
-            }
-            Ty::Tuple(items) => Shape::Tuple(items.iter().map(|t| self.shape(t, env, span)).collect::<Result<_>>()?),
-            Ty::Record(_) | Ty::Genome(_) => Shape::Record(
-                ty.fields()
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|f| Ok((f.name.clone(), self.shape(&f.ty, env, span)?)))
-                    .collect::<Result<_>>()?,
-            ),
-            _ => Shape::Real,
-        })
+        let make = || Arc::new(Code::new(key, result.clone(), module));
+        self.codes.entry(key).or_insert_with(make).clone()
     }
 
     /// Code applied to nodes: computed at once where all of them are plain.
