@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evo_lang::library::Extern;
@@ -50,6 +50,8 @@ pub(crate) struct World {
     /// Where the program's files are.
     place: Place,
     given: Mutex<BTreeMap<Key, Value>>,
+    /// Whether it has been told that results cannot be stored: of thousands of candidates the first is enough.
+    is_unkept_told: AtomicBool,
     /// Nodes from this number on were made for candidates.
     first_candidate: AtomicU32,
 }
@@ -76,6 +78,7 @@ impl World {
             tiny,
             place: Place { base, whole: true },
             given: Mutex::default(),
+            is_unkept_told: AtomicBool::new(false),
             first_candidate: AtomicU32::new(first),
         }
     }
@@ -265,11 +268,13 @@ impl World {
                 .map(drop)
                 .map_err(|e| e.to_string()),
         };
-        if let Err(error) = kept {
+        if let Err(error) = kept
+            && !self.is_unkept_told.swap(true, Ordering::Relaxed)
+        {
             self.log.warn(
                 "R0507",
                 format!("the result of `{name}` could not be stored: {error}"),
-                "free some disk space, or see `evo clean`",
+                "free some disk space, or see `evo clean`; what cannot be stored is computed again by the next run",
             );
         }
     }

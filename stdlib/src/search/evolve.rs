@@ -113,7 +113,8 @@ impl Run<'_, '_> {
         {
             return Ok(Some(format!("no improvement over {plateau} generations")));
         }
-        if let Some(time) = self.stop.time
+        // However short the time, one generation is evaluated: a search without a candidate has no result.
+        if let Some(time) = self.stop.time.filter(|_| generation > 0)
             && self.cx.effects.is_over(generation, time)?
         {
             return Ok(Some(format!("{time} s have passed")));
