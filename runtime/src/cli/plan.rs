@@ -27,7 +27,7 @@ pub(super) fn show(plan: &Plan, json: bool) -> Result<(), Stop> {
 
 fn text(overview: &Overview) -> String {
     let names: Vec<&str> = overview.nodes.iter().map(|node| node.name.as_str()).collect();
-    let columns = ["node", "kind", "from", "evaluations", "time", "memory", "cost", ""].map(String::from).to_vec();
+    let columns = ["node", "kind", "from", "work", "time", "memory", "cost", ""].map(String::from).to_vec();
     let rows = overview.nodes.iter().map(|node| row(node, &names)).collect();
     let mut parts = vec![render::table(&without_empty(Table { title: None, columns, rows }))];
     parts.extend(total(&overview.nodes));
@@ -52,7 +52,7 @@ fn row(node: &NodeView, names: &[&str]) -> Vec<Datum> {
         Datum::Text(node.name.clone()),
         Datum::Text(node.kind.clone()),
         text((!from.is_empty()).then_some(from)),
-        node.evaluations.map_or(Datum::Missing, |count| Datum::Text(render::count(count))),
+        text(work(node)),
         text(time),
         text(node.memory.map(render::bytes)),
         text(node.cost.map(|cost| format!("{cost:.2} usd"))),
@@ -69,6 +69,14 @@ fn without_empty(table: Table) -> Table {
     }
     let rows = table.rows.into_iter().map(|row| pick(row, &keep)).collect();
     Table { title: table.title, columns: pick(table.columns, &keep), rows }
+}
+
+/// What a node goes through.
+fn work(node: &NodeView) -> Option<String> {
+    let evaluations = || node.evaluations.map(|n| format!("{} evaluations", render::count(n)));
+    let steps = || node.steps.map(|(n, batch)| format!("{} steps of {batch}", render::count(n)));
+    let rows = || node.rows.map(|n| format!("{} rows", render::count(n)));
+    evaluations().or_else(steps).or_else(rows)
 }
 
 /// What there is to do, and what is known of it.
@@ -125,6 +133,8 @@ mod tests {
             cached,
             quick: kind == "hf",
             evaluations: (kind == "evolve").then_some(1200),
+            steps: (kind == "train").then_some((100, 32)),
+            rows: (kind == "score").then_some(400),
             seconds,
             memory: (kind == "hf").then_some(3_000_000),
             cost: None,
@@ -137,12 +147,12 @@ mod tests {
         ];
         let text = text(&Overview { nodes, requests: vec!["print search.best".into()] });
         let expected = [
-            "node         kind    from          evaluations  time     memory",
-            "───────────  ──────  ────────────  ───────────  ───────  ──────  ──────",
-            "base         hf      –             –            –        3.0 MB  –",
-            "reader       train   base          –            –        –       stored",
-            "search       evolve  base, reader  1,200        30 s     –       to do",
-            "score(m, t)  score   search        –            unknown  –       to do",
+            "node         kind    from          work               time     memory",
+            "───────────  ──────  ────────────  ─────────────────  ───────  ──────  ──────",
+            "base         hf      –             –                  –        3.0 MB  –",
+            "reader       train   base          100 steps of 32    –        –       stored",
+            "search       evolve  base, reader  1,200 evaluations  30 s     –       to do",
+            "score(m, t)  score   search        400 rows           unknown  –       to do",
             "4 nodes: 1 stored, 2 to do with at most 1,200 evaluations",
             "time: about 30 s and 1 node that no run has measured",
             "memory: about 3.0 MB, activations not counted",

@@ -26,6 +26,10 @@ pub struct NodeView {
     pub cached: bool,
     /// The most evaluations it makes, if it is a search.
     pub evaluations: Option<u64>,
+    /// The steps of a training, and the examples of each.
+    pub steps: Option<(u64, u64)>,
+    /// The rows that it makes, asks or scores, where that is known before.
+    pub rows: Option<u64>,
     /// Whether it takes no time worth measuring, as data, settings and merges in memory.
     pub quick: bool,
     /// Wall-clock seconds, as earlier runs measured it: the same node, or one of its name in an earlier run of the

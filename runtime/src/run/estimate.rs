@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use evo_lang::diag::{Code, Diagnostic};
 use evo_lang::plan::{Const, Elaborator, Key, Node, NodeId, Op};
+use evo_stdlib::data::DataFacts;
 use evo_stdlib::model::ModelHeader;
+use evo_stdlib::task::bind::TaskFacts;
 
 use super::dir::{self, Record};
 use super::journal;
@@ -91,6 +93,23 @@ fn argument(node: &Node, param: &str) -> Option<NodeId> {
     let Op::Extern(ext) = &node.op else { return None };
     let i = ext.params.iter().position(|p| &*p.name == param)?;
     node.inputs.get(i).copied()
+}
+
+/// How many rows a node makes, asks or scores, where that is known before.
+pub(crate) fn rows(elaborator: &Elaborator, node: &Node) -> Option<u64> {
+    let of = |node: &Node| {
+        let fact = node.fact.as_ref()?;
+        let data = fact.downcast_ref::<DataFacts>().and_then(|facts| facts.rows);
+        data.or_else(|| fact.downcast_ref::<TaskFacts>()?.rows)
+    };
+    let task = argument(node, "t").map(|task| elaborator.graph().node(task));
+    of(task.map_or(node, |task| task)).map(|rows| rows as u64)
+}
+
+/// The steps of a training, and the examples of each.
+pub(crate) fn steps(elaborator: &Elaborator, node: &Node) -> Option<(u64, u64)> {
+    let count = |param| u64::try_from(elaborator.graph().constant(argument(node, param)?)?.as_int()?).ok();
+    count("steps").zip(count("batch"))
 }
 
 /// Bytes that a node takes, as far as the headers tell: a model its weights, a training its weights, gradients and the

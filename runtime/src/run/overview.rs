@@ -49,6 +49,8 @@ pub(crate) fn overview(view: &View<'_>) -> Result<Overview, Failure> {
             cached,
             quick: is_quick(node)?,
             evaluations: bounds.evaluations,
+            steps: estimate::steps(elaborator, node),
+            rows: estimate::rows(elaborator, node),
             seconds: seconds.filter(|_| !cached),
             memory: estimate::memory(elaborator, node, host.jobs),
             cost: None,

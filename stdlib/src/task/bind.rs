@@ -72,6 +72,8 @@ pub struct TaskFacts {
     templates: Vec<Template>,
     /// The identity of the data, for telling what selects from what reports.
     pub data: Key,
+    /// How many rows the data have, where known.
+    pub rows: Option<usize>,
 }
 
 fn task_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
@@ -93,7 +95,8 @@ fn task_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer
             Err(error) => problems.push(problem(&error, param)),
         }
     }
-    Answer::Fact(Arc::new(TaskFacts { templates, data: look.key() }))
+    let rows = look.fact::<DataFacts>().and_then(|facts| facts.rows);
+    Answer::Fact(Arc::new(TaskFacts { templates, data: look.key(), rows }))
 }
 
 fn check_columns(template: &Template, facts: &DataFacts, param: &str, problems: &mut Vec<Problem>) {
@@ -118,7 +121,8 @@ fn on_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
             check_columns(template, columns, "data", problems);
         }
     }
-    Answer::Fact(Arc::new(TaskFacts { templates: facts.templates.clone(), data: data.key() }))
+    let rows = data.fact::<DataFacts>().and_then(|facts| facts.rows);
+    Answer::Fact(Arc::new(TaskFacts { templates: facts.templates.clone(), data: data.key(), rows }))
 }
 
 fn score_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
@@ -145,7 +149,8 @@ impl Object for Task {
     fn identity(&self) -> Option<(Key, Option<Fact>)> {
         let text = format!("{:?} {:?} {:?}", self.method, self.prompt, self.expected);
         let data = Key(*self.data.hash().as_bytes());
-        let fact: Fact = Arc::new(TaskFacts { templates: vec![self.prompt.clone(), self.expected.clone()], data });
+        let templates = vec![self.prompt.clone(), self.expected.clone()];
+        let fact: Fact = Arc::new(TaskFacts { templates, data, rows: Some(self.data.len()) });
         Some((Key::of("task", &[&data.0, text.as_bytes()]), Some(fact)))
     }
 
