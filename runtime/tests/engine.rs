@@ -196,7 +196,10 @@ fn abort_ends_the_search_with_the_first_failure() {
     let told = outcome.failure.as_ref().unwrap().to_string();
     assert!(told.contains("is too much") && told.contains("of generation 0; `on_failure: abort`"), "{told}");
     let nan = HostFunction::pure("outside", "1", |_| Ok::<_, String>(Datum::Real(f64::NAN)));
-    assert_eq!(code(&run(folder.path(), &text, vec![nan])), "R0502");
+    assert_eq!(code(&run(folder.path(), &text, vec![nan.clone()])), "R0502");
+    let outcome = run(folder.path(), &text.replace("abort", "rank_last"), vec![nan]);
+    let told = outcome.failure.unwrap().to_string();
+    assert!(told.contains("R0501") && told.contains("the last reason: the fitness is NaN"), "{told}");
 }
 
 #[test]

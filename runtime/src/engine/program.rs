@@ -207,7 +207,7 @@ fn nearby(path: &Path) -> String {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".evo"))
+        .filter(|name| name.ends_with(".evo") && name != ".evo") // the store's folder
         .collect();
     names.sort();
     let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

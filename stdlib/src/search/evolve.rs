@@ -63,7 +63,8 @@ struct Run<'r, 'e> {
     leaders: Vec<Leader>,
     /// The best candidate so far, and the generation it came in.
     best: Option<(Const, f64, u64)>,
-    last_failure: Option<Arc<Failure>>,
+    /// Why the last candidate failed that did.
+    last_failure: Option<String>,
 }
 
 /// Runs a search to its end.
@@ -151,8 +152,10 @@ impl Run<'_, '_> {
     fn record(&mut self, genome: Const, score: f64, evaluated: &Evaluated) {
         let generation = self.optimizer.generation();
         self.evaluations.push(Evaluation { generation: generation as usize, score });
-        if let Err(failure) = &evaluated.outcome {
-            self.last_failure = Some(failure.clone());
+        match &evaluated.outcome {
+            Err(failure) => self.last_failure = Some(failure.title.clone()),
+            Ok(value) if !score.is_finite() => self.last_failure = Some(not_finite(value)),
+            Ok(_) => {}
         }
         if score.is_finite() {
             if self.best.as_ref().is_none_or(|(_, best, _)| score > *best) {
@@ -176,7 +179,7 @@ impl Run<'_, '_> {
 
     fn finish(self, ended: String) -> Result<Search, Failure> {
         let Some((best, score, _)) = self.best else {
-            let why = self.last_failure.map(|f| f.title.clone()).unwrap_or_else(|| "no candidate was evaluated".into());
+            let why = self.last_failure.unwrap_or_else(|| "no candidate was evaluated".into());
             return Err(Failure::new("R0501", "every candidate of the search failed")
                 .note(format!("the last reason: {why}"))
                 .help("evaluate one genome by hand, or widen the ranges; `on_failure: abort` shows the first failure whole"));
@@ -190,6 +193,14 @@ impl Run<'_, '_> {
             score,
             ended,
         })
+    }
+}
+
+/// What is wrong with a fitness that is no finite number.
+fn not_finite(value: &Value) -> String {
+    match value.plain().as_ref().and_then(Const::as_real) {
+        Some(x) => format!("the fitness is {x}, which is not finite"),
+        None => format!("the fitness is {}, not a number", value.describe()),
     }
 }
 
@@ -208,7 +219,7 @@ fn none_failed(generation: u64, evaluated: &[Evaluated]) -> Result<(), Failure> 
     };
     let failure = match &first.outcome {
         Err(failure) => Failure::clone(failure),
-        Ok(value) => Failure::new("R0502", format!("the fitness is {value:?}, which is not finite"))
+        Ok(value) => Failure::new("R0502", not_finite(value))
             .help("guard the fitness, or leave `on_failure: abort` out: the candidate then ranks last"),
     };
     Err(failure.note(format!("it was candidate {i} of generation {generation}; `on_failure: abort` ends the search")))
