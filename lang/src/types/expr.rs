@@ -187,8 +187,10 @@ impl Checker<'_> {
 
     /// Where one of several types is wanted, the form of the expression tells which.
     fn check_union(&mut self, e: &ast::Expr, members: &[Ty], want: &Ty) -> Expr {
+        // A word that nothing else is called was meant as a case.
+        let word = matches!(&e.kind, ast::ExprKind::Name(n) if matches!(self.meaning(n), Meaning::Unknown));
         let fits = |m: &&Ty| match (&e.kind, m) {
-            (ast::ExprKind::Name(n), Ty::Enum(cases)) => cases.cases.iter().any(|c| **c == **n),
+            (ast::ExprKind::Name(n), Ty::Enum(cases)) => cases.cases.iter().any(|c| **c == **n) || word,
             (ast::ExprKind::List(_) | ast::ExprKind::Comprehension(_), Ty::List(_) | Ty::Array(..)) => true,
             (ast::ExprKind::Closure(names, _), Ty::Fn(f)) => names.len() == f.params.len(),
             (ast::ExprKind::Record(_), Ty::Record(_) | Ty::Genome(_)) => true,
