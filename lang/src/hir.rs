@@ -230,13 +230,8 @@ pub enum ExprKind {
     Global(GlobalRef),
     /// An extern function as a value, such as `mean` in `f(mean)`.
     ExternRef(Arc<Extern>),
-    /// `qd` or `qd { base: m }`: a program with some params set. Params left out take their defaults, `seed` the caller's.
-    Instance {
-        /// The used module.
-        module: ModuleId,
-        /// Index of the param among the module's globals, and its value.
-        args: Vec<(usize, Expr)>,
-    },
+    /// `qd` or `qd { base: m }`: a program with some params set; those left out take their defaults.
+    Instance(Box<Instance>),
     /// `instance.name`.
     Member {
         /// An expression of type `Ty::Instance`.
@@ -335,6 +330,36 @@ pub enum ExprKind {
     Convert(Conversion, Box<Expr>),
     /// A reported error.
     Error,
+}
+
+/// A used program with some params set.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// In `lab.qd { base: m }`, the program whose `use` names this one.
+    pub outer: Option<Expr>,
+    /// The used module.
+    pub module: ModuleId,
+    /// Index of the param among the module's globals, and its value.
+    pub args: Vec<(usize, Expr)>,
+    /// The seed, which every program has; left out, it is that of `outer`, or of the program at hand.
+    pub seed: Option<Expr>,
+}
+
+impl Instance {
+    /// A module with no param set.
+    pub fn of(module: ModuleId) -> Instance {
+        Instance { outer: None, module, args: Vec::new(), seed: None }
+    }
+
+    /// The expressions inside.
+    pub fn parts(&self) -> impl Iterator<Item = &Expr> {
+        self.outer.iter().chain(self.args.iter().map(|(_, a)| a)).chain(&self.seed)
+    }
+
+    /// The expressions inside, to be changed.
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        self.outer.iter_mut().chain(self.args.iter_mut().map(|(_, a)| a)).chain(&mut self.seed)
+    }
 }
 
 /// A comprehension.

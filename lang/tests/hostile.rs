@@ -76,6 +76,17 @@ fn deep_programs_end() {
     check(&format!("let a = {}1{}", "[".repeat(250), "]".repeat(250)));
     check(&format!("let a = {}1", "if true then 1 else ".repeat(200)));
     check(&format!("fn f(x: real) -> real = {}x{}", "(1 + ".repeat(250), ")".repeat(250)));
+    for deep in
+        [("(", ")"), ("[", "]"), ("-", ""), ("not ", ""), ("1 + ", ""), ("f(", ")"), ("{ a: ", " }"), ("x => ", "")]
+    {
+        let nested = format!("let a = {}1{}", deep.0.repeat(10_000), deep.1.repeat(10_000));
+        let found = check(&nested).diagnostics;
+        assert!(matches!(&found[..], [one] if one.code.as_str() == "E0110"), "{}: {found:?}", deep.0);
+    }
+    let types: String =
+        (0..40).map(|i| format!("let t{} = (t{i}, t{i})\ntype T{} = {{ a: T{i}, b: T{i} }}\n", i + 1, i + 1)).collect();
+    let found = check(&format!("let t0 = 1\ntype T0 = int\n{types}")).diagnostics;
+    assert!(found.len() >= 2 && found.iter().all(|d| d.code.as_str() == "E0110"), "{found:?}");
     let chain: String = (0..3000).map(|i| format!("let a{i} = a{} + 1\n", i + 1)).collect();
     assert_eq!(check(&(chain.clone() + "let a3000 = 1")).diagnostics.len(), 0);
     assert_eq!(check(&(chain + "let a3000 = a0")).diagnostics.len(), 1, "one long cycle is one error");

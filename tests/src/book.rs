@@ -113,6 +113,7 @@ fn mark_in_words(mark: &str) -> String {
     match words[..] {
         ["@tiny", name, cap] => format!("In a tiny run `{name}` is at most {cap}."),
         ["@elementwise"] => "Over arrays it works element by element.".to_owned(),
+        ["@input", name] => format!("`{name}` is relative to the file of the program that reads it."),
         ["@static"] => "Known before anything runs, so that the lengths of arrays may use it.".to_owned(),
         _ => format!("Marked `{mark}`."),
     }

@@ -126,11 +126,16 @@ struct Lowering<'a, 'l> {
     len: &'l mut dyn FnMut(&Len) -> Option<u64>,
     module: Module,
     made: BTreeMap<(GlobalRef, String), Option<Made<'a>>>,
+    /// How deep calls of declared functions are in one another here.
+    calls: usize,
 }
+
+/// How deep calls of declared functions may be in one piece of code. What goes deeper is taken apart by the plan.
+const CALL_LIMIT: usize = 64;
 
 impl<'a, 'l> Lowering<'a, 'l> {
     fn new(program: &'a Program, len: &'l mut dyn FnMut(&Len) -> Option<u64>) -> Self {
-        Lowering { program, len, module: Module::default(), made: BTreeMap::new() }
+        Lowering { program, len, module: Module::default(), made: BTreeMap::new(), calls: 0 }
     }
 
     fn entry(mut self, params: &'a [Param], root: &'a Expr) -> Option<Outlined> {
@@ -147,7 +152,10 @@ impl<'a, 'l> Lowering<'a, 'l> {
         let Body { mut b, leaves, .. } = f;
         b.set_params(leaves.iter().map(|leaf| leaf.value).chain(values).collect());
         self.module.functions.push(b.finish(result).ok()?);
-        let strict = Strict::new(self.program).keys(root);
+        let strict = match leaves.is_empty() {
+            true => Default::default(),
+            false => Strict::new(self.program, leaves.iter().map(|leaf| leaf.key.clone()).collect()).keys(root),
+        };
         Some(Outlined {
             module: simplify::simplify(self.module),
             conditional: leaves.iter().map(|leaf| !strict.contains(&leaf.key)).collect(),
@@ -439,7 +447,12 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 let types = values.iter().map(|v| v.map(|v| f.b.ty(v))).collect();
                 // Marked as refused while it is made, so that a call of itself ends.
                 self.made.insert((at, shape.clone()), None);
-                let made = self.function(&global.name, function, types).ok();
+                if self.calls >= CALL_LIMIT {
+                    return Err(Stop);
+                }
+                self.calls += 1;
+                let made = crate::syntax::deep(|| self.function(&global.name, function, types).ok());
+                self.calls -= 1;
                 self.made.insert((at, shape), made.clone());
                 made
             }

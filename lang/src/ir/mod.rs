@@ -19,6 +19,7 @@ use crate::span::Span;
 
 pub mod build;
 pub mod builder;
+pub mod cost;
 pub mod interp;
 pub mod print;
 pub mod scalar;

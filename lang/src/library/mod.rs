@@ -26,6 +26,7 @@
 //! * A name may be declared again with another type of the first parameter (overloads). A type parameter `<G>` stands
 //!   for any type, programs among them, and is found from the arguments.
 //! * Marks, as documentation lines: `@tiny steps 4` caps the parameter or field `steps` under `--tiny`;
+//!   `@input file` says that the text `file` is a path to read, relative to the program's own file;
 //!   `@as T` on a kind lets its functions be values of the node type `T`;
 //!   `@elementwise` lets a function of reals map over arrays too; `@static` marks a function that is known before
 //!   anything runs, such as `layers(m)`, and that array lengths may therefore use.
@@ -200,6 +201,8 @@ pub struct ExternParam {
     pub optional: bool,
     /// The cap that `--tiny` puts on it.
     pub tiny: Option<f64>,
+    /// The path of an input: relative to the file of the program that reads it.
+    pub input: bool,
     /// Documentation.
     pub doc: Arc<str>,
 }

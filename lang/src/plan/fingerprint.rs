@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use super::closure::{Body, Env};
+use super::closure::{Body, Env, InstanceId};
 use super::elaborate::{Abort, Elaborator};
 use super::key::{Hasher, Key};
 use crate::hir::{Expr, ExprKind, GlobalKind, LocalId};
+use crate::span::Span;
+use crate::types::Ty;
 
 /// Walks a body; locals bound inside are numbered in order of binding, all others are read from `env`.
 pub(super) struct Walk<'e> {
     elaborator: &'e mut Elaborator,
+    /// What is bound outside, and a stand-in for each local bound inside: programs that are set from one are looked into.
     env: Env,
     bound: Vec<LocalId>,
     hasher: Hasher,
@@ -20,15 +23,27 @@ impl<'e> Walk<'e> {
     pub(super) fn body(elaborator: &'e mut Elaborator, body: &Body, env: &Env) -> Result<Key, Abort> {
         let mut walk = Walk { elaborator, env: env.clone(), bound: Vec::new(), hasher: Hasher::new("code") };
         for param in body.params() {
-            walk.bind(param.local);
+            walk.bind(param.local, &param.ty);
             walk.hasher.text(&param.ty.to_string());
         }
         walk.expr(body.expr())?;
         Ok(walk.hasher.finish())
     }
 
-    fn bind(&mut self, local: LocalId) {
+    fn bind(&mut self, local: LocalId, ty: &Ty) {
+        let stand_in = self.elaborator.hypothesis(ty, self.bound.len(), Span::default());
         self.bound.push(local);
+        self.env.bind(local, stand_in);
+    }
+
+    /// Something of a used program, as far as it can be told before its params are.
+    fn program(&mut self, look: impl FnOnce(&mut Elaborator, &Env) -> Result<Key, Abort>) {
+        let env = &self.env;
+        let key = match self.elaborator.quietly(|e| look(e, env)) {
+            Ok(key) => key,
+            Err(Abort) => self.elaborator.program_text(),
+        };
+        self.hasher.key(&key);
     }
 
     fn node(&mut self, id: super::NodeId) {
@@ -96,14 +111,20 @@ impl<'e> Walk<'e> {
             ExprKind::ExternRef(ext) => {
                 self.hasher.tag(15).text(&ext.family).text(&ext.name).number(u64::from(ext.overload));
             }
-            ExprKind::Instance { .. } => {
-                let instance = self.elaborator.instance(e, &self.env.clone())?;
-                let key = self.elaborator.instance_key(instance);
-                self.hasher.tag(16).key(&key);
+            ExprKind::Instance(set) => {
+                self.hasher.tag(16).number(set.args.len() as u64);
+                self.all(set.parts())?;
+                self.program(|elaborator, env| {
+                    let id = elaborator.expr(e, env)?;
+                    Ok(elaborator.graph().node(id).key)
+                });
             }
-            ExprKind::Member { instance, global } => {
-                let instance = self.elaborator.instance(instance, &self.env.clone())?;
-                self.global(instance, *global)?;
+            ExprKind::Member { .. } => {
+                self.hasher.tag(32);
+                self.program(|elaborator, env| {
+                    let id = elaborator.expr(e, env)?;
+                    Ok(elaborator.graph().node(id).key)
+                });
             }
             ExprKind::CallExtern { ext, args, rest, type_args } => {
                 self.hasher.tag(17).text(&ext.family).text(&ext.name).number(u64::from(ext.overload));
@@ -118,11 +139,16 @@ impl<'e> Walk<'e> {
             }
             ExprKind::CallFunction { instance, function, args } => {
                 self.hasher.tag(18);
-                let owner = match instance {
-                    Some(instance) => self.elaborator.instance(instance, &self.env.clone())?,
-                    None => self.elaborator.instance_for(self.env.instance, function.module)?,
-                };
-                self.global(owner, function.index)?;
+                match instance {
+                    Some(instance) => self.program(|elaborator, env| {
+                        let owner = elaborator.instance(instance, env)?;
+                        elaborator.declared_key(owner, function.index)
+                    }),
+                    None => {
+                        let owner = self.elaborator.instance_for(self.env.instance, function.module)?;
+                        self.global(owner, function.index)?;
+                    }
+                }
                 self.optional(args)?;
             }
             ExprKind::CallValue { function, args } => {
@@ -152,8 +178,8 @@ impl<'e> Walk<'e> {
             ExprKind::Comprehension(c) => {
                 self.hasher.tag(24).number(c.pattern.len() as u64);
                 self.expr(&c.source)?;
-                for (local, _, _) in &c.pattern {
-                    self.bind(*local);
+                for (local, _, ty) in &c.pattern {
+                    self.bind(*local, ty);
                 }
                 self.all(c.condition.iter().chain([&c.element]))?;
             }
@@ -164,13 +190,13 @@ impl<'e> Walk<'e> {
             ExprKind::Let { local, value, body, .. } => {
                 self.hasher.tag(26);
                 self.expr(value)?;
-                self.bind(*local);
+                self.bind(*local, &value.ty);
                 self.expr(body)?;
             }
             ExprKind::Lambda(lambda) => {
                 self.hasher.tag(27).number(lambda.params.len() as u64);
                 for param in &lambda.params {
-                    self.bind(param.local);
+                    self.bind(param.local, &param.ty);
                 }
                 self.expr(&lambda.body)?;
             }
@@ -196,21 +222,25 @@ impl<'e> Walk<'e> {
     }
 
     /// A value enters by its node's key, a function by its own fingerprint.
-    fn global(&mut self, instance: super::InstanceId, index: usize) -> Result<(), Abort> {
-        let function = match &self.elaborator.declaration(instance, index).kind {
-            GlobalKind::Function(function) => Some(Arc::clone(function)),
-            _ => None,
-        };
-        match function {
-            Some(function) => {
-                let key = self.elaborator.function_key(instance, index, &function)?;
-                self.hasher.tag(3).key(&key);
+    fn global(&mut self, instance: InstanceId, index: usize) -> Result<(), Abort> {
+        let key = self.elaborator.declared_key(instance, index)?;
+        self.hasher.tag(3).key(&key);
+        Ok(())
+    }
+}
+
+impl Elaborator {
+    /// The identity of a declaration: of its node, or of a function its fingerprint.
+    fn declared_key(&mut self, instance: InstanceId, index: usize) -> Result<Key, Abort> {
+        match &self.declaration(instance, index).kind {
+            GlobalKind::Function(function) => {
+                let function = Arc::clone(function);
+                self.function_key(instance, index, &function)
             }
-            None => {
-                let id = self.elaborator.global(instance, index)?;
-                self.node(id);
+            _ => {
+                let id = self.global(instance, index)?;
+                Ok(self.graph().node(id).key)
             }
         }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::closure::Closure;
+use super::closure::{Closure, InstanceId};
 use super::key::{Hasher, Key};
 use super::konst::Const;
 use super::numeric::Code;
@@ -76,6 +76,10 @@ pub enum Op {
     Index,
     /// Input 1 where input 0 holds, else input 2; only the chosen one is computed.
     If,
+    /// The items of all inputs, which are lists, one after another.
+    Concat,
+    /// A program with its params set. It is taken apart before the run, and never computed.
+    Program(InstanceId),
 }
 
 /// Nodes by identity: equal definitions are one node.
@@ -252,6 +256,8 @@ impl Op {
             Op::Field(name) => h.tag(10).text(name),
             Op::Index => h.tag(11),
             Op::If => h.tag(12),
+            Op::Concat => h.tag(13),
+            Op::Program(_) => h.tag(14),
         };
         h.number(inputs.len() as u64);
         for key in inputs.iter().copied().chain(salt) {

@@ -153,6 +153,24 @@ impl Const {
         }
     }
 
+    /// Whether it holds more than `limit` values.
+    pub(crate) fn is_larger_than(&self, limit: usize) -> bool {
+        let mut seen = 0;
+        let mut stack = vec![self];
+        while let Some(value) = stack.pop() {
+            seen += 1;
+            if seen > limit {
+                return true;
+            }
+            match value {
+                Const::List(items) | Const::Tuple(items) => stack.extend(items.iter()),
+                Const::Record(fields) => stack.extend(fields.iter().map(|(_, value)| value)),
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// The flat layout: one 8-byte slot for each scalar, in declared order, text by its [`text_id`]. `None` where the
     /// value has parts that no compiled code reads.
     pub fn flatten(&self, out: &mut Vec<u64>) -> Option<()> {

@@ -12,7 +12,7 @@ use super::Ty;
 use super::cx::{Checker, Meaning, Seen, What};
 use super::expr::{poison, show};
 use crate::diag::{Code, Diagnostic};
-use crate::hir::{Expr, ExprKind, Function, GlobalKind, GlobalRef, ModuleId};
+use crate::hir::{Expr, ExprKind, Function, GlobalKind, GlobalRef, Instance, ModuleId};
 use crate::span::Span;
 use crate::syntax::ast;
 
@@ -93,7 +93,7 @@ impl Checker<'_> {
                     What::Function(f) => {
                         self.call_function(None, GlobalRef { module: self.id, index }, &f, name, args, span)
                     }
-                    What::Use(module) => self.instance(module, args, span),
+                    What::Use(module) => self.instance(Instance::of(module), args, span),
                     What::Extern(ext) => self.call_extern(&ext, args, span),
                     What::Error => poison(span),
                     What::Type => self.not_callable(&seen, name, at, span),
@@ -140,6 +140,10 @@ impl Checker<'_> {
 
     /// A call of a function value.
     pub(super) fn call_value(&mut self, callee: Expr, args: Vec<Arg<'_>>, span: Span) -> Expr {
+        let callee = match callee.kind {
+            ExprKind::Instance(set) => return self.instance(*set, args, span),
+            kind => Expr { kind, ..callee },
+        };
         match self.shallow(&callee.ty) {
             other if self.is_open(&other) => poison(span),
             Ty::Fn(f) => {
@@ -156,9 +160,6 @@ impl Checker<'_> {
                 let args = self.check_args("this function", &slots, bound.slots).into_iter().flatten().collect();
                 let kind = ExprKind::CallValue { function: Box::new(callee), args };
                 Expr { kind, ty: f.result.clone(), span }
-            }
-            Ty::Instance(module) if matches!(callee.kind, ExprKind::Instance { .. }) => {
-                self.instance(module, args, span)
             }
             other => {
                 let shown = show(&self.body.metas.zonk(&other));
@@ -226,18 +227,7 @@ impl Checker<'_> {
             What::Error => poison(span),
             What::Type => self.not_callable(&seen, &name.text, name.span, span),
             What::Extern(ext) => self.call_extern(&ext, args, span),
-            What::Use(_) => {
-                let d = Diagnostic::error(
-                    Code::E0303,
-                    name.span,
-                    format!("the params of `{}` are set where it is used", name.text),
-                    "a program inside a program",
-                );
-                self.report(
-                    d.label(seen.name_span, "used here").help("`use` the program here as well, and set its params"),
-                );
-                poison(span)
-            }
+            What::Use(used) => self.instance(Instance { outer: Some(base), ..Instance::of(used) }, args, span),
             What::Value => {
                 let callee =
                     Expr { kind: ExprKind::Member { instance: Box::new(base), global }, ty: seen.ty, span: name.span };
@@ -246,11 +236,10 @@ impl Checker<'_> {
         }
     }
 
-    /// `qd { base: m }`: a program with some params set.
-    fn instance(&mut self, module: ModuleId, args: Vec<Arg<'_>>, span: Span) -> Expr {
-        let modules = self.modules;
+    /// `qd { base: m }`: a program with some params set, besides those that are `set` already.
+    fn instance(&mut self, mut set: Instance, args: Vec<Arg<'_>>, span: Span) -> Expr {
+        let (modules, module) = (self.modules, set.module);
         let Some(program) = modules.get(module.0 as usize) else { return poison(span) };
-        let mut set: Vec<(usize, Expr)> = Vec::new();
         for arg in args {
             let Some(name) = arg.name else {
                 let d = Diagnostic::error(
@@ -262,6 +251,16 @@ impl Checker<'_> {
                 self.report(d.help(format!("write `{} {{ name: value }}`", program.name)));
                 continue;
             };
+            if name.text == "seed" {
+                if set.seed.is_some() {
+                    self.twice(name, "param");
+                    continue;
+                }
+                self.why.push(format!("the seed of `{}` is `int`", program.name));
+                set.seed = Some(self.check_arg(arg.value, &Ty::Int));
+                self.why.pop();
+                continue;
+            }
             let index = program
                 .globals
                 .iter()
@@ -270,16 +269,16 @@ impl Checker<'_> {
                 self.not_a_param(program, name);
                 continue;
             };
-            if set.iter().any(|(i, _)| *i == index) {
+            if set.args.iter().any(|(i, _)| *i == index) {
                 self.twice(name, "param");
                 continue;
             }
             self.why.push(format!("the param `{}` of `{}` is `{}`", name.text, program.name, show(&global.ty)));
             let value = self.check_arg(arg.value, &global.ty);
             self.why.pop();
-            set.push((index, value));
+            set.args.push((index, value));
         }
-        Expr { kind: ExprKind::Instance { module, args: set }, ty: Ty::Instance(module), span }
+        Expr { kind: ExprKind::Instance(Box::new(set)), ty: Ty::Instance(module), span }
     }
 
     fn not_a_param(&mut self, program: &crate::hir::Module, name: &ast::Name) {

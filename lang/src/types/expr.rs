@@ -13,7 +13,7 @@ use super::cx::{Checker, Meaning, What};
 use super::unify::lengths_agree;
 use super::{FnTy, Len, Ty};
 use crate::diag::{Code, Diagnostic};
-use crate::hir::{self, Expr, ExprKind, GlobalRef, ModuleId};
+use crate::hir::{self, Expr, ExprKind, GlobalRef, Instance, ModuleId};
 use crate::span::Span;
 use crate::syntax::ast;
 
@@ -225,6 +225,9 @@ impl Checker<'_> {
             self.report(d.help(format!("`{}` is expected", show(want))));
             return poison(e.span);
         }
+        if let ast::ExprKind::List(items) = &e.kind {
+            return self.list_in_union(items, members, want, e.span);
+        }
         let found = self.infer(e);
         self.expect(found, want)
     }
@@ -255,10 +258,13 @@ impl Checker<'_> {
             ast::ExprKind::Tuple(items) => {
                 let items: Vec<Expr> = items.iter().map(|i| self.infer(i)).collect();
                 let ty = Ty::Tuple(items.iter().map(|i| i.ty.clone()).collect());
-                Expr { kind: ExprKind::Tuple(items), ty, span }
+                self.of_fair_size(Expr { kind: ExprKind::Tuple(items), ty, span })
             }
             ast::ExprKind::Comprehension(c) => self.comprehension(c, None, span),
-            ast::ExprKind::Record(fields) => self.new_record(fields, span),
+            ast::ExprKind::Record(fields) => {
+                let record = self.new_record(fields, span);
+                self.of_fair_size(record)
+            }
             ast::ExprKind::Block(lets, result) => self.block(lets, result, span, None),
             ast::ExprKind::If(c, a, b) => self.if_expr(c, a, b, span),
             ast::ExprKind::Closure(names, body) => self.unknown_closure(names, body, span),
@@ -308,7 +314,8 @@ impl Checker<'_> {
                 let seen = self.own(index);
                 match seen.what {
                     What::Use(module) => {
-                        Expr { kind: ExprKind::Instance { module, args: Vec::new() }, ty: Ty::Instance(module), span }
+                        let kind = ExprKind::Instance(Box::new(Instance::of(module)));
+                        Expr { kind, ty: Ty::Instance(module), span }
                     }
                     What::Type => self.type_as_value(name, span, seen.name_span),
                     What::Extern(ext) => Expr { ty: seen.ty, kind: ExprKind::ExternRef(ext), span },
@@ -364,7 +371,11 @@ impl Checker<'_> {
     }
 
     fn list(&mut self, items: &[ast::Expr], span: Span) -> Expr {
-        let items: Vec<Expr> = items.iter().map(|i| self.infer(i)).collect();
+        let items = items.iter().map(|i| self.infer(i)).collect();
+        self.list_of(items, span)
+    }
+
+    pub(super) fn list_of(&mut self, items: Vec<Expr>, span: Span) -> Expr {
         let items = self.functions_as_nodes(items);
         let len = Len::Const(items.len() as u64);
         let Some(first) = items.first() else {

@@ -37,7 +37,7 @@ impl Checker<'_> {
     fn zonk_expr(&self, metas: &Metas, e: &mut Expr) {
         let go = |e: &mut Expr| self.zonk_expr(metas, e);
         match &mut e.kind {
-            ExprKind::Instance { args, .. } => args.iter_mut().for_each(|(_, a)| go(a)),
+            ExprKind::Instance(instance) => instance.parts_mut().for_each(go),
             ExprKind::Member { instance: a, .. }
             | ExprKind::Field { base: a, .. }
             | ExprKind::Unary(_, a)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cx::{Checker, Meaning, Source, What};
 use super::{EnumTy, FieldTy, FnTy, Len, NodeTy, RecordTy, Ty};
 use crate::diag::{Code, Diagnostic};
-use crate::hir::ModuleId;
+use crate::hir::{Expr, ModuleId};
 use crate::library::TypeDef;
 use crate::span::Span;
 use crate::syntax::ast::{self, TyKind};
@@ -13,9 +13,36 @@ use crate::syntax::ast::{self, TyKind};
 const BUILTIN: [&str; 11] =
     ["int", "real", "bool", "text", "duration", "bytes", "money", "range", "one_of", "permutation", "Program"];
 
+/// The most types that one type is made of.
+const LARGEST: usize = 10_000;
+
 impl<'a> Checker<'a> {
     /// A type. What is wrong with it is reported, and it is `Error` then.
     pub(super) fn lower(&mut self, ty: &ast::Ty) -> Ty {
+        let lowered = self.lowered(ty);
+        if lowered.is_larger_than(LARGEST) {
+            self.too_large(ty.span);
+            return Ty::Error;
+        }
+        lowered
+    }
+
+    /// An expression whose type does not grow without bound, as tuples of tuples can.
+    pub(super) fn of_fair_size(&mut self, e: Expr) -> Expr {
+        if e.ty.is_larger_than(LARGEST) {
+            self.too_large(e.span);
+            return super::expr::poison(e.span);
+        }
+        e
+    }
+
+    fn too_large(&mut self, span: Span) {
+        let d =
+            Diagnostic::error(Code::E0110, span, format!("a type is made of more than {LARGEST} types"), "too large");
+        self.report(d.help("use arrays or lists for many values of one type"));
+    }
+
+    fn lowered(&mut self, ty: &ast::Ty) -> Ty {
         match &ty.kind {
             TyKind::Name(path, args) => self.named(path, args, ty.span),
             TyKind::List(item) => Ty::List(Arc::new(self.lower(item))),

@@ -19,6 +19,11 @@ pub(crate) fn has(docs: &[String], mark: &str) -> bool {
     docs.iter().any(|l| l.split_whitespace().next() == Some(mark))
 }
 
+/// Whether `@input name` marks a parameter as the path of an input.
+pub(crate) fn is_input(docs: &[String], name: &str) -> bool {
+    docs.iter().any(|l| l.strip_prefix("@input").is_some_and(|l| l.split_whitespace().any(|word| word == name)))
+}
+
 /// The cap of `@tiny name cap`.
 pub(crate) fn tiny(docs: &[String], name: &str) -> Option<f64> {
     tiny_marks(docs).find(|(n, _)| *n == name).and_then(|(_, cap)| cap)

@@ -14,11 +14,9 @@ pub(super) fn is_numeric(e: &Expr, is_numeric_function: &dyn Fn(&crate::hir::Glo
     let ok = |e: &Expr| is_numeric(e, is_numeric_function);
     let typed = || e.ty.is_numeric() || matches!(e.ty, Ty::Range(_));
     match &e.kind {
-        ExprKind::Error
-        | ExprKind::Text(_)
-        | ExprKind::Quantity(_)
-        | ExprKind::Instance { .. }
-        | ExprKind::Lambda(_) => false,
+        ExprKind::Error | ExprKind::Text(_) | ExprKind::Quantity(_) | ExprKind::Instance(_) | ExprKind::Lambda(_) => {
+            false
+        }
         ExprKind::ExternRef(_) => false,
         ExprKind::Field { base, .. } => e.ty.is_numeric() && (is_place(base) || ok(base)),
         ExprKind::Local(_)
@@ -110,7 +108,7 @@ fn collect(e: &Expr, bound: &mut Vec<LocalId>, free: &mut IndexSet<LocalId>) {
 /// The expressions directly inside one that binds nothing.
 fn children(e: &Expr) -> Vec<&Expr> {
     match &e.kind {
-        ExprKind::Instance { args, .. } => args.iter().map(|(_, a)| a).collect(),
+        ExprKind::Instance(instance) => instance.parts().collect(),
         ExprKind::Member { instance: a, .. }
         | ExprKind::Field { base: a, .. }
         | ExprKind::Unary(_, a)

@@ -191,14 +191,50 @@ impl Ty {
 
     /// Whether a type parameter occurs in it.
     pub(crate) fn has_vars(&self) -> bool {
+        self.has(&|ty| matches!(ty, Ty::Var(_)))
+    }
+
+    /// Whether values of this type hold programs or take them.
+    pub(crate) fn has_program(&self) -> bool {
+        self.has(&|ty| matches!(ty, Ty::Instance(_) | Ty::Program))
+    }
+
+    /// Whether it, or a type in it, is of a sort.
+    fn has(&self, is: &impl Fn(&Ty) -> bool) -> bool {
+        is(self)
+            || match self {
+                Ty::Array(item, _) | Ty::List(item) | Ty::Range(item) => item.has(is),
+                Ty::Tuple(items) | Ty::Union(items) => items.iter().any(|t| t.has(is)),
+                Ty::Record(r) => r.fields.iter().any(|f| f.ty.has(is)),
+                Ty::Fn(f) => f.result.has(is) || f.params.iter().any(|(_, t)| t.has(is)),
+                Ty::Node(n) => n.args.iter().any(|t| t.has(is)),
+                _ => false,
+            }
+    }
+
+    /// Whether it is made of more than `limit` types.
+    pub(crate) fn is_larger_than(&self, limit: usize) -> bool {
+        let mut seen = 0;
+        let mut stack = vec![self];
+        while let Some(ty) = stack.pop() {
+            seen += 1;
+            if seen > limit {
+                return true;
+            }
+            stack.extend(ty.parts());
+        }
+        false
+    }
+
+    /// The types directly inside it, but for a genome's.
+    fn parts(&self) -> Vec<&Ty> {
         match self {
-            Ty::Var(_) => true,
-            Ty::Array(item, _) | Ty::List(item) | Ty::Range(item) => item.has_vars(),
-            Ty::Tuple(items) | Ty::Union(items) => items.iter().any(Ty::has_vars),
-            Ty::Record(r) => r.fields.iter().any(|f| f.ty.has_vars()),
-            Ty::Fn(f) => f.result.has_vars() || f.params.iter().any(|(_, t)| t.has_vars()),
-            Ty::Node(n) => n.args.iter().any(Ty::has_vars),
-            _ => false,
+            Ty::Array(item, _) | Ty::List(item) | Ty::Range(item) => vec![item],
+            Ty::Tuple(items) | Ty::Union(items) => items.iter().collect(),
+            Ty::Record(r) => r.fields.iter().map(|f| &f.ty).collect(),
+            Ty::Fn(f) => f.params.iter().map(|(_, t)| t).chain([&f.result]).collect(),
+            Ty::Node(n) => n.args.iter().collect(),
+            _ => Vec::new(),
         }
     }
 

@@ -170,12 +170,17 @@ impl Metas {
     }
 
     fn relate_member(&mut self, from: &Ty, members: &[Ty]) -> Option<How> {
-        for exact in [true, false] {
+        // As it is, else without a change to its items, else as whatever it may become.
+        let close: [fn(&How) -> bool; 3] = [
+            |how| matches!(how, How::Same),
+            |how| matches!(how, How::Convert(Conversion::ArrayToList | Conversion::GenomeToRecord)),
+            |_| true,
+        ];
+        for is_close in close {
             for member in members {
                 let before = self.0.clone();
                 match self.relate(from, member) {
-                    Some(How::Same) => return Some(How::Member(member.clone())),
-                    Some(_) if !exact => return Some(How::Member(member.clone())),
+                    Some(how) if is_close(&how) => return Some(How::Member(member.clone())),
                     _ => self.0 = before,
                 }
             }

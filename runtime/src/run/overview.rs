@@ -274,10 +274,8 @@ pub(crate) fn conflicts(elaborator: &Elaborator, requests: &[PlannedRequest]) ->
     }
     for (_, node) in elaborator.graph().iter() {
         let Op::Extern(ext) = &node.op else { continue };
-        if !matches!(&*ext.name, "hf" | "gguf" | "jsonl") {
-            continue;
-        }
-        let read = node.inputs.first().and_then(|id| elaborator.graph().constant(*id)?.as_text().cloned());
+        let Some(input) = ext.params.iter().position(|p| p.input).and_then(|i| node.inputs.get(i)) else { continue };
+        let read = elaborator.graph().constant(*input).and_then(|path| path.as_text().cloned());
         let normal = read.map(|path| Path::new(&*path).components().collect::<std::path::PathBuf>());
         if let Some(first) = normal.and_then(|path| written.get(&path)) {
             found.push(
@@ -316,6 +314,8 @@ pub(crate) fn dump(elaborator: &Elaborator, requests: &[PlannedRequest]) -> Stri
             Op::Field(name) => format!("{}.{name}", inputs.join("")),
             Op::Index => inputs.join(" at "),
             Op::If => format!("if {}", inputs.join(", ")),
+            Op::Concat => inputs.join(" then "),
+            Op::Program(_) => "program".to_owned(),
         };
         let label = node.label.as_ref().map(|l| format!(" {l}")).unwrap_or_default();
         text.push_str(&format!("%{} {}{label}: {} = {what}\n", id.0, node.key.short(), node.ty));

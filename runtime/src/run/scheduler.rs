@@ -300,6 +300,11 @@ impl Scheduler {
                 },
             }),
             Op::Closure(closure) => Value::Function(Function { node: id, key: node.key, name: closure.name.clone() }),
+            Op::Concat => {
+                let items = inputs.iter().map(Value::items).collect::<Option<Vec<_>>>();
+                Value::list(items.ok_or_else(|| internal("a part of a list that is no list"))?.concat())
+            }
+            Op::Program(_) => return Err(internal("a program was to be run")),
             Op::Hypothesis => return Err(internal("a stand-in argument was to be run")),
             Op::Extern(_) | Op::If => return Err(internal("a call was taken for structure")),
         })

@@ -54,18 +54,20 @@ fn write_key(e: &Expr, out: &mut String) -> bool {
     }
 }
 
-/// Finds what is read whenever an expression is evaluated, whichever way its conditions turn out.
+/// Finds which leaves are read whenever an expression is evaluated, whichever way its conditions turn out.
 pub(super) struct Strict<'a> {
     program: &'a Program,
+    /// Their keys: only these are looked for. With them those of locals, by which a `let` is followed to its value.
+    leaves: Keys,
     functions: BTreeMap<GlobalRef, Keys>,
 }
 
 impl<'a> Strict<'a> {
-    pub(super) fn new(program: &'a Program) -> Self {
-        Strict { program, functions: BTreeMap::new() }
+    pub(super) fn new(program: &'a Program, leaves: Keys) -> Self {
+        Strict { program, leaves, functions: BTreeMap::new() }
     }
 
-    /// The keys of what is read. Locals that the expression binds are among them; they are the key of no leaf.
+    /// The keys of the leaves that are read. Locals that the expression binds are among them.
     pub(super) fn keys(&mut self, e: &'a Expr) -> Keys {
         let mut keys = match &e.kind {
             ExprKind::If { condition, then, otherwise } => {
@@ -88,14 +90,19 @@ impl<'a> Strict<'a> {
                 keys
             }
             ExprKind::CallFunction { instance, function, args } => {
-                // A used program's function that is code reads nothing but its arguments.
-                let mut keys = if instance.is_none() { self.function(*function) } else { Keys::new() };
+                // A call that is a leaf is not looked into; a used program's function that is code reads nothing but its
+                // arguments.
+                let closed = instance.is_some() || self.leaves.contains(&key(e));
+                let mut keys = if closed { Keys::new() } else { self.function(*function) };
                 keys.extend(args.iter().flatten().flat_map(|arg| self.keys(arg)));
                 keys
             }
             _ => children(e).into_iter().flat_map(|child| self.keys(child)).collect(),
         };
-        keys.insert(key(e));
+        let key = key(e);
+        if key.starts_with(LOCAL) || self.leaves.contains(&key) {
+            keys.insert(key);
+        }
         keys
     }
 
@@ -109,7 +116,7 @@ impl<'a> Strict<'a> {
         let program = self.program;
         let global = program.modules.get(at.module.0 as usize).and_then(|m| m.globals.get(at.index));
         let Some(GlobalKind::Function(function)) = global.map(|g| &g.kind) else { return Keys::new() };
-        let mut keys = self.keys(&function.body);
+        let mut keys = crate::syntax::deep(|| self.keys(&function.body));
         keys.retain(|key| !key.starts_with(LOCAL));
         self.functions.insert(at, keys.clone());
         keys
@@ -125,7 +132,7 @@ fn local_key(local: LocalId) -> String {
 /// The expressions directly inside one that binds nothing.
 fn children(e: &Expr) -> Vec<&Expr> {
     match &e.kind {
-        ExprKind::Instance { args, .. } => args.iter().map(|(_, a)| a).collect(),
+        ExprKind::Instance(instance) => instance.parts().collect(),
         ExprKind::Member { instance: a, .. }
         | ExprKind::Field { base: a, .. }
         | ExprKind::Unary(_, a)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Abort, Elaborator, Result};
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Expr, ExprKind, GlobalKind, LocalId};
-use crate::library::Extern;
+use crate::library::{Extern, ExternParam};
 use crate::plan::closure::Env;
 use crate::plan::graph::{NodeId, Op};
 use crate::plan::host::{Answer, Call, Problem};
@@ -30,7 +30,7 @@ impl Elaborator {
         let mut failed = false;
         for (param, arg) in ext.params.iter().filter(|p| !p.rest).zip(args) {
             let id = match arg {
-                Some(arg) => self.expr(arg, env).map(|id| self.capped(id, param.tiny)),
+                Some(arg) => self.argument(arg, param, ext, env),
                 None => Ok(self.graph.add_const(Const::Nothing, param.ty.clone(), e.span)),
             };
             match id {
@@ -53,15 +53,42 @@ impl Elaborator {
             return Err(Abort);
         }
         if !ext.family.is_empty() && crate::ir::is_intrinsic(&ext.name) && ext.result.is_numeric() {
-            return self.intrinsic(e, ext, args, &inputs, env);
+            return match (&*ext.name, inputs.as_slice()) {
+                ("sum" | "mean", [list]) if self.is_bounded(*list) => self.bounded_sum(e, ext, args, *list, env),
+                _ => self.intrinsic(e, ext, args, &inputs, env),
+            };
+        }
+        if let ("zip", false, [a, b]) = (&*ext.name, ext.family.is_empty(), inputs.as_slice())
+            && let Some(pairs) = self.zip(*a, *b, e, args, env)?
+        {
+            return Ok(pairs);
         }
         for (_, ty) in type_args {
             if let Ty::Genome(genome) = ty {
-                let owner = self.instance_for(env.instance, genome.module)?;
-                inputs.push(self.global(owner, genome.global)?);
+                inputs.push(self.reference(env.instance, genome.module, genome.global, e.span)?);
             }
         }
         self.add_call(e, ext, args, inputs)
+    }
+
+    /// An argument: an effort is capped in a tiny run, an input's path seen from the entry program's folder.
+    fn argument(&mut self, arg: &Expr, param: &ExternParam, ext: &Extern, env: &Env) -> Result<NodeId> {
+        let id = self.expr(arg, env)?;
+        if arg.ty.has_program() {
+            return Err(self.fail(
+                Diagnostic::error(
+                    Code::E0332,
+                    arg.span,
+                    format!("`{}` cannot take a program", ext.name),
+                    "a used program",
+                )
+                .help("name one of its declarations, as in `program.name`"),
+            ));
+        }
+        if param.input {
+            return Ok(self.input_path(id, env.instance));
+        }
+        Ok(self.capped(id, param.tiny))
     }
 
     /// A numeric function over operands that are not numeric code themselves.
@@ -186,6 +213,7 @@ impl Elaborator {
             _ => return Err(Abort),
         };
         let mut inner = Env::new(owner);
+        let mut values = Vec::with_capacity(function.params.len());
         for (i, param) in function.params.iter().enumerate() {
             let value = match (args.get(i).and_then(Option::as_ref), &param.default) {
                 (Some(arg), _) => self.expr(arg, env)?,
@@ -193,9 +221,15 @@ impl Elaborator {
                 (None, None) => return Err(Abort),
             };
             inner.bind(param.local, value);
+            values.push(value);
         }
-        let id = self.expr(&function.body, &inner)?;
-        let _ = e;
-        Ok(id)
+        // Equal calls are one: a chain of functions that each call the next twice does not double at every step.
+        let call = (owner, index, values);
+        if let Some(known) = self.calls.get(&call) {
+            return known.ok_or(Abort);
+        }
+        let result = self.deeper(e.span, |me| me.expr(&function.body, &inner));
+        self.calls.insert(call, result.ok());
+        result
     }
 }

@@ -13,6 +13,9 @@ use crate::plan::numeric::Code;
 use crate::span::Span;
 use crate::types::{Len, Ty};
 
+/// The most steps that are computed before the run.
+const FOLDED: u64 = 1 << 26;
+
 impl Elaborator {
     /// The expression as compiled code over its leaves; `None` if it is not numeric code.
     pub(crate) fn numeric(&mut self, e: &Expr, env: &Env) -> Result<Option<NodeId>> {
@@ -33,7 +36,7 @@ impl Elaborator {
             }
             inputs.push(id);
         }
-        let code = self.code(outlined.module, &e.ty);
+        let code = self.code(outlined.module, &e.ty, e.span)?;
         self.numeric_node(code, inputs, e.ty.clone(), e.span).map(Some)
     }
 
@@ -54,7 +57,7 @@ impl Elaborator {
         for leaf in &outlined.leaves {
             inputs.push(self.leaf(leaf, body.expr(), env)?);
         }
-        let code = self.code(outlined.module, &body.expr().ty);
+        let code = self.code(outlined.module, &body.expr().ty, span)?;
         Ok(Some(self.graph.add(Op::NumericClosure(code), inputs, ty.clone(), span, None).0))
     }
 
@@ -85,11 +88,21 @@ impl Elaborator {
         if failed { Err(Abort) } else { Ok(outlined) }
     }
 
-    fn code(&mut self, module: ir::Module, result: &Ty) -> Arc<Code> {
+    fn code(&mut self, module: ir::Module, result: &Ty, span: Span) -> Result<Arc<Code>> {
         let text = ir::print::canonical(&module);
         let key = Key::of("code", &[text.as_bytes(), result.to_string().as_bytes()]);
-        let make = || Arc::new(Code::new(key, result.clone(), module));
-        self.codes.entry(key).or_insert_with(make).clone()
+        if let Some(code) = self.codes.get(&key) {
+            return Ok(code.clone());
+        }
+        if let Err(error @ ir::verify::IrError::TooLarge { .. }) = ir::verify::verify(&module) {
+            return Err(self.fail(
+                Diagnostic::error(diag::Code::E0337, span, error.to_string(), "too large")
+                    .help("compute with shorter arrays"),
+            ));
+        }
+        let code = Arc::new(Code::new(key, result.clone(), module));
+        self.codes.insert(key, code.clone());
+        Ok(code)
     }
 
     /// Code applied to nodes: computed at once where all of them are plain.
@@ -97,7 +110,8 @@ impl Elaborator {
         let mut slots = Vec::new();
         let plain =
             inputs.iter().all(|id| self.graph.constant(*id).is_some_and(|value| value.flatten(&mut slots).is_some()));
-        if !plain {
+        // What takes long is left to the run, where it is shown and can be stopped.
+        if !plain || ir::cost::cost(code.module()) > FOLDED {
             return Ok(self.graph.add(Op::Numeric(code), inputs, ty, span, None).0);
         }
         match code.call(&slots) {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use super::{Abort, Elaborator, Result};
 use crate::diag::{Code, Diagnostic};
-use crate::hir::{BinaryOp, Comprehension, Conversion, Expr, ExprKind, LocalId};
+use crate::hir::{BinaryOp, Conversion, Expr, ExprKind, LocalId};
 use crate::plan::closure::{Body, Env};
 use crate::plan::graph::{NodeId, Op};
 use crate::plan::host::Answer;
 use crate::plan::konst::{Const, RangeConst};
 use crate::types::Ty;
+
+use super::many::PLANNED;
+use super::values::LONGEST;
 
 impl Elaborator {
     /// The node of an expression: compiled code where the whole of it is numeric, else its parts as nodes.
@@ -22,7 +25,7 @@ impl Elaborator {
         self.structural(e, env)
     }
 
-    fn literal(&mut self, value: Const, e: &Expr) -> Result<NodeId> {
+    pub(super) fn literal(&mut self, value: Const, e: &Expr) -> Result<NodeId> {
         Ok(self.graph.add_const(value, e.ty.clone(), e.span))
     }
 
@@ -41,13 +44,9 @@ impl Elaborator {
             }
             ExprKind::Seed => Ok(self.seed(env.instance)),
             ExprKind::Local(local) => env.get(*local).ok_or(Abort),
-            ExprKind::Global(global) => {
-                let instance = self.instance_for(env.instance, global.module)?;
-                self.global(instance, global.index)
-            }
+            ExprKind::Global(global) => self.reference(env.instance, global.module, global.index, e.span),
             ExprKind::Member { instance, global } => {
-                let instance = self.instance(instance, env)?;
-                self.global(instance, *global)
+                self.of_program(e, instance, env, &mut |me, instance| me.global(instance, *global))
             }
             ExprKind::ExternRef(ext) => Err(self.fail(
                 Diagnostic::error(
@@ -58,16 +57,18 @@ impl Elaborator {
                 )
                 .help(format!("wrap it in a closure: `x => {}(x)`", ext.name)),
             )),
-            ExprKind::Instance { .. } => Err(self.fail(
-                Diagnostic::error(Code::E0332, e.span, "a program is not a value here", "a used program")
-                    .help("name one of its declarations, as in `program.name`"),
-            )),
+            ExprKind::Instance(_) => {
+                let instance = self.instance(e, env)?;
+                self.program_node(instance, e.ty.clone(), e.span)
+            }
             ExprKind::CallExtern { ext, args, rest, type_args } => self.call(e, ext, args, rest, type_args, env),
-            ExprKind::CallFunction { instance, function, args } => {
-                let owner = match instance {
-                    Some(instance) => self.instance(instance, env)?,
-                    None => self.instance_for(env.instance, function.module)?,
-                };
+            ExprKind::CallFunction { instance: Some(instance), function, args } => {
+                self.of_program(e, instance, env, &mut |me, owner| {
+                    me.call_function(e, owner, function.index, args, env)
+                })
+            }
+            ExprKind::CallFunction { instance: None, function, args } => {
+                let owner = self.instance_for(env.instance, function.module)?;
                 self.call_function(e, owner, function.index, args, env)
             }
             ExprKind::CallValue { function, args } => {
@@ -89,7 +90,7 @@ impl Elaborator {
             }
             ExprKind::Tuple(items) => {
                 let items = items.iter().map(|item| self.expr(item, env)).collect::<Result<Vec<_>>>()?;
-                Ok(self.gather(items, e, Op::Tuple, |_, values| Const::Tuple(values.into())))
+                Ok(self.tuple(items, e))
             }
             ExprKind::Record(fields) => self.record(fields, e, env),
             ExprKind::Comprehension(c) => self.comprehension(c, e, env),
@@ -149,6 +150,17 @@ impl Elaborator {
         if let (Some(x), Some(y)) = (self.graph.constant(left), self.graph.constant(right))
             && let Some(value) = plain_binary(op, x, y)
         {
+            if matches!(&value, Const::Text(text) if text.len() > LONGEST as usize) {
+                return Err(self.fail(
+                    Diagnostic::error(
+                        Code::E0340,
+                        e.span,
+                        format!("a text of more than {LONGEST} bytes"),
+                        "computed before the run",
+                    )
+                    .help("read long texts from a data file"),
+                ));
+            }
             return self.literal(value, e);
         }
         let operand = |i: u32, of: &Expr| Box::new(Expr { kind: ExprKind::Local(LocalId(OPERAND + i)), ..of.clone() });
@@ -198,10 +210,15 @@ impl Elaborator {
         self.gather(items, e, Op::List, |_, values| Const::List(values.into()))
     }
 
+    pub(super) fn tuple(&mut self, items: Vec<NodeId>, e: &Expr) -> NodeId {
+        self.gather(items, e, Op::Tuple, |_, values| Const::Tuple(values.into()))
+    }
+
     fn gather(&mut self, items: Vec<NodeId>, e: &Expr, op: Op, plain: impl Fn(&Op, Vec<Const>) -> Const) -> NodeId {
         let values: Option<Vec<Const>> = items.iter().map(|id| self.graph.constant(*id).cloned()).collect();
-        match values {
-            Some(values) => self.graph.add_const(plain(&op, values), e.ty.clone(), e.span),
+        // What is too large to be written out stays what it is made from.
+        match values.map(|values| plain(&op, values)).filter(|value| !value.is_larger_than(PLANNED)) {
+            Some(value) => self.graph.add_const(value, e.ty.clone(), e.span),
             None => self.graph.add(op, items, e.ty.clone(), e.span, None).0,
         }
     }
@@ -272,68 +289,6 @@ impl Elaborator {
             )
             .help("compute it from literals, params and model headers such as `layers(m)`"),
         )
-    }
-
-    fn comprehension(&mut self, c: &Comprehension, e: &Expr, env: &Env) -> Result<NodeId> {
-        let source = self.expr(&c.source, env)?;
-        let Some(items) = self.items(source, &c.source, env)? else {
-            return Err(self.unknown_before_run(&c.source, "the length of a comprehension's list"));
-        };
-        let mut elements = Vec::with_capacity(items.len());
-        for item in items {
-            let mut inner = env.clone();
-            self.bind_pattern(&mut inner, c, item)?;
-            if let Some(condition) = &c.condition {
-                let keep = self.expr(condition, &inner)?;
-                match self.graph.constant(keep) {
-                    Some(Const::Bool(true)) => {}
-                    Some(Const::Bool(false)) => continue,
-                    _ => return Err(self.unknown_before_run(condition, "a comprehension's condition")),
-                }
-            }
-            elements.push(self.expr(&c.element, &inner)?);
-        }
-        Ok(self.list(elements, e))
-    }
-
-    fn bind_pattern(&mut self, env: &mut Env, c: &Comprehension, item: NodeId) -> Result<()> {
-        if let [(local, _, _)] = c.pattern.as_slice() {
-            env.bind(*local, item);
-            return Ok(());
-        }
-        for (i, (local, name, ty)) in c.pattern.iter().enumerate() {
-            let part = Expr { kind: ExprKind::Error, ty: ty.clone(), span: c.source.span };
-            let node = self.field(item, name, Some(i as u32), &part)?;
-            env.bind(*local, node);
-        }
-        Ok(())
-    }
-
-    /// The items of a collection whose length is known.
-    fn items(&mut self, id: NodeId, of: &Expr, env: &Env) -> Result<Option<Vec<NodeId>>> {
-        if let Some(items) = self.graph.items(id) {
-            return Ok(Some(items.to_vec()));
-        }
-        let item_ty = item_type(&of.ty).cloned().unwrap_or(Ty::Error);
-        match self.graph.constant(id).cloned() {
-            Some(Const::Range(range)) => {
-                let (first, end) = range.whole_bounds();
-                Ok(Some((first..end).map(|i| self.graph.add_const(Const::Int(i), Ty::Int, of.span)).collect()))
-            }
-            Some(value) => Ok(value.items().map(|items| {
-                items.iter().map(|v| self.graph.add_const(v.clone(), item_ty.clone(), of.span)).collect()
-            })),
-            None => {
-                let Ty::Array(_, len) = &of.ty else { return Ok(None) };
-                let len = self.len(len, of.span, env)?;
-                let mut items = Vec::new();
-                for i in 0..len {
-                    let index = self.graph.add_const(Const::Int(i as i64), Ty::Int, of.span);
-                    items.push(self.graph.add(Op::Index, vec![id, index], item_ty.clone(), of.span, None).0);
-                }
-                Ok(Some(items))
-            }
-        }
     }
 
     pub(super) fn field(&mut self, base: NodeId, name: &Arc<str>, index: Option<u32>, e: &Expr) -> Result<NodeId> {

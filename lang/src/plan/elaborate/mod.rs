@@ -8,6 +8,8 @@
 mod call;
 mod code;
 mod expr;
+mod many;
+mod program;
 mod values;
 
 use std::collections::BTreeMap;
@@ -22,7 +24,7 @@ use super::host::Host;
 use super::key::{Hasher, Key};
 use super::konst::Const;
 use crate::diag::{Code, Diagnostic};
-use crate::hir::{Expr, ExprKind, Function, Global, GlobalKind, ModuleId, Program, RequestKind};
+use crate::hir::{Expr, Function, Global, GlobalKind, ModuleId, Program, RequestKind};
 use crate::span::Span;
 use crate::types::Ty;
 
@@ -30,7 +32,7 @@ use crate::types::Ty;
 #[derive(Clone, Copy, Debug)]
 pub struct Abort;
 
-pub(crate) type Result<T> = std::result::Result<T, Abort>;
+pub(crate) type Result<T, E = Abort> = std::result::Result<T, E>;
 
 /// How a program is elaborated.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +102,13 @@ struct Instance {
     functions: BTreeMap<usize, Key>,
 }
 
+impl Instance {
+    /// Declarations that failed are looked at again when they are asked for.
+    fn forget_failures(&mut self) {
+        self.memo.iter_mut().filter(|slot| matches!(slot, Slot::Failed)).for_each(|slot| *slot = Slot::Todo);
+    }
+}
+
 /// Builds and grows the graph of one program.
 pub struct Elaborator {
     program: Arc<Program>,
@@ -113,8 +122,17 @@ pub struct Elaborator {
     /// The body of each closure with stand-in arguments.
     probes: BTreeMap<NodeId, Option<NodeId>>,
     codes: super::numeric::Codes,
+    /// Calls of declared functions that have been unfolded.
+    calls: BTreeMap<(InstanceId, usize, Vec<NodeId>), Option<NodeId>>,
+    /// How deep declarations and calls lead to one another here.
+    depth: usize,
+    /// How many items of lists have been written out as nodes since the elaborator was last asked for something.
+    planned: usize,
     diagnostics: Vec<Diagnostic>,
 }
+
+/// How deep declarations and calls may lead to one another.
+const DEPTH_LIMIT: usize = 2000;
 
 impl Elaborator {
     /// An elaborator for `program`; nothing is elaborated yet.
@@ -129,6 +147,9 @@ impl Elaborator {
             known: BTreeMap::new(),
             probes: BTreeMap::new(),
             codes: Default::default(),
+            calls: BTreeMap::new(),
+            depth: 0,
+            planned: 0,
             diagnostics: Vec::new(),
         };
         elaborator.start();
@@ -203,13 +224,13 @@ impl Elaborator {
         let env = Env::new(self.entry());
         Ok(match kind {
             RequestKind::Save { value, path } => {
-                let value = self.expr(value, &env);
+                let value = self.shown(value, &env);
                 let path = self.text(path, &env);
                 Demand::Save { value: value?, path: path? }
             }
-            RequestKind::Print(value) => Demand::Print(self.expr(value, &env)?),
+            RequestKind::Print(value) => Demand::Print(self.shown(value, &env)?),
             RequestKind::Plot { value, over, path } => Demand::Plot {
-                value: self.expr(value, &env)?,
+                value: self.shown(value, &env)?,
                 over: over.as_ref().map(|e| self.expr(e, &env)).transpose()?,
                 path: path.as_ref().map(|e| self.text(e, &env)).transpose()?,
             },
@@ -218,6 +239,17 @@ impl Elaborator {
                 message: message.as_ref().map(|e| self.expr(e, &env)).transpose()?,
             },
         })
+    }
+
+    /// What a request shows or saves: anything but a program.
+    fn shown(&mut self, e: &Expr, env: &Env) -> Result<NodeId> {
+        if e.ty.has_program() {
+            return Err(self.fail(
+                Diagnostic::error(Code::E0332, e.span, "a program is not a value to show", "a used program")
+                    .help("name one of its declarations, as in `program.name`"),
+            ));
+        }
+        self.expr(e, env)
     }
 
     /// A path: text that is known before anything runs.
@@ -247,7 +279,7 @@ impl Elaborator {
                 for (param, arg) in c.body.params().iter().zip(args) {
                     env.bind(param.local, *arg);
                 }
-                self.expr(c.body.expr(), &env)
+                self.deeper(span, |me| me.expr(c.body.expr(), &env))
             }
             Op::NumericClosure(code) => {
                 let inputs = node.inputs.iter().chain(args).copied().collect();
@@ -326,62 +358,6 @@ impl Elaborator {
         id
     }
 
-    /// The instance that a global reference of `module` means, seen from `current`: itself, or the library's module.
-    pub(crate) fn instance_for(&mut self, current: InstanceId, module: ModuleId) -> Result<InstanceId> {
-        if self.instances[current.0 as usize].module == module {
-            return Ok(current);
-        }
-        let seed = self.seed(current);
-        Ok(self.add_instance(module, BTreeMap::new(), seed))
-    }
-
-    /// The instance that an expression of instance type names.
-    pub(crate) fn instance(&mut self, e: &Expr, env: &Env) -> Result<InstanceId> {
-        match &e.kind {
-            ExprKind::Instance { module, args } => {
-                let mut nodes = BTreeMap::new();
-                for (index, value) in args {
-                    nodes.insert(*index, self.expr(value, env)?);
-                }
-                let seed_param = self.module(*module).globals.iter().position(|g| &*g.name == "seed");
-                let given = seed_param.and_then(|index| nodes.get(&index)).copied();
-                let seed = given.unwrap_or_else(|| self.seed(env.instance));
-                Ok(self.add_instance(*module, nodes, seed))
-            }
-            ExprKind::Global(global) => {
-                let owner = self.instance_for(env.instance, global.module)?;
-                match self.declaration(owner, global.index).kind.clone() {
-                    GlobalKind::Use(module) => {
-                        let seed = self.seed(owner);
-                        Ok(self.add_instance(module, BTreeMap::new(), seed))
-                    }
-                    GlobalKind::Value(value) => self.instance(&value, &Env::new(owner)),
-                    _ => Err(Abort),
-                }
-            }
-            ExprKind::Member { instance, global } => {
-                let owner = self.instance(instance, env)?;
-                match self.declaration(owner, *global).kind.clone() {
-                    GlobalKind::Use(module) => {
-                        let seed = self.seed(owner);
-                        Ok(self.add_instance(module, BTreeMap::new(), seed))
-                    }
-                    GlobalKind::Value(value) => self.instance(&value, &Env::new(owner)),
-                    _ => Err(Abort),
-                }
-            }
-            _ => Err(self.fail(
-                Diagnostic::error(
-                    Code::E0332,
-                    e.span,
-                    "which program is meant must be known before the run",
-                    "depends on a result",
-                )
-                .help("name a used program here"),
-            )),
-        }
-    }
-
     /// A declaration's value, elaborated once.
     pub(crate) fn global(&mut self, instance: InstanceId, index: usize) -> Result<NodeId> {
         match self.instances[instance.0 as usize].memo[index] {
@@ -390,7 +366,8 @@ impl Elaborator {
             Slot::Todo => {}
         }
         self.instance_mut(instance).memo[index] = Slot::Busy;
-        let result = self.evaluate(instance, index);
+        let span = self.declaration(instance, index).name_span;
+        let result = self.deeper(span, |me| me.evaluate(instance, index));
         self.instance_mut(instance).memo[index] = match result {
             Ok(id) => Slot::Done(id),
             Err(Abort) => Slot::Failed,
@@ -413,6 +390,7 @@ impl Elaborator {
                 global.ty.clone(),
                 global.name_span,
             )?,
+            GlobalKind::Use(module) => self.used(instance, *module, &global)?,
             GlobalKind::Genome(genome) => {
                 let space = self.space(&global.name, genome, &env)?;
                 self.graph.add_const(Const::Space(space.into()), global.ty.clone(), global.name_span)
@@ -487,16 +465,39 @@ impl Elaborator {
             self.probes.insert(id, None);
             let mut inner = env;
             for (i, param) in body.params().iter().enumerate() {
-                let salt = Key::of("hypothesis", &[param.ty.to_string().as_bytes(), &i.to_le_bytes()]);
-                let (arg, _) = self.graph.add(Op::Hypothesis, Vec::new(), param.ty.clone(), span, Some(&salt));
+                let arg = self.hypothesis(&param.ty, i, span);
                 inner.bind(param.local, arg);
             }
-            let probe = self.expr(body.expr(), &inner).ok();
+            let probe = self.deeper(span, |me| me.expr(body.expr(), &inner)).ok();
             if probe.is_some_and(|body| self.graph.node(body).local) {
                 self.graph.set_local(id);
             }
             self.probes.insert(id, probe);
         }
         Ok(id)
+    }
+
+    /// A stand-in for the `i`th argument.
+    pub(crate) fn hypothesis(&mut self, ty: &Ty, i: usize, span: Span) -> NodeId {
+        let salt = Key::of("hypothesis", &[ty.to_string().as_bytes(), &i.to_le_bytes()]);
+        self.graph.add(Op::Hypothesis, Vec::new(), ty.clone(), span, Some(&salt)).0
+    }
+
+    /// Goes one declaration or call further in, with stack enough, up to a limit.
+    pub(crate) fn deeper<T>(&mut self, span: Span, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.depth == 0 {
+            self.planned = 0;
+        }
+        if self.depth >= DEPTH_LIMIT {
+            let title = format!("calls and declarations lead to one another more than {DEPTH_LIMIT} deep");
+            return Err(self.fail(
+                Diagnostic::error(Code::E0110, span, title, "too deep")
+                    .help("let fewer of them stand between a value and what it is made from"),
+            ));
+        }
+        self.depth += 1;
+        let result = crate::syntax::deep(|| f(self));
+        self.depth -= 1;
+        result
     }
 }

@@ -12,7 +12,7 @@ use crate::span::Span;
 use crate::types::{Len, Ty};
 
 /// No array that a program declares is longer: what it would allocate is a slip, not a search space.
-const LONGEST: i64 = 1 << 24;
+pub(super) const LONGEST: i64 = 1 << 24;
 
 impl Elaborator {
     /// An array's length.

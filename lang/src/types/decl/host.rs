@@ -84,6 +84,7 @@ impl Checker<'_> {
             rest: p.rest,
             optional,
             tiny,
+            input: marks::is_input(docs, &p.name.text),
             doc: marks::text(&p.docs),
         }
     }

@@ -49,6 +49,23 @@ impl Checker<'_> {
         Expr { kind, ty: Ty::Range(Arc::new(item)), span }
     }
 
+    /// A list literal where one of several types is wanted. Elements of unlike types make a list of a union, if there is one
+    /// among them.
+    pub(super) fn list_in_union(&mut self, items: &[ast::Expr], members: &[Ty], want: &Ty, span: Span) -> Expr {
+        let items: Vec<Expr> = items.iter().map(|i| self.infer(i)).collect();
+        let first = items.first().map_or(Ty::Error, |i| i.ty.clone());
+        let alike = items.iter().try_fold(first, |ty, item| self.join(&ty, &item.ty)).is_some();
+        let union = members.iter().find(|m| matches!(m, Ty::List(item) if matches!(**item, Ty::Union(_)))).cloned();
+        let found = match union {
+            Some(Ty::List(item)) if !alike => {
+                let items = items.into_iter().map(|i| self.expect(i, &item)).collect();
+                Expr { kind: ExprKind::Array(items), ty: Ty::List(item), span }
+            }
+            _ => self.list_of(items, span),
+        };
+        self.expect(found, want)
+    }
+
     pub(super) fn comprehension(&mut self, c: &ast::Comprehension, item: Option<&Ty>, span: Span) -> Expr {
         let source = self.infer(&c.source);
         let (element, length) = match self.shallow(&source.ty) {
