@@ -244,7 +244,10 @@ impl<'a> Builder<'a> {
                     "out of range",
                 );
                 let d = d.note(format!("the largest `{what}` is {limit}"));
-                self.diagnostics.push(if real { d } else { d.help(format!("for a real number, write `{digits}.0`")) });
+                self.diagnostics.push(match real {
+                    true => d.help("write a smaller number"),
+                    false => d.help(format!("for a real number, write `{digits}.0`")),
+                });
             }
             NumberValue::Real(value)
         });
