@@ -176,7 +176,8 @@ fn an_interruption_keeps_the_checkpoint_and_says_how_to_go_on() {
     let name = only_run(stopped.path()).file_name().unwrap().to_string_lossy().into_owned();
     let told = text(&output.stderr);
     assert!(
-        told.contains("interrupted after") && told.contains(&format!("to go on: evo run small.evo --resume {name}"))
+        told.contains("interrupted after")
+            && told.contains(&format!("to go on: evo run small.evo --set evaluations=400 --resume {name}"))
     );
     assert!(!told.contains("failed") && !told.contains("error"), "{told}");
     assert_eq!(Record::read(&only_run(stopped.path())).unwrap().status, Status::Interrupted);
@@ -201,7 +202,7 @@ fn a_second_interruption_ends_at_once_and_says_how_to_go_on() {
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     let told = text(&output.stderr);
     let name = only_run(stopped.path()).file_name().unwrap().to_string_lossy().into_owned();
-    assert!(told.contains(&format!("to go on: evo run small.evo --resume {name}")), "{told}");
+    assert!(told.contains(&format!("to go on: evo run small.evo --set evaluations=400 --resume {name}")), "{told}");
     assert!(!told.contains("failed") && !told.contains("error"), "{told}");
     assert_eq!(succeed(run(stopped.path(), &["--set", "evaluations=400", "--resume"])), expected);
     ends_alike(stopped.path(), calm.path());

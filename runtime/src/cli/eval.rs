@@ -41,7 +41,9 @@ pub(super) fn eval(args: &EvalArgs) -> Result<u8, Stop> {
     run::warn(&plan, args.json)?;
     let started = plan.start(RunOptions::default()).map_err(in_form)?;
     // What is finished lies in the store: the same command goes on from there.
-    let again = format!("evo eval {} {}", args.model, args.tasks.display());
+    let words = [run::quoted(&args.model), run::quoted(&args.tasks.display().to_string())];
+    let again = ["evo eval".to_owned()].into_iter().chain(words).chain(run::set(&args.settings)).collect::<Vec<_>>();
+    let again = again.join(" ");
     run::stop_on_signals(engine.cancel(), &again);
     let outcome = started.wait();
     if let Some(watcher) = watcher {

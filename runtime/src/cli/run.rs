@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::args::RunArgs;
+use super::args::{RunArgs, SettingArgs};
 use super::watch::{JsonLines, Watcher};
 use super::{Stop, plan, screen, settings};
 use crate::engine::{Engine, Plan, Resume, RunOptions, RunOutcome};
@@ -22,15 +22,15 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
     if args.dry_run {
         return plan::show(&planned, args.json).map(|()| 0);
     }
-    let resume = match args.resume {
+    let resume = match &args.resume {
         None => Resume::No,
         Some(name) if name.is_empty() => Resume::Latest,
-        Some(name) => Resume::Named(name),
+        Some(name) => Resume::Named(name.clone()),
     };
-    let options = RunOptions { jobs: None, out: args.out, resume };
+    let options = RunOptions { jobs: None, out: args.out.clone(), resume };
     let run = planned.start(options).map_err(in_form)?;
     let name = run.dir().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let again = format!("evo run {} --resume {name}", args.file.display());
+    let again = again(&args, &name);
     stop_on_signals(engine.cancel(), &again);
     let outcome = run.wait();
     if let Some(watcher) = watcher {
@@ -38,6 +38,31 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
     }
     conclude(&outcome, &again, args.json)?;
     Ok(outcome.exit_code())
+}
+
+/// The command that goes on with a run: one with the same settings, or it would be another run.
+fn again(args: &RunArgs, name: &str) -> String {
+    let mut words = vec!["evo run".to_owned(), quoted(&args.file.display().to_string())];
+    words.extend(set(&args.settings));
+    words.extend(args.out.iter().map(|out| format!("--out {}", quoted(&out.display().to_string()))));
+    words.push(format!("--resume {name}"));
+    words.join(" ")
+}
+
+/// The settings as they are given to a command.
+pub(super) fn set(args: &SettingArgs) -> Vec<String> {
+    let set = args.set.iter().map(|(name, value)| format!("--set {}", quoted(&format!("{name}={value}"))));
+    let seed = args.seed.map(|seed| format!("--seed {seed}"));
+    set.chain(seed).chain(args.tiny.then(|| "--tiny".to_owned())).collect()
+}
+
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// An engine for the working directory that shows its runs.
@@ -108,4 +133,17 @@ pub(super) fn conclude(outcome: &RunOutcome, again: &str, json: bool) -> Result<
     };
     screen::note(&line);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_come_through_a_shell_as_they_are() {
+        for word in ["a=1", "prompt=What is {q}?", "it's", "", "$HOME", "名"] {
+            let told = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
+            assert_eq!(String::from_utf8(told.unwrap().stdout).unwrap(), word);
+        }
+    }
 }
