@@ -322,3 +322,19 @@ fn arrays_of_a_used_program_become_lists_and_its_functions_code() {
     let picture = fs::read_to_string(folder.path().join("block.svg")).unwrap();
     assert!(picture.contains("32.5") && picture.contains("block[1]"), "{picture}");
 }
+
+/// A weight may be a function that reads what a call computes; it is code all the same.
+#[test]
+fn a_weight_reads_the_number_of_layers() {
+    let folder = folder();
+    let program = "model base = llama_tiny { layers: 2, width: 16, heads: 2, feed_forward: 24, context: 64 }\n\
+        model other = llama_tiny { layers: 2, width: 16, heads: 2, feed_forward: 24, context: 64, seed: 5 }\n\
+        fn share(t: Tensor) -> real = (t.layer + 1) / layers(base)\n\
+        fn second(t: Tensor) -> real = if t.layer == 0 then 0.5 else 1.0\n\
+        merge read = linear { models: [base, other], weight: [t => share(t), t => 1.5 - share(t)] }\n\
+        merge plain = linear { models: [base, other], weight: [t => second(t), t => 1.5 - second(t)] }\n\
+        task some = likelihood { data: word_problems { language: \"en\", count: 8, seed: 1 } }\n\
+        print score(read, some) == score(plain, some)\n";
+    fs::write(folder.path().join("small.evo"), program).unwrap();
+    assert_eq!(succeed(run(folder.path(), &[])), "true\n");
+}

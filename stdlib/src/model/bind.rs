@@ -39,18 +39,19 @@ args! {
 }
 
 fn run_hf(cx: &Cx<'_>, args: HfArgs) -> Result<Model, Failure> {
-    loaded(hf(&cx.effects.input(&args.dir)))
+    loaded(hf(&cx.effects.input(&args.dir)), &args.dir)
 }
 
 fn run_gguf(cx: &Cx<'_>, args: GgufArgs) -> Result<Model, Failure> {
-    loaded(gguf(&cx.effects.input(&args.file)))
+    loaded(gguf(&cx.effects.input(&args.file)), &args.file)
 }
 
-/// A model from outside is believed only when all its weights are numbers.
-fn loaded(model: Result<Model, ModelError>) -> Result<Model, Failure> {
+/// A model from outside is believed only when all its weights are numbers. Cards call it what the program calls it, wherever
+/// the program lies.
+fn loaded(model: Result<Model, ModelError>, written: &str) -> Result<Model, Failure> {
     let model = model?;
     super::check_finite(&model.tensors)?;
-    Ok(model)
+    Ok(model.named(written))
 }
 
 fn run_llama_tiny(_: &Cx<'_>, args: LlamaTinyArgs) -> Result<Model, Failure> {

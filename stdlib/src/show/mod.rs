@@ -17,7 +17,7 @@ pub fn module() -> Module {
 }
 
 args! { struct TableArgs { rows: Value } }
-args! { struct HeatmapArgs { title: Arc<str>, rows: Value } }
+args! { struct HeatmapArgs { title: Arc<str>, across: Arc<str>, rows: Value } }
 
 fn table(_: &Cx<'_>, args: TableArgs) -> Result<Table, Failure> {
     Ok(Table(args.rows.show()))
@@ -61,7 +61,7 @@ fn heatmap(_: &Cx<'_>, args: HeatmapArgs) -> Result<Figure, Failure> {
     }
     let widest = rows.iter().map(|(_, values): &(String, Vec<f64>)| values.len()).max().unwrap_or(0);
     let columns = (0..widest).map(|i| i.to_string()).collect::<Vec<_>>();
-    Ok(Figure(Heatmap { title: args.title.to_string(), x_label: "layer".into(), columns, rows, range: None }))
+    Ok(Figure(Heatmap { title: args.title.to_string(), x_label: args.across.to_string(), columns, rows, range: None }))
 }
 
 /// A picture.

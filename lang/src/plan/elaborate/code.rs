@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Abort, Elaborator, Result};
 use crate::diag::{self, Diagnostic};
-use crate::hir::{Expr, ExprKind};
+use crate::hir::{Expr, ExprKind, Param};
 use crate::ir::{self, build};
 use crate::plan::closure::{Body, Env};
 use crate::plan::graph::{NodeId, Op};
@@ -43,10 +43,10 @@ impl Elaborator {
     /// A closure as compiled code over its captures; `None` if it is not numeric code.
     pub(crate) fn numeric_closure(&mut self, body: &Body, env: &Env, ty: &Ty, span: Span) -> Result<Option<NodeId>> {
         let outlined = match body {
-            Body::Lambda(lambda) if lambda.numeric => {
+            Body::Lambda(lambda) if lambda.numeric || sees_plain(&lambda.params) => {
                 self.outlined(|program, lens| build::outline_lambda(program, &lambda.params, &lambda.body, lens), env)?
             }
-            Body::Function(function) if function.numeric => self.outlined(
+            Body::Function(function) if function.numeric || sees_plain(&function.params) => self.outlined(
                 |program, lens| build::outline_lambda(program, &function.params, &function.body, lens),
                 env,
             )?,
@@ -125,6 +125,12 @@ impl Elaborator {
             }
         }
     }
+}
+
+/// Whether a closure sees numbers and records at hand, such as a tensor, and neither genomes nor nodes: then it is code even
+/// where it reads what a call computes, such as `layers(base)`.
+fn sees_plain(params: &[Param]) -> bool {
+    params.iter().all(|p| matches!(p.ty, Ty::Int | Ty::Real | Ty::Bool | Ty::Enum(_) | Ty::Record(_)))
 }
 
 /// A local or a declaration, or a field of one.
