@@ -108,8 +108,9 @@ impl DiskError {
 }
 
 /// Opens a database that survives `kill -9` at any moment and is shared by processes: write-ahead log, patient.
-/// `schema` is run when the file is new; `version` numbers the format.
-pub(crate) fn open(path: &Path, schema: &str, version: i64) -> Result<Connection, DiskError> {
+/// `schema` is run when the file is new; `version` numbers the format, from 1 on, and `upgrades` bring each earlier
+/// format to the next.
+pub(crate) fn open(path: &Path, schema: &str, upgrades: &[&str], version: i64) -> Result<Connection, DiskError> {
     let sort = |error: rusqlite::Error| DiskError::from_sql(path, &error);
     let mut connection = Connection::open(path).map_err(sort)?;
     connection.busy_timeout(BUSY).map_err(sort)?;
@@ -124,6 +125,12 @@ pub(crate) fn open(path: &Path, schema: &str, version: i64) -> Result<Connection
             step.pragma_update(None, "user_version", version).map_err(sort)?;
         }
         known if known == version => {}
+        known if (1..version).contains(&known) => {
+            for upgrade in upgrades.iter().skip(known as usize - 1) {
+                step.execute_batch(upgrade).map_err(sort)?;
+            }
+            step.pragma_update(None, "user_version", version).map_err(sort)?;
+        }
         _ => {
             return Err(DiskError::Newer { path: path.to_owned(), found, known: version });
         }

@@ -125,7 +125,8 @@ pub enum EventKind {
         outcome: Outcome,
         /// Whether the outcome was known already.
         cached: bool,
-        /// Seconds it took.
+        /// Seconds that the candidate's own nodes ran, all added up however many ran at once (and all attempts, where it was
+        /// tried again); next to nothing where they were kept. What candidates share, and waiting, does not count.
         seconds: f64,
     },
     /// Something that the user should know and that stops nothing.

@@ -94,7 +94,8 @@ fn evaluate(root: &Path, journal: &Journal, log: &EventLog, store: &Store, at: (
         0 => Outcome::Failed { code: "R0502".into(), reason: format!("candidate {candidate} is not finite") },
         _ => Outcome::Scored { scores: vec![score], measures: vec![] },
     };
-    let row = Evaluation { search, generation, candidate, node, outcome: outcome.clone(), seconds: 0.0 }.row();
+    let row =
+        Evaluation { search, generation, candidate, node, outcome: outcome.clone(), seconds: 0.0, elapsed: 0.0 }.row();
     journal.commit(vec![row]).unwrap();
     note(root, "done", generation, candidate);
     log.emit(EventKind::Evaluation { search, generation, candidate, outcome, cached: false, seconds: 0.0 });

@@ -245,7 +245,7 @@ fn a_search_that_time_ended_ends_there_again() {
     assert_eq!(outcomes(&first).len(), 3, "one generation of 3 takes 2 ms at least");
     // As if no time had passed: that the search had ended is what counts.
     let db = rusqlite::Connection::open(first.run_dir.join("run.db")).unwrap();
-    db.execute("UPDATE evaluations SET seconds = 0", []).unwrap();
+    db.execute("UPDATE evaluations SET elapsed = 0", []).unwrap();
     drop(db);
     let outcome = resume(folder.path(), &text, vec![instant(), pass()]);
     assert_eq!(outcome.status, Status::Done, "{:?}", outcome.failure);
@@ -262,7 +262,7 @@ fn time_counts_over_all_segments_of_a_run() {
     let done = outcomes(&first).len();
     assert!((1..=3).contains(&done), "{done}");
     let db = rusqlite::Connection::open(first.run_dir.join("run.db")).unwrap();
-    db.execute("UPDATE evaluations SET seconds = 3601", []).unwrap();
+    db.execute("UPDATE evaluations SET elapsed = 3601", []).unwrap();
     drop(db);
     let outcome = resume(folder.path(), &text, vec![instant(), pass()]);
     assert_eq!(outcome.status, Status::Done, "{:?}", outcome.failure);
@@ -286,6 +286,73 @@ fn what_hangs_on_the_clock_is_not_shared_across_runs() {
     let overview = overview.load_text("host.evo", text).plan(&Settings::new()).unwrap().overview().unwrap();
     let cached: Vec<bool> = overview.nodes.iter().filter(|n| n.kind == "score").map(|n| n.cached).collect();
     assert_eq!(cached, [true, false]);
+}
+
+/// A search over merges; `seen` sees every candidate whose merge is computed. The last request makes one more: what it
+/// merges is known by the search, not by its weights.
+fn merging(generations: u32) -> String {
+    format!(
+        "extern fn seen(x: real) -> real\n\
+         model base = llama_tiny {{ layers: 1, width: 8, heads: 1, feed_forward: 8, context: 64 }}\n\
+         data d = word_problems {{ language: \"en\", left: 1..=9, right: 1..=9, count: 8, seed: 1 }}\n\
+         task t = likelihood {{ data: d }}\ngenome G {{ x: real in 0..1 }}\n\
+         merge child(g: G) = linear {{ models: [base, base], weight: [seen(g.x), 0.5], normalize: false }}\n\
+         fitness f(g: G) = score(child(g), t)\n\
+         evolve s {{ maximize: f, by: cma_es {{ population: 3 }}, stop: {{ generations: {generations} }} }}\n\
+         print s.score\nprint s.history\nprint score(child(s.best), t)"
+    )
+}
+
+fn seen(count: &Arc<AtomicU32>) -> HostFunction {
+    let count = count.clone();
+    HostFunction::pure("seen", "1", move |args| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, String>(Datum::Real(real(args)))
+    })
+}
+
+#[test]
+fn what_leads_to_kept_scores_is_not_computed() {
+    let count = Arc::new(AtomicU32::new(0));
+    let merging = |folder: &Path, jobs: usize, generations: u32| {
+        count.store(0, Ordering::SeqCst);
+        let engine = Engine::builder().cwd(folder).jobs(jobs).function(seen(&count)).build();
+        let outcome = start(&engine, &merging(generations), Resume::No).unwrap();
+        assert_eq!(outcome.status, Status::Done, "{:?}", outcome.failure);
+        let content = journal::content(&outcome.run_dir.join("run.db")).unwrap();
+        ((printed(&outcome), content), count.load(Ordering::SeqCst))
+    };
+    for jobs in [1, 2] {
+        let (calm, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (expected, merged) = merging(calm.path(), jobs, 4);
+        assert_eq!(merged, 12 + 1);
+        assert_eq!(merging(folder.path(), jobs, 2).1, 6 + 1);
+        assert_eq!(merging(folder.path(), jobs, 4), (expected.clone(), 6 + 1), "extended: what is new");
+        assert_eq!(merging(folder.path(), jobs, 4), (expected.clone(), 0), "again: nothing");
+        // What is damaged in the store is computed from its inputs.
+        let db = rusqlite::Connection::open(folder.path().join(".evo/store/index.db")).unwrap();
+        assert!(db.execute("UPDATE entries SET value = x'00'", []).unwrap() >= 13);
+        drop(db);
+        assert_eq!(merging(folder.path(), jobs, 4), (expected, 12 + 1), "damaged: all");
+    }
+}
+
+#[test]
+fn a_candidate_takes_its_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{SEARCH}evolve s {{ maximize: f, by: random_search {{ population: 4 }}, stop: {{ generations: 1 }} }}\n\
+         print s.score"
+    );
+    let engine = Engine::builder().cwd(folder.path()).jobs(1).function(slow()).build();
+    let outcome = start(&engine, &text, Resume::No).unwrap();
+    let db = rusqlite::Connection::open(outcome.run_dir.join("run.db")).unwrap();
+    let sql = "SELECT count(*), min(seconds), sum(seconds), max(elapsed) FROM evaluations";
+    let (count, least, sum, elapsed): (u32, f64, f64, f64) =
+        db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+    assert_eq!(count, 4);
+    assert!(least >= 0.002, "each sleeps that long, but took {least}");
+    assert!(sum <= elapsed, "one after another, they took {sum} of {elapsed}");
 }
 
 #[test]

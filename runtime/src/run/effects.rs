@@ -26,8 +26,15 @@ pub(crate) struct NodeEffects {
 
 /// A candidate on its way: known already, or a node that is being computed.
 enum Pending {
-    Known(Box<Evaluated>),
+    /// With the seconds it took.
+    Known(Box<Evaluated>, f64),
     Node(NodeId, Key),
+}
+
+/// How long a candidate took, and how long its generation until then.
+struct Times {
+    seconds: f64,
+    elapsed: f64,
 }
 
 impl NodeEffects {
@@ -49,19 +56,20 @@ impl NodeEffects {
         read.map(|past| *self.past.get_or_init(|| past)).map_err(|e| unjournaled(&e.into()))
     }
 
-    fn wait(&self, pending: Pending) -> (Evaluated, Option<NodeId>) {
+    /// What came of a candidate, and the seconds it took.
+    fn wait(&self, pending: Pending) -> (Evaluated, f64) {
         match pending {
-            Pending::Known(evaluated) => (*evaluated, None),
+            Pending::Known(evaluated, seconds) => (*evaluated, seconds),
             Pending::Node(id, node) => {
                 let Finished { outcome, cached } = self.scheduler.wait(id);
-                (Evaluated { outcome, cached, node }, Some(id))
+                (Evaluated { outcome, cached, node }, self.scheduler.took(id))
             }
         }
     }
 
-    /// Evaluates a candidate that failed again, as often as it is worth and allowed.
-    fn retried(&self, function: &Callable, args: &[Value], first: Evaluated, times: u32) -> Evaluated {
-        let mut evaluated = first;
+    /// Evaluates a candidate that failed again, as often as it is worth and allowed; the seconds of all times.
+    fn retried(&self, function: &Callable, args: &[Value], first: (Evaluated, f64), times: u32) -> (Evaluated, f64) {
+        let (mut evaluated, mut seconds) = first;
         for _ in 0..times {
             if !evaluated.outcome.as_ref().is_err_and(|failure| failure.may_pass()) {
                 break;
@@ -71,9 +79,10 @@ impl NodeEffects {
                 self.scheduler.forget(&[*id]);
                 self.scheduler.demand(&[*id], true);
             }
-            evaluated = self.wait(pending).0;
+            let (again, took) = self.wait(pending);
+            (evaluated, seconds) = (again, seconds + took);
         }
-        evaluated
+        (evaluated, seconds)
     }
 
     fn start(&self, function: &Callable, args: Vec<Value>, known: Option<&Evaluation>) -> Pending {
@@ -89,20 +98,20 @@ impl NodeEffects {
                     Err(_) => self.node.key,
                 };
                 let known = replay(&node);
+                let clock = Stopwatch::start();
                 let outcome =
                     known.clone().unwrap_or_else(|| slots.and_then(|slots| call(code, &slots)).map_err(Arc::new));
-                Pending::Known(Box::new(Evaluated { outcome, cached: known.is_some(), node }))
+                Pending::Known(Box::new(Evaluated { outcome, cached: known.is_some(), node }), clock.seconds())
             }
             Callable::Function(function) => match self.scheduler.world().apply(function.node, args) {
-                Err(failure) => Pending::Known(Box::new(Evaluated {
-                    outcome: Err(Arc::new(failure)),
-                    cached: false,
-                    node: function.key,
-                })),
+                Err(failure) => {
+                    let outcome = Err(Arc::new(failure));
+                    Pending::Known(Box::new(Evaluated { outcome, cached: false, node: function.key }), 0.0)
+                }
                 Ok(id) => {
                     let node = self.scheduler.world().node(id).key;
                     match replay(&node) {
-                        Some(outcome) => Pending::Known(Box::new(Evaluated { outcome, cached: true, node })),
+                        Some(outcome) => Pending::Known(Box::new(Evaluated { outcome, cached: true, node }), 0.0),
                         None => Pending::Node(id, node),
                     }
                 }
@@ -111,7 +120,7 @@ impl NodeEffects {
     }
 
     /// Journals what came of a candidate; a failure of the run's own is not the candidate's.
-    fn journal(&self, at: Batch, i: u64, genome: Datum, evaluated: &Evaluated, seconds: f64) -> Result<(), Failure> {
+    fn journal(&self, at: Batch, i: u64, genome: Datum, evaluated: &Evaluated, times: Times) -> Result<(), Failure> {
         let world = self.scheduler.world();
         let outcome = outcome(evaluated);
         if let Err(failure) = &evaluated.outcome {
@@ -137,7 +146,8 @@ impl NodeEffects {
             candidate,
             node: evaluated.node,
             outcome: outcome.clone(),
-            seconds,
+            seconds: times.seconds,
+            elapsed: times.elapsed,
         };
         let mut rows = made.rows();
         rows.push(found.row());
@@ -148,7 +158,7 @@ impl NodeEffects {
             candidate,
             outcome,
             cached: evaluated.cached,
-            seconds,
+            seconds: times.seconds,
         });
         Ok(())
     }
@@ -187,14 +197,12 @@ impl Effects for NodeEffects {
         self.scheduler.demand(&roots, true);
         let mut all = Vec::with_capacity(pending.len());
         for (i, (pending, args)) in pending.into_iter().zip(&args).enumerate() {
-            let (evaluated, node) = self.wait(pending);
             // What the journal holds is how it ended: only what was computed just now may be tried again.
-            let evaluated = match node {
-                Some(_) => self.retried(function, args, evaluated, at.retries),
-                None => evaluated,
-            };
+            let retries = if matches!(pending, Pending::Node(..)) { at.retries } else { 0 };
+            let first = self.wait(pending);
+            let (evaluated, seconds) = self.retried(function, args, first, retries);
             let genome = args.first().map_or(Datum::Missing, |value| datum(&value.show()));
-            self.journal(at, i as u64, genome, &evaluated, clock.seconds())?;
+            self.journal(at, i as u64, genome, &evaluated, Times { seconds, elapsed: clock.seconds() })?;
             all.push(evaluated);
         }
         self.scheduler.forget(&roots);

@@ -20,7 +20,7 @@ use evo_lang::diag::Code;
 use crate::db::{self, DiskError};
 use crate::store::Key;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Hand-ins that one transaction takes at most.
 const BATCH: usize = 256;
@@ -93,7 +93,7 @@ pub struct Journal {
 impl Journal {
     /// Opens `run.db`, and makes it if it is not there.
     pub fn open(path: &Path) -> Result<Journal, DiskError> {
-        let connection = db::open(path, &rows::schema(), VERSION)?;
+        let connection = db::open(path, &rows::schema(), rows::UPGRADES, VERSION)?;
         let reader = open_reader(path)?;
         let (hand_in, taken) = sync_channel(4 * BATCH);
         let owned = path.to_owned();
@@ -126,7 +126,7 @@ impl Journal {
     /// What the journal knew of a search before this segment of the run.
     pub fn past(&self, search: &Key) -> Result<Past, DiskError> {
         let sql = "SELECT max(generation), sum(longest), EXISTS (SELECT 1 FROM nodes WHERE node = ?1) FROM \
-                   (SELECT generation, max(seconds) AS longest FROM evaluations WHERE search = ?1 GROUP BY generation)";
+                   (SELECT generation, max(elapsed) AS longest FROM evaluations WHERE search = ?1 GROUP BY generation)";
         let read = |row: &rusqlite::Row<'_>| {
             let generation: Option<i64> = row.get(0)?;
             let seconds: Option<f64> = row.get(1)?;
@@ -254,7 +254,8 @@ pub fn times(path: &Path) -> Result<Vec<Time>, DiskError> {
 }
 
 /// All rows of a `run.db` by table, in the order of their keys, without times and process ids: two runs of one program
-/// agree on them, however often either was interrupted.
+/// agree on them, however often either was interrupted, but for nodes that led to nothing but what the store kept: one
+/// that is not demanded has no row.
 pub fn content(path: &Path) -> Result<BTreeMap<&'static str, Vec<Vec<String>>>, DiskError> {
     let connection = open_reader(path)?;
     let read = |table: &'static Table| -> rusqlite::Result<(&'static str, Vec<Vec<String>>)> {
@@ -282,7 +283,7 @@ mod tests {
             _ => Outcome::Scored { scores: vec![score, f64::MIN_POSITIVE], measures: vec![0.1 + 0.2] },
         };
         let (search, node) = (Key::of("test", &[b"search"]), Key::of("test", &[&candidate.to_le_bytes()]));
-        Evaluation { search, generation: 1, candidate, node, outcome, seconds: 0.5 }
+        Evaluation { search, generation: 1, candidate, node, outcome, seconds: 0.5, elapsed: 0.75 }
     }
 
     fn journal() -> (tempfile::TempDir, Journal) {
@@ -354,7 +355,7 @@ mod tests {
         journal.commit(vec![evaluation(1, 0.5).row()]).unwrap();
         let path = folder.path().join("run.db");
         let before = content(&path).unwrap();
-        journal.commit(vec![Evaluation { seconds: 9.0, ..evaluation(1, 0.5) }.row()]).unwrap();
+        journal.commit(vec![Evaluation { seconds: 9.0, elapsed: 9.0, ..evaluation(1, 0.5) }.row()]).unwrap();
         let error = journal.commit(vec![evaluation(3, 0.5).row(), evaluation(1, 0.25).row()]).err().unwrap();
         assert!(matches!(error, JournalError::Differs { table: "evaluations", .. }), "{error}");
         assert_eq!(content(&path).unwrap(), before, "all rows of a hand-in, or none");
@@ -395,6 +396,25 @@ mod tests {
                 "Text(\"train\")".into()
             ]]
         );
+    }
+
+    #[test]
+    fn the_first_format_is_brought_up_to_date() {
+        let (folder, journal) = journal();
+        let old = Evaluation { elapsed: 0.5, ..evaluation(1, 0.25) };
+        journal.commit(vec![old.row()]).unwrap();
+        drop(journal);
+        let path = folder.path().join("run.db");
+        let first = Connection::open(&path).unwrap();
+        first.execute_batch("ALTER TABLE evaluations DROP COLUMN elapsed; PRAGMA user_version = 1").unwrap();
+        drop(first);
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.evaluations(&old.search).unwrap(), std::slice::from_ref(&old));
+        journal.commit(vec![evaluation(2, 0.5).row()]).unwrap();
+        drop(journal);
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.evaluations(&old.search).unwrap(), [old.clone(), evaluation(2, 0.5)]);
+        assert_eq!(journal.past(&old.search).unwrap().seconds, 0.75);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The tables of `run.db` and their rows.
 //!
 //! The columns of a table are its key, what is fixed by it, and what may differ from one run of a program to the next:
-//! times (`seconds`, `finished`) and process ids (`process`). Keys are written as hex, numbers that must come back to the
+//! times (`seconds`, `elapsed`, `finished`) and process ids (`process`). Keys are written as hex, numbers that must come back to the
 //! bit as JSON with all their digits, so that any SQLite tool can read a run.
 
 use rusqlite::types::Value;
@@ -49,8 +49,12 @@ pub static EVALUATIONS: Table = Table {
     name: "evaluations",
     key: &["search TEXT", "generation INTEGER", "candidate INTEGER"],
     fixed: &["node TEXT", "outcome TEXT", "score REAL", "scores TEXT", "measures TEXT", "code TEXT", "reason TEXT"],
-    varying: VARYING,
+    varying: &["seconds REAL", "finished TEXT", "process INTEGER", "elapsed REAL"],
 };
+
+/// What brings a `run.db` of each earlier format to the next: format 1 held `elapsed` under the name `seconds`.
+pub(crate) const UPGRADES: &[&str] =
+    &["ALTER TABLE evaluations ADD COLUMN elapsed REAL; UPDATE evaluations SET elapsed = seconds;"];
 
 /// Answers of language models and of host functions with effects.
 pub static CALLS: Table = Table {
@@ -199,8 +203,11 @@ pub struct Evaluation {
     pub node: Key,
     /// What became of it.
     pub outcome: Outcome,
-    /// Seconds from the beginning of its generation, in the segment that finished it.
+    /// Seconds that the candidate's own nodes ran, all added up however many ran at once (and all attempts, where it was
+    /// tried again); next to nothing where they were kept. What candidates share, and waiting, does not count.
     pub seconds: f64,
+    /// Seconds from the beginning of its generation, in the segment that finished it.
+    pub elapsed: f64,
 }
 
 impl Evaluation {
@@ -217,6 +224,7 @@ impl Evaluation {
         let mut values = vec![hex(&self.search), int(self.generation), int(self.candidate), hex(&self.node)];
         values.extend([text(word), score, scores, measures, code, reason]);
         values.extend(varying(self.seconds));
+        values.push(Value::Real(self.elapsed));
         Row { table: &EVALUATIONS, values }
     }
 
@@ -234,6 +242,7 @@ impl Evaluation {
             node: read_key(row, "node")?,
             outcome,
             seconds: row.get("seconds")?,
+            elapsed: row.get("elapsed")?,
         })
     }
 }

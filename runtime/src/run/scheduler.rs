@@ -1,5 +1,8 @@
 //! Runs the graph: each demanded node once, as soon as its inputs are there, on a fixed number of worker threads.
 //!
+//! A node whose result may be kept is looked up first: only where nothing is kept are its inputs demanded, so that what
+//! leads to kept results is neither computed nor loaded.
+//!
 //! Builtins that only compute run on the workers. Those that direct other work (a search) run on threads of their own
 //! and wait, so that no worker ever waits for another. What a search demands for its candidates is forgotten as soon
 //! as nothing needs it; everything else stays for the run. Order of execution never changes a value.
@@ -14,6 +17,7 @@ use evo_stdlib::cx::Failure;
 use evo_stdlib::value::{Function, NumericFn, Value};
 
 use super::world::World;
+use crate::clock::Stopwatch;
 
 /// A node's value, or why it has none.
 pub(crate) type Outcome = Result<Value, Arc<Failure>>;
@@ -23,11 +27,15 @@ pub(crate) type Outcome = Result<Value, Arc<Failure>>;
 pub(crate) struct Finished {
     /// Its value.
     pub(crate) outcome: Outcome,
-    /// Whether it and all it was computed from came from the store.
+    /// Whether it came from the store, or all that it was built from did.
     pub(crate) cached: bool,
 }
 
 enum Phase {
+    /// Its result may be kept: queued to be looked up, or being looked up. None of its inputs is demanded yet.
+    Sought,
+    /// Nothing is kept: its inputs are demanded next.
+    Missed,
     /// So many inputs are not there yet.
     Waiting(usize),
     /// Queued or running.
@@ -40,12 +48,34 @@ struct Entry {
     phase: Phase,
     /// Nodes that wait for this one.
     dependents: Vec<NodeId>,
+    /// The nodes that it reads, as far as they are demanded.
+    reads: Vec<NodeId>,
     /// For a choice: the branch taken, once known.
     branch: Option<NodeId>,
+    /// Seconds that it ran itself.
+    ran: f64,
+    /// Once done, for a candidate's node: seconds that it and those of its inputs ran that were made for candidates.
+    took: BTreeMap<NodeId, f64>,
     /// How many unfinished nodes read the value.
     readers: usize,
     /// Demanded for a candidate only, and not as a result: forgotten after the last reader.
     passing: bool,
+}
+
+impl Entry {
+    fn new(node: Arc<Node>, phase: Phase, passing: bool) -> Entry {
+        Entry {
+            node,
+            phase,
+            dependents: Vec::new(),
+            reads: Vec::new(),
+            branch: None,
+            ran: 0.0,
+            took: BTreeMap::new(),
+            readers: 0,
+            passing,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -128,6 +158,12 @@ impl Scheduler {
         }
     }
 
+    /// Seconds that a candidate's finished node took: it and all the candidates' nodes that it needed, added up however
+    /// many ran at once. What is kept takes as long as it is looked up; what candidates share does not count.
+    pub(crate) fn took(&self, id: NodeId) -> f64 {
+        self.lock().entries.get(&id).map_or(0.0, |entry| entry.took.values().sum())
+    }
+
     /// Forgets a candidate's result once it has been read.
     pub(crate) fn forget(&self, roots: &[NodeId]) {
         let mut state = self.lock();
@@ -139,14 +175,22 @@ impl Scheduler {
         }
     }
 
-    /// Enters a node and all it needs. Iterative: graphs may be deep.
+    /// Enters a node and all it needs, up to those that are looked up first. Iterative: graphs may be deep.
     fn enter(&self, state: &mut State, root: NodeId, candidate: bool) {
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
-            if state.entries.contains_key(&id) {
+            let is_missed = match state.entries.get(&id).map(|entry| &entry.phase) {
+                Some(Phase::Missed) => true,
+                Some(_) => continue,
+                None => false,
+            };
+            let node = self.world.node(id);
+            let passing = candidate && self.world.is_candidate(id);
+            if !is_missed && self.world.keeps(&node) {
+                state.entries.insert(id, Entry::new(node, Phase::Sought, passing));
+                self.queue(state, id);
                 continue;
             }
-            let node = self.world.node(id);
             let needed = needed(&node);
             let absent: Vec<NodeId> = needed.iter().filter(|i| !state.entries.contains_key(i)).copied().collect();
             if !absent.is_empty() {
@@ -154,24 +198,21 @@ impl Scheduler {
                 stack.extend(absent);
                 continue;
             }
-            let mut missing = 0;
-            for input in needed {
-                missing += usize::from(Self::read_by(state, *input, id));
-            }
-            let passing = candidate && self.world.is_candidate(id);
-            let entry = Entry {
-                node,
-                phase: Phase::Waiting(missing),
-                dependents: Vec::new(),
-                branch: None,
-                readers: 0,
-                passing,
-            };
-            state.entries.insert(id, entry);
+            let reads = needed.to_vec();
+            let missing = reads.iter().filter(|input| Self::read_by(state, **input, id)).count();
+            let entry = state.entries.entry(id).or_insert_with(|| Entry::new(node.clone(), Phase::Missed, passing));
+            entry.phase = Phase::Waiting(missing);
+            entry.reads = reads;
             if missing == 0 {
                 self.start(state, id);
             }
         }
+    }
+
+    /// Queues a node for the workers.
+    fn queue(&self, state: &mut State, id: NodeId) {
+        let queue = if self.world.is_candidate(id) { &mut state.candidates } else { &mut state.others };
+        queue.insert(id);
     }
 
     /// Notes that `reader` reads `input`; whether it has to wait for it.
@@ -194,10 +235,7 @@ impl Scheduler {
         }
         entry.phase = Phase::Started;
         match (&node.op, entry.branch) {
-            (Op::Extern(_), _) => {
-                let queue = if self.world.is_candidate(id) { &mut state.candidates } else { &mut state.others };
-                queue.insert(id);
-            }
+            (Op::Extern(_), _) => self.queue(state, id),
             (Op::If, Some(branch)) => {
                 let finished = finished_of(state, branch);
                 self.finish(state, id, finished);
@@ -235,6 +273,7 @@ impl Scheduler {
         let waits = Self::read_by(state, branch, id);
         if let Some(entry) = state.entries.get_mut(&id) {
             entry.branch = Some(branch);
+            entry.reads.push(branch);
             entry.phase = Phase::Waiting(usize::from(waits));
         }
         if !waits {
@@ -244,11 +283,12 @@ impl Scheduler {
 
     /// Records a node's value and starts those that waited for it. Iterative through the stack of `start` calls.
     fn finish(&self, state: &mut State, id: NodeId, finished: Finished) {
+        let took = self.times(state, id);
         let Some(entry) = state.entries.get_mut(&id) else { return };
         entry.phase = Phase::Done(finished);
+        entry.took = took;
         let dependents = std::mem::take(&mut entry.dependents);
-        let read = needed(&entry.node).iter().copied().chain(entry.branch).collect::<Vec<_>>();
-        for input in read {
+        for input in std::mem::take(&mut entry.reads) {
             Self::release(state, input);
         }
         for dependent in dependents {
@@ -262,6 +302,26 @@ impl Scheduler {
             if ready {
                 self.start(state, dependent);
             }
+        }
+    }
+
+    /// What ran for a candidate's node, each node once however many ways lead to it; nothing for other nodes.
+    fn times(&self, state: &State, id: NodeId) -> BTreeMap<NodeId, f64> {
+        let mut took = BTreeMap::new();
+        if let Some(entry) = state.entries.get(&id).filter(|_| self.world.is_candidate(id)) {
+            let inputs = entry.reads.iter().filter_map(|input| state.entries.get(input));
+            inputs.for_each(|input| took.extend(&input.took));
+            if entry.ran > 0.0 {
+                took.insert(id, entry.ran);
+            }
+        }
+        took
+    }
+
+    /// Notes how long a node ran.
+    fn ran(state: &mut State, id: NodeId, seconds: f64) {
+        if let Some(entry) = state.entries.get_mut(&id) {
+            entry.ran += seconds;
         }
     }
 
@@ -322,14 +382,19 @@ impl Scheduler {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
+            if matches!(state.entries.get(&id).map(|entry| &entry.phase), Some(Phase::Sought)) {
+                state = self.seek(state, id);
+                continue;
+            }
             let Some((node, inputs)) = gather(&state, id) else { continue };
             let directs = matches!(&node.op, Op::Extern(ext) if self.world.manner(ext) == Manner::Direct);
             if directs {
                 let me = self.clone();
                 let job = (node.clone(), inputs);
                 let spawned = std::thread::Builder::new().name("director".into()).spawn(move || {
+                    let clock = Stopwatch::start();
                     let finished = me.world.call(&me, id, &job.0, job.1, me.jobs);
-                    me.complete(id, finished);
+                    me.complete(id, finished, clock.seconds());
                 });
                 if let Err(error) = spawned {
                     let failure = Failure::new("R0505", format!("no thread could be started: {error}"));
@@ -341,16 +406,44 @@ impl Scheduler {
             let busy = state.running + state.candidates.len() + state.others.len();
             let threads = (self.jobs / busy.clamp(1, self.jobs)).max(1);
             drop(state);
+            let clock = Stopwatch::start();
             let finished = self.world.call(self, id, &node, inputs, threads);
+            let seconds = clock.seconds();
             state = self.lock();
             state.running -= 1;
+            Self::ran(&mut state, id, seconds);
             self.finish(&mut state, id, finished);
             self.changed.notify_all();
         }
     }
 
-    fn complete(&self, id: NodeId, finished: Finished) {
+    /// Looks a node up while the state is unlocked; what is not kept demands its inputs.
+    fn seek<'s>(&'s self, mut state: MutexGuard<'s, State>, id: NodeId) -> MutexGuard<'s, State> {
+        state.running += 1;
+        drop(state);
+        let clock = Stopwatch::start();
+        let found = self.world.find(id);
+        let seconds = clock.seconds();
         let mut state = self.lock();
+        state.running -= 1;
+        Self::ran(&mut state, id, seconds);
+        match found {
+            Some(finished) => self.finish(&mut state, id, finished),
+            None => {
+                if let Some(entry) = state.entries.get_mut(&id) {
+                    entry.phase = Phase::Missed;
+                }
+                let candidate = self.world.is_candidate(id);
+                self.enter(&mut state, id, candidate);
+            }
+        }
+        self.changed.notify_all();
+        state
+    }
+
+    fn complete(&self, id: NodeId, finished: Finished, seconds: f64) {
+        let mut state = self.lock();
+        Self::ran(&mut state, id, seconds);
         self.finish(&mut state, id, finished);
         drop(state);
         self.changed.notify_all();

@@ -114,7 +114,39 @@ impl World {
         self.library.builtin(ext).map_or(Manner::Work, |builtin| builtin.manner)
     }
 
-    /// Computes a call, or finds its result in the store.
+    /// Whether a node's result is kept across runs.
+    pub(crate) fn keeps(&self, node: &Node) -> bool {
+        let Op::Extern(ext) = &node.op else { return false };
+        !node.local && self.library.builtin(ext).is_some_and(|builtin| builtin.keep)
+    }
+
+    /// Whether the user is told of a call.
+    fn shows(&self, id: NodeId, builtin: &Builtin) -> bool {
+        !self.is_candidate(id) && (builtin.keep || builtin.manner == Manner::Direct)
+    }
+
+    /// A node that the store keeps: its result. Reads the disk.
+    pub(crate) fn find(&self, id: NodeId) -> Option<Finished> {
+        let node = self.node(id);
+        let Op::Extern(ext) = &node.op else { return None };
+        let builtin = self.library.builtin(ext)?;
+        if self.cancel.is_stopped() {
+            return Some(failed(Failure::cancelled()));
+        }
+        let clock = Stopwatch::start();
+        let name = node.label.clone().unwrap_or_else(|| ext.name.clone());
+        let mut outcome = Ok(self.kept(&node, &name)?);
+        if self.shows(id, builtin) {
+            let title = naming::name(&node, &self.sources);
+            self.started(&node, ext, &title);
+            if let Err(failure) = self.finished(&node, ext, &title, NodeOutcome::Cached, clock.seconds()) {
+                outcome = Err(Arc::new(Failure { node: failure.node.or(Some(id)), ..failure }));
+            }
+        }
+        Some(Finished { outcome, cached: true })
+    }
+
+    /// Computes a call; what is kept of it has been looked for.
     pub(crate) fn call(
         &self,
         scheduler: &Arc<Scheduler>,
@@ -143,26 +175,18 @@ impl World {
             return failed(Failure::new("R0504", format!("`{}` has no implementation", ext.name)));
         };
         let name = node.label.clone().unwrap_or_else(|| ext.name.clone());
-        let shown = !self.is_candidate(id) && (builtin.keep || builtin.manner == Manner::Direct);
+        let shown = self.shows(id, builtin);
         let title = naming::name(node, &self.sources);
         if shown {
-            let kind = ext.name.to_string();
-            self.log.emit(EventKind::NodeStarted { node: key(node), name: title.clone(), kind });
+            self.started(node, ext, &title);
         }
         let clock = Stopwatch::start();
-        let keeps = builtin.keep && !node.local;
-        let kept = if keeps { self.kept(node, &name) } else { None };
-        let cached = kept.is_some();
-        let mut outcome = match kept {
-            Some(value) => Ok(value),
-            None => self.compute(scheduler, node, builtin, &name, values, threads),
-        };
-        if let (Ok(value), true) = (&outcome, keeps && !cached) {
+        let mut outcome = self.compute(scheduler, node, builtin, &name, values, threads);
+        if let (Ok(value), true) = (&outcome, self.keeps(node)) {
             self.keep(node, value, &name);
         }
         if shown {
             let how = match &outcome {
-                Ok(_) if cached => NodeOutcome::Cached,
                 Ok(_) => NodeOutcome::Computed,
                 Err(failure) if failure.is_cancelled => NodeOutcome::Stopped,
                 Err(_) => NodeOutcome::Failed,
@@ -171,7 +195,7 @@ impl World {
                 outcome = Err(failure);
             }
         }
-        Finished { outcome: outcome.map_err(at), cached }
+        Finished { outcome: outcome.map_err(at), cached: false }
     }
 
     fn compute(
@@ -200,6 +224,10 @@ impl World {
                     .help("this is a fault of evo: please report it with the program"))
             }
         }
+    }
+
+    fn started(&self, node: &Node, ext: &Extern, name: &str) {
+        self.log.emit(EventKind::NodeStarted { node: key(node), name: name.to_owned(), kind: ext.name.to_string() });
     }
 
     /// The row and the event of a finished node.

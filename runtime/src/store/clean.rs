@@ -49,7 +49,7 @@ impl Store {
             return Ok(None);
         }
         let path = root.join("index.db");
-        let mut index = db::open(&path, SCHEMA, VERSION)?;
+        let mut index = db::open(&path, SCHEMA, &[], VERSION)?;
         let report = sweep(root, &mut index, keep)?;
         if report.removed_entries > 0 && !keep.dry_run {
             index

@@ -314,7 +314,7 @@ fn open_lock(root: &Path) -> Result<File, DiskError> {
 fn open_index(root: &Path, lock: &File) -> Result<Connection, DiskError> {
     let path = root.join("index.db");
     let at_lock = |e: io::Error| DiskError::from_io(&root.join("lock"), &e);
-    match db::open(&path, SCHEMA, VERSION) {
+    match db::open(&path, SCHEMA, &[], VERSION) {
         Err(DiskError::Damaged { path: damaged, reason }) => {
             lock.unlock().map_err(at_lock)?;
             if lock.try_lock().is_err() {
@@ -324,7 +324,7 @@ fn open_index(root: &Path, lock: &File) -> Result<Connection, DiskError> {
                 files::remove(&root.join(format!("index.db{suffix}"))).map_err(|e| DiskError::from_io(&path, &e))?;
             }
             lock.unlock().and_then(|()| lock.lock_shared()).map_err(at_lock)?;
-            db::open(&path, SCHEMA, VERSION)
+            db::open(&path, SCHEMA, &[], VERSION)
         }
         other => other,
     }
