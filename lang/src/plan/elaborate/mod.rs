@@ -202,6 +202,11 @@ impl Elaborator {
     /// Elaborates every declaration of the entry program (so that all of it is checked, asked for or not), then its
     /// requests, in source order.
     pub fn requests(&mut self) -> Vec<PlannedRequest> {
+        // Once for all declarations: a stack for each would cost more than the rest.
+        crate::syntax::deep(|| self.requests_here())
+    }
+
+    fn requests_here(&mut self) -> Vec<PlannedRequest> {
         let program = self.program.clone();
         let entry = self.entry();
         let module = &program.modules[program.entry.0 as usize];
