@@ -312,13 +312,23 @@ fn a_plan_says_what_is_stored_and_what_earlier_runs_measured() {
 #[test]
 fn arrays_of_a_used_program_become_lists_and_its_functions_code() {
     let folder = folder();
-    let used = "fn row(n: int) -> int = rem(n, 2)\nlet block = [[1.0, 2.0, 4.0], [8.0, 16.0, 32.5]]\n";
+    let used = "param by: int = 2\nlet block = [[1.0, 2.0, 4.0], [8.0, 16.0, 32.5]]\n\
+        fn row(n: int) -> int = rem(n, by)\nfn half(t: Tensor) -> real = block[0][t.layer] / by\n";
     let program = "use \"used.evo\" as used\nfn pick(w: real[2][3]) -> real[3] = [w[used.row(i)][i] for i in 0..3]\n\
-        plot heatmap(block: used.block) to \"block.svg\"\nprint pick(used.block)\n";
+        plot heatmap(block: used.block) to \"block.svg\"\nprint pick(used.block)\n\
+        model base = llama_tiny { layers: 2, width: 16, heads: 2, feed_forward: 24, context: 64 }\n\
+        model other = llama_tiny { layers: 2, width: 16, heads: 2, feed_forward: 24, context: 64, seed: 5 }\n\
+        let whole = used { by: 1 }\n\
+        task some = likelihood { data: word_problems { language: \"en\", count: 8, seed: 1 } }\n\
+        let two = score(linear { models: [base, other], weight: [t => used.half(t), t => 1.0] }, some)\n\
+        let one = score(linear { models: [base, other], weight: [t => whole.half(t), t => 1.0] }, some)\n\
+        print two == score(linear { models: [base, other], weight: [t => if t.layer == 0 then 0.5 else 1.0, t => 1.0] }, some)\n\
+        print one == score(linear { models: [base, other], weight: [t => if t.layer == 0 then 1.0 else 2.0, t => 1.0] }, some)\n";
     fs::write(folder.path().join("used.evo"), used).unwrap();
     fs::write(folder.path().join("small.evo"), program).unwrap();
     let printed = succeed(run(folder.path(), &[]));
     assert!(printed.contains("16.000") && !printed.contains("32.5"), "{printed}");
+    assert!(printed.ends_with("true\ntrue\n"), "{printed}");
     let picture = fs::read_to_string(folder.path().join("block.svg")).unwrap();
     assert!(picture.contains("32.5") && picture.contains("block[1]"), "{picture}");
 }

@@ -9,6 +9,7 @@
 //! types; the leaves in their bodies become inputs of the callers. Closures bound by `let` are expanded where they
 //! are called.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -110,7 +111,7 @@ impl<'a> Body<'a> {
 #[derive(Clone)]
 struct Leaf<'a> {
     key: String,
-    expr: &'a Expr,
+    expr: Cow<'a, Expr>,
     value: Value,
 }
 
@@ -118,7 +119,7 @@ struct Leaf<'a> {
 #[derive(Clone)]
 struct Made<'a> {
     id: FuncId,
-    leaves: Vec<(String, &'a Expr)>,
+    leaves: Vec<(String, Cow<'a, Expr>)>,
 }
 
 struct Lowering<'a, 'l> {
@@ -159,7 +160,7 @@ impl<'a, 'l> Lowering<'a, 'l> {
         Some(Outlined {
             module: simplify::simplify(self.module),
             conditional: leaves.iter().map(|leaf| !strict.contains(&leaf.key)).collect(),
-            leaves: leaves.into_iter().map(|leaf| leaf.expr.clone()).collect(),
+            leaves: leaves.into_iter().map(|leaf| leaf.expr.into_owned()).collect(),
         })
     }
 
@@ -199,11 +200,11 @@ impl<'a, 'l> Lowering<'a, 'l> {
             return Err(Stop);
         }
         let ty = self.ty(&e.ty).ok_or(Stop)?;
-        Ok(Self::input(f, key(e), e, ty))
+        Ok(Self::input(f, key(e), Cow::Borrowed(e), ty))
     }
 
     /// The input for a leaf; equal leaves share one.
-    fn input(f: &mut Body<'a>, key: String, expr: &'a Expr, ty: Type) -> Value {
+    fn input(f: &mut Body<'a>, key: String, expr: Cow<'a, Expr>, ty: Type) -> Value {
         if let Some(known) = f.leaves.iter().find(|leaf| leaf.key == key) {
             return known.value;
         }
@@ -268,7 +269,7 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 self.intrinsic(f, ext, &args, e.span)
             }
             ExprKind::CallFunction { instance, function, args } => {
-                self.call(f, instance.is_some(), *function, args, e.span)
+                self.call(f, instance.as_deref(), *function, args, e.span)
             }
             ExprKind::CallValue { function, args } => self.expand(f, function, args),
             ExprKind::Unary(UnaryOp::Neg, x) => {
@@ -418,7 +419,7 @@ impl<'a, 'l> Lowering<'a, 'l> {
     fn call(
         &mut self,
         f: &mut Body<'a>,
-        elsewhere: bool,
+        elsewhere: Option<&'a Expr>,
         at: GlobalRef,
         args: &'a [Option<Expr>],
         span: Span,
@@ -457,10 +458,13 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 made
             }
         };
-        // What a used program's function reads of its own program can't be read from here.
-        let made = made.filter(|made| !elsewhere || made.leaves.is_empty()).ok_or(Stop)?;
+        let made = made.ok_or(Stop)?;
         let mut inputs = Vec::new();
-        for (key, expr) in made.leaves {
+        for (mut key, mut expr) in made.leaves {
+            if let Some(instance) = elsewhere {
+                key = format!("{}~{key}", leaves::key(instance));
+                expr = Cow::Owned(leaves::seen_from_outside(&expr, instance).ok_or(Stop)?);
+            }
             let ty = self.ty(&expr.ty).ok_or(Stop)?;
             inputs.push(Self::input(f, key, expr, ty));
         }

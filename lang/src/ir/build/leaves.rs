@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::hir::{BinaryOp, Expr, ExprKind, GlobalKind, GlobalRef, LocalId, Program};
+use crate::types::{Len, Ty};
 
 /// A set of keys.
 type Keys = BTreeSet<String>;
@@ -31,6 +32,50 @@ pub(super) fn key(e: &Expr) -> String {
         let _ = write!(out, "@{:p}", std::ptr::from_ref(e));
     }
     out
+}
+
+/// What a used program's function reads of its own program, as the user's program reads it; `None` for what has no such form,
+/// and for a type whose lengths only its own program can tell.
+pub(super) fn seen_from_outside(leaf: &Expr, instance: &Expr) -> Option<Expr> {
+    if is_fixed(&leaf.ty) { moved(leaf, instance) } else { None }
+}
+
+fn moved(e: &Expr, instance: &Expr) -> Option<Expr> {
+    let kind = match &e.kind {
+        ExprKind::Global(at) if matches!(instance.ty, Ty::Instance(module) if module == at.module) => {
+            ExprKind::Member { instance: Box::new(instance.clone()), global: at.index }
+        }
+        ExprKind::Member { instance: inner, global } => {
+            ExprKind::Member { instance: Box::new(moved(inner, instance)?), global: *global }
+        }
+        ExprKind::Field { base, name, index } => {
+            ExprKind::Field { base: Box::new(moved(base, instance)?), name: name.clone(), index: *index }
+        }
+        ExprKind::CallExtern { ext, args, rest, type_args } if rest.is_empty() => {
+            let mut seen = Vec::with_capacity(args.len());
+            for arg in args {
+                seen.push(match arg {
+                    Some(arg) => Some(moved(arg, instance)?),
+                    None => None,
+                });
+            }
+            let (ext, type_args) = (ext.clone(), type_args.clone());
+            ExprKind::CallExtern { ext, args: seen, rest: Vec::new(), type_args }
+        }
+        ExprKind::Int(_) | ExprKind::Real(_) | ExprKind::Bool(_) | ExprKind::Text(_) => e.kind.clone(),
+        _ => return None,
+    };
+    Some(Expr { kind, ty: e.ty.clone(), span: e.span })
+}
+
+/// Whether a type says all its lengths itself.
+fn is_fixed(ty: &Ty) -> bool {
+    match ty {
+        Ty::Int | Ty::Real | Ty::Bool | Ty::Enum(_) | Ty::Text => true,
+        Ty::Array(item, Len::Const(_)) => is_fixed(item),
+        Ty::Tuple(items) => items.iter().all(is_fixed),
+        _ => false,
+    }
 }
 
 fn write_key(e: &Expr, out: &mut String) -> bool {
