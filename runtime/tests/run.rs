@@ -167,19 +167,8 @@ fn an_interruption_keeps_the_checkpoint_and_says_how_to_go_on() {
     let (calm, stopped) = (folder(), folder());
     let many = &["--set", "evaluations=400"];
     let expected = succeed(run(calm.path(), many));
-    let child = start(stopped.path(), many);
-    wait_for_evaluations(stopped.path());
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupt.success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-    let name = only_run(stopped.path()).file_name().unwrap().to_string_lossy().into_owned();
-    let told = text(&output.stderr);
-    assert!(
-        told.contains("interrupted after")
-            && told.contains(&format!("to go on: evo run small.evo --set evaluations=400 --resume {name}"))
-    );
-    assert!(!told.contains("failed") && !told.contains("error"), "{told}");
+    let (name, told) = interrupted(stopped.path(), many, "kill -INT {}");
+    assert!(told.contains("interrupted after"), "{told}");
     assert_eq!(Record::read(&only_run(stopped.path())).unwrap().status, Status::Interrupted);
     let args = ["--set", "evaluations=400", "--resume", &name];
     assert_eq!(succeed(run(stopped.path(), &args)), expected);
@@ -194,18 +183,25 @@ fn a_second_interruption_ends_at_once_and_says_how_to_go_on() {
     let (calm, stopped) = (folder(), folder());
     let many = &["--set", "evaluations=400"];
     let expected = succeed(run(calm.path(), many));
-    let child = start(stopped.path(), many);
-    wait_for_evaluations(stopped.path());
-    let interrupts = format!("kill -INT {0}; kill -INT {0}", child.id());
-    Command::new("sh").args(["-c", &interrupts]).status().unwrap();
+    interrupted(stopped.path(), many, "kill -INT {}; kill -INT {}");
+    assert_eq!(succeed(run(stopped.path(), &["--set", "evaluations=400", "--resume"])), expected);
+    ends_alike(stopped.path(), calm.path());
+}
+
+/// Interrupts a run in its search (`{}` in the command is its process) and gives the run's name and what it told, which is how
+/// to go on and no word of a failure.
+fn interrupted(folder: &Path, args: &[&str], command: &str) -> (String, String) {
+    let child = start(folder, args);
+    wait_for_evaluations(folder);
+    let interrupt = command.replace("{}", &child.id().to_string());
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().is_ok());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     let told = text(&output.stderr);
-    let name = only_run(stopped.path()).file_name().unwrap().to_string_lossy().into_owned();
-    assert!(told.contains(&format!("to go on: evo run small.evo --set evaluations=400 --resume {name}")), "{told}");
+    let name = only_run(folder).file_name().unwrap().to_string_lossy().into_owned();
+    assert!(told.contains(&format!("to go on: evo run small.evo {} --resume {name}", args.join(" "))), "{told}");
     assert!(!told.contains("failed") && !told.contains("error"), "{told}");
-    assert_eq!(succeed(run(stopped.path(), &["--set", "evaluations=400", "--resume"])), expected);
-    ends_alike(stopped.path(), calm.path());
+    (name, told)
 }
 
 fn wait_for_evaluations(folder: &Path) {

@@ -238,6 +238,29 @@ macro_rules! args {
     };
 }
 
+/// A library object as an argument and a result: the Rust type behind the node type of that name.
+macro_rules! node {
+    ($rust:ty, $name:literal) => {
+        impl $crate::bind::FromValue for $rust {
+            fn fits(ty: &evo_lang::types::Ty) -> bool {
+                ty.is_node($name)
+            }
+            fn rust() -> String {
+                $name.to_owned()
+            }
+            fn from_value(value: $crate::value::Value) -> Option<Self> {
+                value.downcast::<$rust>().cloned()
+            }
+        }
+        impl $crate::bind::IntoValue for $rust {
+            fn into_value(self) -> $crate::value::Value {
+                $crate::value::Value::object(self)
+            }
+        }
+    };
+}
+pub(crate) use node;
+
 /// Reads one argument.
 pub fn argument<T: FromValue>(name: &'static str, value: Option<Value>) -> Result<T, Failure> {
     let value = value.unwrap_or(Value::Plain(Const::Nothing));

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evo_lang::plan::{Const, Fact, Key, RangeConst};
-use evo_lang::types::Ty;
 
 use super::facts::{self, DataFacts};
 use super::{Cell, Data, DataError, Language, Operation, Sentences, WordProblems};
 use crate::args;
-use crate::bind::{FromValue, IntoValue, Module};
+use crate::bind::Module;
 use crate::cx::{Cx, Failure};
 use crate::value::{Object, Value};
 
@@ -149,25 +148,7 @@ fn plain(cell: &Cell) -> Const {
     }
 }
 
-impl FromValue for Data {
-    fn fits(ty: &Ty) -> bool {
-        ty.is_node("Data")
-    }
-
-    fn rust() -> String {
-        "Data".to_owned()
-    }
-
-    fn from_value(value: Value) -> Option<Data> {
-        value.downcast::<Data>().cloned()
-    }
-}
-
-impl IntoValue for Data {
-    fn into_value(self) -> Value {
-        Value::object(self)
-    }
-}
+crate::bind::node!(Data, "Data");
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Failure {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use evo_kernels::rng::Stream;
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
-use evo_lang::types::Ty;
 
 use super::safetensors::TensorHeader;
 use super::tokenizer::TokenizerHeader;
 use super::{Model, ModelError, ModelHeader, Tiny, gguf, gguf_header, header, hf, llama_tiny, save};
 use crate::args;
-use crate::bind::{FromValue, IntoValue, Kept, Module, Place};
+use crate::bind::{Kept, Module, Place};
 use crate::cx::{Card, Cx, Failure, Save};
 use crate::value::{Object, Stored, Value};
 
@@ -276,25 +275,7 @@ impl Save for Model {
     }
 }
 
-impl FromValue for Model {
-    fn fits(ty: &Ty) -> bool {
-        ty.is_node("Model")
-    }
-
-    fn rust() -> String {
-        "Model".to_owned()
-    }
-
-    fn from_value(value: Value) -> Option<Model> {
-        value.downcast::<Model>().cloned()
-    }
-}
-
-impl IntoValue for Model {
-    fn into_value(self) -> Value {
-        Value::object(self)
-    }
-}
+crate::bind::node!(Model, "Model");
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Failure {

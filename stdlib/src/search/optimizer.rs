@@ -8,7 +8,7 @@ use evo_lang::plan::Const;
 use evo_lang::types::Ty;
 
 use crate::args;
-use crate::bind::{FromValue, IntoValue};
+use crate::bind::FromValue;
 use crate::cx::{Cx, Failure};
 use crate::value::{Object, Value};
 
@@ -101,25 +101,7 @@ impl Object for Optimizer {
     }
 }
 
-impl FromValue for Optimizer {
-    fn fits(ty: &Ty) -> bool {
-        ty.is_node("Optimizer")
-    }
-
-    fn rust() -> String {
-        "Optimizer".to_owned()
-    }
-
-    fn from_value(value: Value) -> Option<Optimizer> {
-        value.downcast::<Optimizer>().cloned()
-    }
-}
-
-impl IntoValue for Optimizer {
-    fn into_value(self) -> Value {
-        Value::object(self)
-    }
-}
+crate::bind::node!(Optimizer, "Optimizer");
 
 impl From<OptimError> for Failure {
     fn from(error: OptimError) -> Failure {

@@ -4,15 +4,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
-use evo_lang::types::Ty;
 
 use super::{Extract, Method, Task, TaskError, score};
 use crate::args;
-use crate::bind::{FromValue, IntoValue, Module, Place};
+use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
 use crate::data::{Data, DataFacts, Template, problem};
 use crate::model::{Model, ModelHeader};
-use crate::value::{Object, Value};
+use crate::value::Object;
 
 /// The family `task`.
 pub fn module() -> Module {
@@ -163,25 +162,7 @@ impl Object for Task {
     }
 }
 
-impl FromValue for Task {
-    fn fits(ty: &Ty) -> bool {
-        ty.is_node("Task")
-    }
-
-    fn rust() -> String {
-        "Task".to_owned()
-    }
-
-    fn from_value(value: Value) -> Option<Task> {
-        value.downcast::<Task>().cloned()
-    }
-}
-
-impl IntoValue for Task {
-    fn into_value(self) -> Value {
-        Value::object(self)
-    }
-}
+crate::bind::node!(Task, "Task");
 
 impl From<TaskError> for Failure {
     fn from(error: TaskError) -> Failure {
