@@ -25,6 +25,7 @@ pub mod print;
 pub mod scalar;
 pub mod simplify;
 pub mod verify;
+mod walk;
 
 /// The most slots that one value may have: 128 MiB.
 pub const MAX_SLOTS: u64 = 1 << 24;

@@ -2,7 +2,7 @@
 //! compute them, takes known branches, sees through structs and array literals, drops steps that nothing reads and
 //! that cannot fail, drops functions that nothing calls. No rule of real arithmetic that IEEE 754 lacks is used.
 
-use super::{Block, FuncId, Function, Module, Op, Step, Unary, Value, scalar};
+use super::{Block, Function, Module, Op, Step, Unary, Value, scalar};
 
 /// The module with its functions simplified; the entry stays last.
 pub fn simplify(module: Module) -> Module {
@@ -78,7 +78,7 @@ impl Rewriter {
 
     fn step(&mut self, step: Step, into: &mut Vec<Step>) {
         let Step { value, mut op, span } = step;
-        operands(&mut op, &mut |v| *v = self.get(*v));
+        op.each_operand_mut(&mut |v| *v = self.get(*v));
         let op = match op {
             Op::If { condition, then, otherwise } => match self.known(condition) {
                 Some(Known::Bool(holds)) => {
@@ -172,11 +172,11 @@ fn drop_unread(block: &mut Block, used: &mut [bool], fallible: &[bool]) {
         if !read && !can_fail(&step.op, fallible) {
             continue;
         }
-        for inner in inner_blocks(&mut step.op) {
+        for inner in step.op.blocks_mut() {
             mark_used(inner.result, used);
             drop_unread(inner, used, fallible);
         }
-        operands(&mut step.op, &mut |v| mark_used(*v, used));
+        step.op.each_operand(&mut |v| mark_used(v, used));
         kept.push(step);
     }
     kept.reverse();
@@ -195,35 +195,7 @@ fn can_fail(op: &Op, fallible: &[bool]) -> bool {
         Op::Unary(op, _) => matches!(op, Unary::Neg | Unary::Abs | Unary::ToInt),
         Op::Binary(op, ..) => matches!(op, Add | Sub | Mul | IntDiv | Rem),
         Op::Call(id, _) => fallible.get(id.0 as usize).copied().unwrap_or(true),
-        Op::If { then, otherwise, .. } => block_can_fail(then, fallible) || block_can_fail(otherwise, fallible),
-        Op::Build { body, .. } | Op::Fold { body, .. } => block_can_fail(body, fallible),
-        _ => false,
-    }
-}
-
-/// The operands of an operation itself, not those inside its blocks.
-fn operands(op: &mut Op, each: &mut dyn FnMut(&mut Value)) {
-    match op {
-        Op::Int(_) | Op::Real(_) | Op::Bool(_) | Op::Text(_) | Op::Build { .. } => {}
-        Op::Unary(_, x) | Op::Field(x, _) | Op::If { condition: x, .. } | Op::Fold { init: x, .. } => each(x),
-        Op::Binary(_, a, b) | Op::Index(a, b) => {
-            each(a);
-            each(b);
-        }
-        Op::Select { condition, then, otherwise } => {
-            each(condition);
-            each(then);
-            each(otherwise);
-        }
-        Op::Struct(parts) | Op::Array(parts) | Op::Call(_, parts) => parts.iter_mut().for_each(each),
-    }
-}
-
-fn inner_blocks(op: &mut Op) -> Vec<&mut Block> {
-    match op {
-        Op::If { then, otherwise, .. } => vec![then, otherwise],
-        Op::Build { body, .. } | Op::Fold { body, .. } => vec![body],
-        _ => Vec::new(),
+        op => op.blocks().any(|inner| block_can_fail(inner, fallible)),
     }
 }
 
@@ -235,7 +207,7 @@ fn reachable(functions: Vec<Function>) -> Module {
     }
     for (index, function) in functions.iter().enumerate().rev() {
         if wanted.get(index) == Some(&true) {
-            calls(&function.body, &mut |id| {
+            function.body.each_call(&mut |id| {
                 if let Some(slot) = wanted.get_mut(id.0 as usize) {
                     *slot = true;
                 }
@@ -257,26 +229,12 @@ fn reachable(functions: Vec<Function>) -> Module {
     Module { functions: kept }
 }
 
-fn calls(block: &Block, each: &mut dyn FnMut(FuncId)) {
-    for step in &block.steps {
-        match &step.op {
-            Op::Call(id, _) => each(*id),
-            Op::If { then, otherwise, .. } => {
-                calls(then, each);
-                calls(otherwise, each);
-            }
-            Op::Build { body, .. } | Op::Fold { body, .. } => calls(body, each),
-            _ => {}
-        }
-    }
-}
-
 fn renumber(block: &mut Block, numbers: &[u32]) {
     for step in &mut block.steps {
         if let Op::Call(id, _) = &mut step.op {
             id.0 = numbers.get(id.0 as usize).copied().unwrap_or(id.0);
         }
-        for inner in inner_blocks(&mut step.op) {
+        for inner in step.op.blocks_mut() {
             renumber(inner, numbers);
         }
     }
