@@ -5,9 +5,11 @@
 //! and shows an example that raises that very code.
 
 mod codes;
+mod fix;
 mod render;
 
 pub use codes::*;
+pub use fix::{Patched, patch};
 pub use render::{render, render_all, to_json};
 
 use serde::{Deserialize, Serialize};
@@ -33,9 +35,9 @@ pub struct Label {
     pub text: String,
 }
 
-/// A change of the source text that would settle the matter.
+/// One change of a source text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fix {
+pub struct Edit {
     /// What is replaced; empty to insert.
     pub span: Span,
     /// What takes its place; empty to delete.
@@ -59,8 +61,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do.
     pub help: Vec<String>,
-    /// The same as a patch, where one exists.
-    pub fix: Option<Fix>,
+    /// The same as a patch: edits that settle the matter together, none of which overlap; empty where there is no patch.
+    pub fix: Vec<Edit>,
 }
 
 impl Diagnostic {
@@ -74,7 +76,7 @@ impl Diagnostic {
             secondary: Vec::new(),
             notes: Vec::new(),
             help: Vec::new(),
-            fix: None,
+            fix: Vec::new(),
         }
     }
 
@@ -101,9 +103,9 @@ impl Diagnostic {
         self
     }
 
-    /// Adds the patch that does it.
+    /// Adds an edit to the patch that does it.
     pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
-        self.fix = Some(Fix { span, replacement: replacement.into() });
+        self.fix.push(Edit { span, replacement: replacement.into() });
         self
     }
 

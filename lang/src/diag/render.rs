@@ -139,7 +139,7 @@ fn place(label: &Label, text: &str) -> SourceSpan {
 }
 
 /// A diagnostic as a JSON object: `code`, `severity`, `title`, `file`, `line`, `column`, `end_line`, `end_column`,
-/// `label`, `related` (the same places with a label each), `notes`, `help`, `fix`.
+/// `label`, `related` (the same places with a label each), `notes`, `help`, `fix` (places with a replacement each).
 pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> serde_json::Value {
     let place = |span: crate::span::Span| {
         let (from, to) = (sources.line_column(span), sources.line_column(span.tail()));
@@ -163,8 +163,7 @@ pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> serde_json::Valu
         out.insert("related".into(), diagnostic.secondary.iter().map(|l| with(l.span, "label", &l.text)).collect());
         out.insert("notes".into(), diagnostic.notes.clone().into());
         out.insert("help".into(), diagnostic.help.clone().into());
-        let fix = diagnostic.fix.as_ref().map(|f| with(f.span, "replacement", &f.replacement));
-        out.insert("fix".into(), fix.unwrap_or(serde_json::Value::Null));
+        out.insert("fix".into(), diagnostic.fix.iter().map(|e| with(e.span, "replacement", &e.replacement)).collect());
     }
     out
 }
@@ -222,7 +221,7 @@ mod tests {
         let (sources, d) = example();
         let json = to_json(&d, &sources);
         assert_eq!((json["line"].as_u64(), json["column"].as_u64()), (Some(2), Some(11)));
-        assert_eq!(json["fix"]["replacement"], "one");
+        assert_eq!(json["fix"][0]["replacement"], "one");
         assert_eq!(json["related"][0]["line"], 1);
     }
 }

@@ -127,7 +127,7 @@ pub fn parse_expr(text: &str, file: FileId) -> (Option<ast::Expr>, Vec<Diagnosti
         let move_back = |s: &mut Span| (s.start, s.end) = (s.start.saturating_sub(6), s.end.saturating_sub(6));
         move_back(&mut d.primary.span);
         d.secondary.iter_mut().for_each(|l| move_back(&mut l.span));
-        d.fix.iter_mut().for_each(|f| move_back(&mut f.span));
+        d.fix.iter_mut().for_each(|e| move_back(&mut e.span));
         d
     };
     let expr = module.items.into_iter().next().and_then(|Item { kind, .. }| match kind {
