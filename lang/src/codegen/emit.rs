@@ -363,6 +363,7 @@ impl<'a, 'f> Emitter<'a, 'f> {
             Op::Build { len, body } => self.build(ty, *len, body, target)?,
             Op::Fold { len, init, body } => self.fold(ty, *len, *init, body)?,
             Op::Call(id, args) => self.call(ty, *id, args, target)?,
+            Op::Batch(_) => return broken(),
         })
     }
 

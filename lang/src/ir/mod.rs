@@ -10,7 +10,8 @@
 //!
 //! In reading order: [`build`] makes IR from typed programs with a [`builder`]; [`verify`] checks every form;
 //! [`simplify`] folds; [`print`] writes the canonical text; [`interp`] is the oracle that compiled code is held to;
-//! [`scalar`] has the scalar functions that both engines call.
+//! [`scalar`] has the scalar functions that both engines call. [`rows`] is code over a batch of rows: losses and
+//! elementwise formulas.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub mod builder;
 pub mod cost;
 pub mod interp;
 pub mod print;
+pub mod rows;
 pub mod scalar;
 pub mod simplify;
 pub mod verify;
@@ -228,6 +230,70 @@ pub enum Op {
     },
     /// A call of an earlier function of the module.
     Call(FuncId, Vec<Value>),
+    /// An operation over all rows of a batch; in [`rows`] alone, and refused everywhere else.
+    Batch(Batch),
+}
+
+/// Operations that see all rows of a batch. Operands are reals that differ from row to row (but for
+/// [`Batch::Detach`], which takes any real).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Batch {
+    /// The sum over all rows, one number for the batch. The order of additions depends on the number of rows alone,
+    /// never on threads. 0 for no rows.
+    Sum(Value),
+    /// The number of rows, as a real: one number for the batch.
+    Count,
+    /// Row `i` gets the `value` of the row whose `key` is the `i`-th in ascending order. Stable: rows of equal keys
+    /// keep their order (-0 equals +0); NaN keys come last, in order. `Sort { key: x, value: x }` sorts `x`.
+    Sort {
+        /// What decides the order.
+        key: Value,
+        /// What is put in that order.
+        value: Value,
+    },
+    /// The inverse of [`Batch::Sort`] by the same key, and its adjoint: row `i` gets the `value` that stands at the
+    /// place which row `i` takes when rows are sorted by `key`.
+    Unsort {
+        /// What decides the order.
+        key: Value,
+        /// What stands in that order.
+        value: Value,
+    },
+    /// The value itself, but a constant to differentiation.
+    Detach(Value),
+}
+
+impl Batch {
+    /// The name in dumps.
+    pub fn name(self) -> &'static str {
+        match self {
+            Batch::Sum(_) => "batch_sum",
+            Batch::Count => "batch_count",
+            Batch::Sort { .. } => "batch_sort",
+            Batch::Unsort { .. } => "batch_unsort",
+            Batch::Detach(_) => "detach",
+        }
+    }
+
+    /// The operands.
+    pub fn operands(&self) -> impl Iterator<Item = Value> + use<> {
+        let (a, b) = match *self {
+            Batch::Count => (None, None),
+            Batch::Sum(x) | Batch::Detach(x) => (Some(x), None),
+            Batch::Sort { key, value } | Batch::Unsort { key, value } => (Some(key), Some(value)),
+        };
+        a.into_iter().chain(b)
+    }
+
+    /// The operands, to be changed.
+    pub fn operands_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        let (a, b) = match self {
+            Batch::Count => (None, None),
+            Batch::Sum(x) | Batch::Detach(x) => (Some(x), None),
+            Batch::Sort { key, value } | Batch::Unsort { key, value } => (Some(key), Some(value)),
+        };
+        a.into_iter().chain(b)
+    }
 }
 
 /// Functions of one scalar. Operand and result have one type unless noted.

@@ -123,6 +123,9 @@ impl Printer<'_> {
             Op::If { condition, .. } => format!("if {} ", self.name(*condition)),
             Op::Build { len, .. } => format!("build {len} "),
             Op::Fold { len, init, .. } => format!("fold {len} from {} ", self.name(*init)),
+            Op::Batch(batch) => {
+                format!("{} {}", batch.name(), self.names(&batch.operands().collect::<Vec<_>>())).trim_end().into()
+            }
         };
         self.out.push_str(&text);
         match op {

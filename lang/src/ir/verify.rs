@@ -39,13 +39,19 @@ pub(crate) fn malformed<T>(what: impl Into<String>) -> Result<T, IrError> {
 pub fn verify(module: &Module) -> Result<(), IrError> {
     for (index, function) in module.functions.iter().enumerate() {
         let known = module.functions.get(..index).unwrap_or(&[]);
-        let mut checker = Checker { known, function, defined: vec![Definition::None; function.values.len()] };
-        checker.block(&function.body)?;
-        if function.input_slots() > MAX_SLOTS {
-            return Err(IrError::TooLarge { slots: function.input_slots() });
-        }
+        function_in(known, function, false)?;
     }
     Ok(())
+}
+
+/// Checks one function that stands after those of `known`; operations over rows only where `rows` says so.
+pub(super) fn function_in(known: &[Function], function: &Function, rows: bool) -> Result<(), IrError> {
+    let mut checker = Checker { known, function, rows, defined: vec![Definition::None; function.values.len()] };
+    checker.block(&function.body)?;
+    match function.input_slots() {
+        slots if slots > MAX_SLOTS => Err(IrError::TooLarge { slots }),
+        _ => Ok(()),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -58,6 +64,7 @@ enum Definition {
 struct Checker<'a> {
     known: &'a [Function],
     function: &'a Function,
+    rows: bool,
     defined: Vec<Definition>,
 }
 
@@ -84,6 +91,9 @@ impl Checker<'_> {
         }
         for step in &block.steps {
             self.nested(&step.op)?;
+            if matches!(step.op, Op::Batch(_)) && !self.rows {
+                return malformed("an operation over rows outside of row code");
+            }
             let ty = op_type(&step.op, self.known, &|v| self.ty(v).cloned(), &|v| self.function.ty(v).cloned())?;
             self.define(step.value)?;
             if self.ty(step.value)? != &ty {
@@ -177,6 +187,12 @@ pub(crate) fn op_type(
             Ok(state)
         }
         Op::Call(id, args) => call_type(functions, *id, args, ty),
+        Op::Batch(batch) => {
+            for operand in batch.operands() {
+                want(ty(operand)? == Type::Real, batch.name())?;
+            }
+            Ok(Type::Real)
+        }
     }
 }
 

@@ -25,6 +25,7 @@ impl Op {
                 each(*otherwise);
             }
             Op::Struct(parts) | Op::Array(parts) | Op::Call(_, parts) => parts.iter().copied().for_each(each),
+            Op::Batch(batch) => batch.operands().for_each(each),
         }
     }
 
@@ -43,6 +44,7 @@ impl Op {
                 each(otherwise);
             }
             Op::Struct(parts) | Op::Array(parts) | Op::Call(_, parts) => parts.iter_mut().for_each(each),
+            Op::Batch(batch) => batch.operands_mut().for_each(each),
         }
     }
 
