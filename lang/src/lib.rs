@@ -5,6 +5,7 @@
 pub mod codegen;
 pub mod diag;
 pub mod hir;
+pub mod ide;
 pub mod ir;
 pub mod library;
 pub mod plan;

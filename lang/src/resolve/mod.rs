@@ -11,7 +11,7 @@ use crate::hir::{Module, ModuleId, Program};
 use crate::library::Library;
 use crate::span::SourceMap;
 use crate::syntax::ast::{self, ItemKind};
-use crate::types::{Checker, Uses, doc_text};
+use crate::types::{Asked, Checker, Uses, doc_text};
 
 /// How deep programs may use programs.
 const USE_LIMIT: usize = 64;
@@ -38,6 +38,17 @@ impl Checked {
 /// the path as written after `use`, joined to the folder of the using file; its error is a few words on why there is no
 /// text.
 pub fn check(path: &str, text: &str, library: &Library, loader: &dyn Fn(&str) -> Result<String, String>) -> Checked {
+    check_at(path, text, library, loader, None).0
+}
+
+/// Checks a program, and tells what could stand at the word that begins at the byte `cursor` of its text.
+pub(crate) fn check_at(
+    path: &str,
+    text: &str,
+    library: &Library,
+    loader: &dyn Fn(&str) -> Result<String, String>,
+    cursor: Option<u32>,
+) -> (Checked, Vec<Asked>) {
     crate::syntax::deep(|| {
         let mut reader = Reader {
             library,
@@ -46,12 +57,15 @@ pub fn check(path: &str, text: &str, library: &Library, loader: &dyn Fn(&str) ->
             modules: vec![library.module.clone()],
             known: IndexMap::new(),
             reading: Vec::new(),
+            cursor,
+            asked: Vec::new(),
             diagnostics: Vec::new(),
         };
         let entry = reader.module(path, text);
         crate::diag::sort(&mut reader.diagnostics);
         let program = Program { modules: reader.modules, entry };
-        Checked { program, sources: reader.sources, diagnostics: reader.diagnostics }
+        let checked = Checked { program, sources: reader.sources, diagnostics: reader.diagnostics };
+        (checked, reader.asked)
     })
 }
 
@@ -64,6 +78,9 @@ struct Reader<'l> {
     known: IndexMap<String, ModuleId>,
     /// Paths whose `use`s are being read, the entry first.
     reading: Vec<String>,
+    /// Where the entry is asked about, and what the checker answers.
+    cursor: Option<u32>,
+    asked: Vec<Asked>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -81,9 +98,11 @@ impl Reader<'_> {
         self.reading.pop();
         let id = ModuleId(self.modules.len() as u32);
         let mut checker = Checker::new(self.library, &self.modules, id, text);
+        checker.ask_at(self.cursor.filter(|_| self.reading.is_empty()));
         checker.declare(&tree, &used);
         checker.check_all(&tree);
         let requests = tree.items.iter().filter_map(|item| checker.request(item)).collect();
+        self.asked.extend(checker.take_asked());
         let (globals, mut diagnostics) = checker.globals();
         self.diagnostics.append(&mut diagnostics);
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".evo");

@@ -9,7 +9,17 @@ pub(crate) fn mentions(item: &Item) -> Vec<&str> {
     match &item.kind {
         ItemKind::Decl(d) => m.decl(d),
         ItemKind::Type(t) => t.ty.iter().for_each(|t| m.ty(t)),
-        _ => {}
+        ItemKind::Use(_) => {}
+        ItemKind::Print(e) => m.expr(e),
+        ItemKind::Save { value: e, to: other } => [e, other].into_iter().for_each(|e| m.expr(e)),
+        ItemKind::Plot { value, over, to } => {
+            m.expr(value);
+            over.iter().chain(to).for_each(|e| m.expr(e));
+        }
+        ItemKind::Expect { condition, message } => {
+            m.expr(condition);
+            message.iter().for_each(|e| m.expr(e));
+        }
     }
     m.found
 }

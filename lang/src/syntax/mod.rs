@@ -3,7 +3,7 @@
 pub mod ast;
 mod build;
 mod explain;
-mod scan;
+pub(crate) mod scan;
 
 use pest::Parser;
 

@@ -3,7 +3,7 @@
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A name, a kind, a reserved word.
     Word,
     /// A number with its unit.
@@ -27,25 +27,25 @@ pub(super) enum Kind {
 
 /// A token by its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token {
+pub(crate) struct Token {
     /// What it is.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// First byte.
-    pub(super) start: usize,
+    pub(crate) start: usize,
     /// One past the last byte.
-    pub(super) end: usize,
+    pub(crate) end: usize,
     /// Whether it is the first of its line.
-    pub(super) starts_line: bool,
+    pub(crate) starts_line: bool,
     /// Whether it stands at the very beginning of its line.
-    pub(super) column0: bool,
+    pub(crate) column0: bool,
 }
 
 /// The tokens of a text, with matched brackets.
-pub(super) struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     /// The text.
-    pub(super) text: &'a str,
+    pub(crate) text: &'a str,
     /// All tokens but white space and comments.
-    pub(super) all: Vec<Token>,
+    pub(crate) all: Vec<Token>,
 }
 
 const RESERVED: [&str; 11] = ["let", "if", "then", "else", "for", "in", "and", "or", "not", "true", "false"];
@@ -58,18 +58,18 @@ const SYMBOLS: [&str; 24] = [
 ];
 
 /// Whether a word cannot be a name.
-pub(super) fn is_reserved(word: &str) -> bool {
+pub(crate) fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word)
 }
 
 /// Whether a word begins a request.
-pub(super) fn is_request(word: &str) -> bool {
+pub(crate) fn is_request(word: &str) -> bool {
     REQUESTS.contains(&word)
 }
 
 impl<'a> Tokens<'a> {
     /// Scans a text; never fails.
-    pub(super) fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         let mut all: Vec<Token> = Vec::with_capacity(text.len() / 4);
         let mut stack: Vec<usize> = Vec::new();
         let (mut at, mut line_start, mut starts_line) = (0, 0, true);
@@ -97,19 +97,19 @@ impl<'a> Tokens<'a> {
     }
 
     /// Where the last token ends that ends at or before `at`; `at` itself inside a token.
-    pub(super) fn end_before(&self, at: usize) -> usize {
+    pub(crate) fn end_before(&self, at: usize) -> usize {
         let after = self.all.partition_point(|t| t.end <= at);
         let inside = self.all.get(after).is_some_and(|t| t.start < at);
         if inside { at } else { after.checked_sub(1).and_then(|i| self.all.get(i)).map_or(0, |t| t.end) }
     }
 
     /// The token's text.
-    pub(super) fn text(&self, index: usize) -> &'a str {
+    pub(crate) fn text(&self, index: usize) -> &'a str {
         self.all.get(index).and_then(|t| self.text.get(t.start..t.end)).unwrap_or("")
     }
 
     /// The token's text if it is a word.
-    pub(super) fn word(&self, index: usize) -> Option<&'a str> {
+    pub(crate) fn word(&self, index: usize) -> Option<&'a str> {
         self.all.get(index).filter(|t| t.kind == Kind::Word).map(|_| self.text(index))
     }
 
@@ -119,7 +119,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Where nesting first exceeds `limit`: brackets, `if`s, closures and unary operators that hold each other.
-    pub(super) fn too_deep(&self, limit: usize) -> Option<usize> {
+    pub(crate) fn too_deep(&self, limit: usize) -> Option<usize> {
         // For each open bracket, the depth that `if`s, closures and signs add inside it.
         let mut added = vec![0];
         let mut total = 0;
@@ -164,7 +164,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Whether an expression, a type or a body may end with this token.
-    pub(super) fn ends_expression(&self, index: usize) -> bool {
+    pub(crate) fn ends_expression(&self, index: usize) -> bool {
         match self.all.get(index).map(|t| t.kind) {
             Some(Kind::Word) => {
                 let word = self.text(index);
@@ -205,7 +205,7 @@ impl<'a> Tokens<'a> {
 
     /// The tokens at which items begin. An item begins outside brackets after a complete expression, type or body; or, to
     /// recover from what is left open, at the beginning of a line if it looks like nothing but an item.
-    pub(super) fn item_heads(&self) -> Vec<usize> {
+    pub(crate) fn item_heads(&self) -> Vec<usize> {
         let mut heads: Vec<usize> = Vec::new();
         let (mut depth, mut unclosed, mut i) = (0usize, 0usize, 0usize);
         let mut docs: Option<usize> = None;

@@ -6,7 +6,7 @@ mod library;
 
 use std::sync::Arc;
 
-use args::Slot;
+pub(super) use args::Slot;
 
 use super::Ty;
 use super::cx::{Checker, Meaning, Seen, What};
@@ -31,7 +31,7 @@ pub(super) enum Value<'e> {
 }
 
 impl Value<'_> {
-    fn span(&self) -> Span {
+    pub(super) fn span(&self) -> Span {
         match self {
             Value::Written(e) => e.span,
             Value::Typed(e) => e.span,
@@ -85,6 +85,7 @@ impl Checker<'_> {
 
     /// A call by name. `at` is where the name stands.
     pub(super) fn call_name(&mut self, name: &str, at: Span, args: Vec<Arg<'_>>, span: Span) -> Expr {
+        self.ask_value_at(at, None);
         match self.meaning(name) {
             Meaning::Local(id, ty) => self.call_value(Expr { kind: ExprKind::Local(id), ty, span: at }, args, span),
             Meaning::Own(index) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{Ty, unify::Metas};
+use super::{Asked, Ty, unify::Metas};
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Function, Global, GlobalKind, GlobalRef, LocalId, Module, ModuleId};
 use crate::library::{Extern, Library};
@@ -37,6 +37,10 @@ pub(crate) struct Checker<'a> {
     pub(super) stack: Vec<usize>,
     /// What a type is wanted for, for notes; the innermost last.
     pub(super) why: Vec<String>,
+    /// Where an editor's cursor is: the first byte of the word that stands in for what may come there.
+    pub(super) cursor: Option<u32>,
+    /// What could stand at the cursor.
+    pub(super) asked: Vec<Asked>,
     /// What was found.
     pub(super) diagnostics: Vec<Diagnostic>,
 }

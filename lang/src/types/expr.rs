@@ -26,6 +26,7 @@ impl Checker<'_> {
     /// The expression as one of type `want`; reported, if it is not.
     pub(super) fn check(&mut self, e: &ast::Expr, want: &Ty) -> Expr {
         let want = self.shallow(want);
+        self.ask_value(e, Some(&want));
         match (&e.kind, &want) {
             (ast::ExprKind::Group(inner), _) => self.check(inner, &want),
             (ast::ExprKind::Name(name), Ty::Enum(cases)) => self.case(name, e.span, &cases.cases, &want),
@@ -247,6 +248,7 @@ impl Checker<'_> {
     /// The type of an expression, from itself.
     pub(super) fn infer(&mut self, e: &ast::Expr) -> Expr {
         let span = e.span;
+        self.ask_value(e, None);
         match &e.kind {
             ast::ExprKind::Number(n) => self.number(n, span),
             ast::ExprKind::Text(t) => Expr { kind: ExprKind::Text(t.as_str().into()), ty: Ty::Text, span },

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Ty;
 use super::cx::{Body, Checker, State};
 use super::unify::Metas;
+use super::{Asked, Ty};
 use crate::hir::{Domain, Expr, ExprKind, Global, GlobalKind, Request, RequestKind};
 use crate::span::Span;
 use crate::syntax::ast;
@@ -134,6 +134,11 @@ impl Checker<'_> {
         let text = self.text.get(span.range()).unwrap_or("");
         let lines = text.lines().map(|l| l.split(" //").next().unwrap_or("").trim());
         lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What could stand at the cursor, the outermost first.
+    pub(crate) fn take_asked(&mut self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked)
     }
 
     /// The checked declarations, in source order.

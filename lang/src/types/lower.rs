@@ -117,6 +117,7 @@ impl<'a> Checker<'a> {
     }
 
     fn named(&mut self, path: &[ast::Name], args: &[ast::Ty], span: Span) -> Ty {
+        self.ask_type(path);
         let [first, rest @ ..] = path else { return Ty::Error };
         if !rest.is_empty() {
             return self.member_ty(first, rest);

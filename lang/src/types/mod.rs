@@ -5,6 +5,7 @@
 
 mod call;
 mod consts;
+mod cursor;
 mod cx;
 mod decl;
 mod expr;
@@ -19,6 +20,7 @@ mod print;
 mod ty;
 mod unify;
 
+pub(crate) use cursor::Asked;
 pub(crate) use cx::Checker;
 pub(crate) use decl::name_type;
 pub(crate) use marks::{text as doc_text, tiny_marks};

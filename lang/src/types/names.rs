@@ -29,6 +29,8 @@ impl<'a> Checker<'a> {
             body: Body::default(),
             stack: Vec::new(),
             why: Vec::new(),
+            cursor: None,
+            asked: Vec::new(),
             diagnostics: Vec::new(),
         }
     }
@@ -36,6 +38,11 @@ impl<'a> Checker<'a> {
     /// Makes it a checker of the library's own declarations.
     pub(crate) fn read_library(&mut self) {
         self.in_library = true;
+    }
+
+    /// Lets it record what could stand at a byte of the module.
+    pub(crate) fn ask_at(&mut self, cursor: Option<u32>) {
+        self.cursor = cursor;
     }
 
     /// Gives the names of a module their slots.

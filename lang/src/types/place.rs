@@ -47,6 +47,7 @@ impl Checker<'_> {
     /// `base.member` as a value.
     pub(super) fn dot(&mut self, base: &ast::Expr, member: &ast::Name, span: Span) -> Expr {
         let base = self.infer(base);
+        self.ask_member(&base.ty, member);
         match self.find_member(&base.ty, &member.text) {
             Member::Field(ty, index) => {
                 let kind = ExprKind::Field { base: Box::new(base), name: member.text.as_str().into(), index };
@@ -180,6 +181,7 @@ impl Checker<'_> {
     /// `x.f(args)`: field `f` of `x` if there is one, else `f(x, args)`.
     pub(super) fn method(&mut self, base: &ast::Expr, member: &ast::Name, args: Vec<Arg<'_>>, span: Span) -> Expr {
         let base = self.infer(base);
+        self.ask_member(&base.ty, member);
         match self.find_member(&base.ty, &member.text) {
             Member::Field(ty, index) => {
                 let kind = ExprKind::Field { base: Box::new(base), name: member.text.as_str().into(), index };

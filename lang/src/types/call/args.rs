@@ -12,10 +12,10 @@ use crate::types::cx::Checker;
 use crate::types::expr::show;
 
 /// A parameter as a call sees it.
-pub(super) struct Slot {
-    pub(super) name: Arc<str>,
-    pub(super) ty: Ty,
-    pub(super) needed: bool,
+pub(in crate::types) struct Slot {
+    pub(in crate::types) name: Arc<str>,
+    pub(in crate::types) ty: Ty,
+    pub(in crate::types) needed: bool,
     pub(super) domain: Option<(f64, f64)>,
 }
 
@@ -37,6 +37,8 @@ impl Checker<'_> {
         args: Vec<Arg<'e>>,
         span: Span,
     ) -> Option<Bound<'e>> {
+        self.ask_args(slots, &args);
+        let written = if self.cursor.is_some() { args.clone() } else { Vec::new() };
         let mut bound = Bound { slots: slots.iter().map(|_| None).collect(), rest: Vec::new() };
         let mut next = 0;
         let mut ok = true;
@@ -84,7 +86,11 @@ impl Checker<'_> {
                 }
             }
         }
-        (ok && self.complete(what, slots, &bound.slots, span)).then_some(bound)
+        let complete = ok && self.complete(what, slots, &bound.slots, span);
+        if !complete {
+            self.ask_within(slots, &written);
+        }
+        complete.then_some(bound)
     }
 
     /// Whether every parameter without a default is given.
@@ -143,14 +149,14 @@ impl Checker<'_> {
         out
     }
 
-    pub(super) fn check_arg(&mut self, value: Value<'_>, want: &Ty) -> Expr {
+    pub(in crate::types) fn check_arg(&mut self, value: Value<'_>, want: &Ty) -> Expr {
         match value {
             Value::Written(e) => self.check(e, want),
             Value::Typed(e) => self.expect(*e, want),
         }
     }
 
-    pub(super) fn typed(&mut self, value: Value<'_>) -> Expr {
+    pub(in crate::types) fn typed(&mut self, value: Value<'_>) -> Expr {
         match value {
             Value::Written(e) => self.infer(e),
             Value::Typed(e) => *e,

@@ -18,6 +18,9 @@ impl Checker<'_> {
     /// A call of an extern that may have several declarations: the type of the first argument decides.
     pub(in crate::types) fn call_overload(&mut self, name: &str, mut args: Vec<Arg<'_>>, span: Span) -> Expr {
         let candidates = self.library.overloads(name).to_vec();
+        if candidates.len() > 1 {
+            self.ask_overloads(&candidates, &args);
+        }
         if let [one] = candidates.as_slice() {
             return self.call_extern(one, args, span);
         }

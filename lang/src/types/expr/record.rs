@@ -56,6 +56,7 @@ impl Checker<'_> {
     /// A record literal where the type is known: fields in its order, defaults filled in, optional ones left out.
     pub(super) fn record(&mut self, fields: &[ast::Field], want: &Ty, span: Span) -> Expr {
         let wanted: Vec<FieldTy> = want.fields().unwrap_or(&[]).to_vec();
+        self.ask_fields(fields, &wanted);
         let mut given: Vec<Option<Expr>> = wanted.iter().map(|_| None).collect();
         let mut failed = false;
         for field in fields {
