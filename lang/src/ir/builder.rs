@@ -64,6 +64,11 @@ impl Builder {
         value
     }
 
+    /// The steps of the innermost open block so far.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Puts the parameters in another order.
     pub(crate) fn set_params(&mut self, params: Vec<Value>) {
         self.params = params;

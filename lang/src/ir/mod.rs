@@ -11,7 +11,7 @@
 //! In reading order: [`build`] makes IR from typed programs with a [`builder`]; [`verify`] checks every form;
 //! [`simplify`] folds; [`print`] writes the canonical text; [`interp`] is the oracle that compiled code is held to;
 //! [`scalar`] has the scalar functions that both engines call. [`rows`] is code over a batch of rows: losses and
-//! elementwise formulas.
+//! elementwise formulas. [`straight`] unrolls and inlines until no control is left, [`differentiate`] makes slopes of that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +21,13 @@ use crate::span::Span;
 pub mod build;
 pub mod builder;
 pub mod cost;
+pub mod differentiate;
 pub mod interp;
 pub mod print;
 pub mod rows;
 pub mod scalar;
 pub mod simplify;
+pub mod straight;
 pub mod verify;
 mod walk;
 

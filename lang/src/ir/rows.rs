@@ -13,8 +13,9 @@
 //!
 //! [`verify`] says what is well formed, [`super::interp::run_rows`] what it means.
 
+use super::straight::{self, NotStraight};
 use super::verify::{IrError, function_in, malformed};
-use super::{Batch, Binary, Function, Op, Type, Unary, Value};
+use super::{Batch, Binary, Function, Module, Op, Type, Unary, Value, simplify};
 
 mod stats;
 
@@ -44,6 +45,26 @@ pub struct RowFunction {
 }
 
 impl RowFunction {
+    /// Row code of a module's entry: calls inlined, loops unrolled, branches made selections of which both sides are
+    /// computed, operations over rows on uniform values written without them, and simplified.
+    ///
+    /// # Errors
+    /// What cannot be made straight, or has steps that can fail.
+    pub fn new(module: &Module, uniform: Vec<bool>) -> Result<RowFunction, NotStraight> {
+        let straight = straight::straighten(module, Some(&uniform))?;
+        RowFunction { function: straight.finish()?, uniform }.simplified()
+    }
+
+    /// The same, simplified; checked, too.
+    pub(super) fn simplified(self) -> Result<RowFunction, NotStraight> {
+        let RowFunction { function, uniform } = self;
+        let mut module = simplify::simplify(Module { functions: vec![function] });
+        let Some(function) = module.functions.pop() else { return Err(NotStraight::TooLong) };
+        let row = RowFunction { function, uniform };
+        verify(&row)?;
+        Ok(row)
+    }
+
     /// How many output columns there are.
     pub fn outputs(&self) -> usize {
         self.function.output_slots() as usize

@@ -1,7 +1,7 @@
 //! Batch statistics, built from sums and the number of rows.
 //!
-//! Each takes any real of row code under construction. Of a value that is the same for all rows (the caller says so by
-//! `row: false`), the mean is the value and the spread 0.
+//! Each takes any real of row code under construction; of a value that is one for the batch, [`crate::ir::straight`]
+//! writes the sum as a product.
 
 use crate::ir::builder::Builder;
 use crate::ir::verify::IrError;
@@ -11,10 +11,7 @@ use crate::ir::{Batch, Binary, Op, Unary, Value};
 ///
 /// # Errors
 /// An operand that is not real.
-pub fn mean(b: &mut Builder, x: Value, row: bool) -> Result<Value, IrError> {
-    if !row {
-        return Ok(x);
-    }
+pub fn mean(b: &mut Builder, x: Value) -> Result<Value, IrError> {
     let sum = b.push(Op::Batch(Batch::Sum(x)))?;
     let count = b.push(Op::Batch(Batch::Count))?;
     b.binary(Binary::Div, sum, count)
@@ -26,16 +23,12 @@ pub fn mean(b: &mut Builder, x: Value, row: bool) -> Result<Value, IrError> {
 ///
 /// # Errors
 /// Operands that are not real.
-pub fn variance(b: &mut Builder, x: Value, ddof: Value, row: bool) -> Result<Value, IrError> {
+pub fn variance(b: &mut Builder, x: Value, ddof: Value) -> Result<Value, IrError> {
     let count = b.push(Op::Batch(Batch::Count))?;
-    let squares = if row {
-        let middle = mean(b, x, row)?;
-        let off = b.binary(Binary::Sub, x, middle)?;
-        let square = b.binary(Binary::Mul, off, off)?;
-        b.push(Op::Batch(Batch::Sum(square)))?
-    } else {
-        b.real(0.0)?
-    };
+    let middle = mean(b, x)?;
+    let off = b.binary(Binary::Sub, x, middle)?;
+    let square = b.binary(Binary::Mul, off, off)?;
+    let squares = b.push(Op::Batch(Batch::Sum(square)))?;
     let degrees = b.binary(Binary::Sub, count, ddof)?;
     b.binary(Binary::Div, squares, degrees)
 }
@@ -45,8 +38,8 @@ pub fn variance(b: &mut Builder, x: Value, ddof: Value, row: bool) -> Result<Val
 ///
 /// # Errors
 /// Operands that are not real.
-pub fn deviation(b: &mut Builder, x: Value, ddof: Value, row: bool) -> Result<Value, IrError> {
-    let variance = variance(b, x, ddof, row)?;
+pub fn deviation(b: &mut Builder, x: Value, ddof: Value) -> Result<Value, IrError> {
+    let variance = variance(b, x, ddof)?;
     let (zero, one) = (b.real(0.0)?, b.real(1.0)?);
     let none = b.binary(Binary::Eq, variance, zero)?;
     let safe = b.push(Op::Select { condition: none, then: one, otherwise: variance })?;

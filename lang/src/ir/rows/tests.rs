@@ -30,7 +30,7 @@ fn statistics_are_those_of_the_batch() {
     let spread = |ddof: f64| {
         over(1, |b, v| {
             let ddof = b.real(ddof)?;
-            let (m, var, sd) = (mean(b, v[0], true)?, variance(b, v[0], ddof, true)?, deviation(b, v[0], ddof, true)?);
+            let (m, var, sd) = (mean(b, v[0])?, variance(b, v[0], ddof)?, deviation(b, v[0], ddof)?);
             b.push(Op::Struct(vec![m, var, sd]))
         })
     };
@@ -43,7 +43,7 @@ fn statistics_are_those_of_the_batch() {
 fn stages_count_what_must_be_swept_before() {
     let row = over(1, |b, v| {
         let zero = b.real(0.0)?;
-        let var = variance(b, v[0], zero, true)?;
+        let var = variance(b, v[0], zero)?;
         b.binary(Binary::Mul, var, v[0])
     });
     let placed = levels(&row);
