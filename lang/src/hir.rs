@@ -207,6 +207,40 @@ pub struct Expr {
     pub span: Span,
 }
 
+impl Expr {
+    /// Visits the expressions directly inside this one, in the order in which they stand.
+    pub fn children<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
+        match &self.kind {
+            ExprKind::Instance(instance) => instance.parts().for_each(visit),
+            ExprKind::Member { instance: a, .. }
+            | ExprKind::Field { base: a, .. }
+            | ExprKind::Unary(_, a)
+            | ExprKind::Convert(_, a) => visit(a),
+            ExprKind::CallExtern { args, rest, .. } => {
+                args.iter().flatten().chain(rest.iter().map(|(_, a)| a)).for_each(visit);
+            }
+            ExprKind::CallFunction { instance, args, .. } => {
+                instance.iter().map(|i| &**i).chain(args.iter().flatten()).for_each(visit);
+            }
+            ExprKind::CallValue { function, args } => std::iter::once(&**function).chain(args).for_each(visit),
+            ExprKind::Index { base: a, index: b }
+            | ExprKind::Binary(_, a, b)
+            | ExprKind::Range { lo: a, hi: b, .. }
+            | ExprKind::Let { value: a, body: b, .. } => [a, b].into_iter().for_each(|e| visit(e)),
+            ExprKind::Array(items) | ExprKind::Tuple(items) => items.iter().for_each(visit),
+            ExprKind::Record(fields) => fields.iter().map(|(_, v)| v).for_each(visit),
+            ExprKind::Comprehension(c) => {
+                std::iter::once(&c.source).chain(&c.condition).chain(std::iter::once(&c.element)).for_each(visit);
+            }
+            ExprKind::If { condition, then, otherwise } => {
+                [condition, then, otherwise].into_iter().for_each(|e| visit(e));
+            }
+            ExprKind::Lambda(l) => visit(&l.body),
+            _ => {}
+        }
+    }
+}
+
 /// The sorts of expression.
 #[derive(Clone, Debug)]
 pub enum ExprKind {

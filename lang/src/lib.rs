@@ -8,6 +8,7 @@ pub mod hir;
 pub mod ide;
 pub mod ir;
 pub mod library;
+mod lint;
 pub mod plan;
 mod resolve;
 pub mod span;

@@ -7,10 +7,12 @@
 mod codes;
 mod fix;
 mod render;
+mod sarif;
 
 pub use codes::*;
 pub use fix::{Patched, patch};
 pub use render::{render, render_all, to_json};
+pub use sarif::{sarif_log, sarif_result};
 
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +126,24 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by(|a, b| (a.primary.span, a.code.as_str()).cmp(&(b.primary.span, b.code.as_str())));
     diagnostics.dedup();
+}
+
+/// Leaves out the warnings that the program says are meant: those whose code a comment names, as in
+/// `// allow E0212: shorter here`, at the end of the line of their place or on the line above it.
+pub fn accept(diagnostics: &mut Vec<Diagnostic>, sources: &crate::span::SourceMap) {
+    diagnostics.retain(|d| {
+        let Some(file) = sources.file(d.primary.span.file).filter(|_| !d.is_error()) else { return true };
+        let line = file.line_column(d.primary.span.start).line;
+        let above = file.line(line.saturating_sub(1));
+        let is_comment = above.trim_start().starts_with("//");
+        !allows(file.line(line), d.code) && !(is_comment && allows(above, d.code))
+    });
+}
+
+/// Whether a line ends with a comment that allows the code.
+fn allows(line: &str, code: Code) -> bool {
+    let Some((_, words)) = line.rsplit_once("// allow ") else { return false };
+    words.split([' ', ',', ':']).any(|word| word == code.as_str())
 }
 
 /// The candidate nearest to `name`, within an edit distance of max(1, length / 3); ties go to the first.

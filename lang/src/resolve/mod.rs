@@ -2,7 +2,7 @@
 
 mod order;
 
-pub(crate) use order::{default_mentions, mentions, order};
+pub(crate) use order::{Block, Mentions, default_mentions, mentions, order};
 
 use indexmap::IndexMap;
 
@@ -62,6 +62,7 @@ pub(crate) fn check_at(
             diagnostics: Vec::new(),
         };
         let entry = reader.module(path, text);
+        crate::diag::accept(&mut reader.diagnostics, &reader.sources);
         crate::diag::sort(&mut reader.diagnostics);
         let program = Program { modules: reader.modules, entry };
         let checked = Checked { program, sources: reader.sources, diagnostics: reader.diagnostics };
@@ -106,14 +107,14 @@ impl Reader<'_> {
         let (globals, mut diagnostics) = checker.globals();
         self.diagnostics.append(&mut diagnostics);
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".evo");
-        self.modules.push(Module {
-            name: name.into(),
-            file,
-            path: path.into(),
-            doc: doc_text(&tree.docs),
-            globals,
-            requests,
-        });
+        let module =
+            Module { name: name.into(), file, path: path.into(), doc: doc_text(&tree.docs), globals, requests };
+        // Where there are errors, what they hide may be what uses the rest.
+        let is_right = self.diagnostics.iter().all(|d| !d.is_error() || d.primary.span.file != file);
+        if self.reading.is_empty() && is_right {
+            self.diagnostics.extend(crate::lint::lint(&tree, &module));
+        }
+        self.modules.push(module);
         self.known.insert(normal(path), id);
         id
     }

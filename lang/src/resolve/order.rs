@@ -1,27 +1,11 @@
 //! Which declarations mention which, from the syntax alone: an order in which each comes after those it needs.
 
-use crate::syntax::ast::{Body, Decl, Expr, ExprKind, Field, FieldValue, Item, ItemKind, Param, Ty, TyKind};
+use crate::syntax::ast::{Body, Decl, Expr, ExprKind, Field, FieldValue, Item, ItemKind, Let, Param, Ty, TyKind};
 
 /// The free names of an item. A bare word that turns out to be the case of an enumeration is among them, and so is a
 /// function called after a dot that turns out to be a field: the order is a good one, not a proof.
 pub(crate) fn mentions(item: &Item) -> Vec<&str> {
-    let mut m = Mentions::default();
-    match &item.kind {
-        ItemKind::Decl(d) => m.decl(d),
-        ItemKind::Type(t) => t.ty.iter().for_each(|t| m.ty(t)),
-        ItemKind::Use(_) => {}
-        ItemKind::Print(e) => m.expr(e),
-        ItemKind::Save { value: e, to: other } => [e, other].into_iter().for_each(|e| m.expr(e)),
-        ItemKind::Plot { value, over, to } => {
-            m.expr(value);
-            over.iter().chain(to).for_each(|e| m.expr(e));
-        }
-        ItemKind::Expect { condition, message } => {
-            m.expr(condition);
-            message.iter().for_each(|e| m.expr(e));
-        }
-    }
-    m.found
+    Mentions::of(item).found
 }
 
 /// The free names of the defaults of a declaration's parameters.
@@ -52,13 +36,55 @@ pub(crate) fn order(needs: &[Vec<usize>]) -> Vec<usize> {
     out
 }
 
+/// A body with its steps.
+pub(crate) type Block<'a> = (&'a [Let], &'a Expr);
+
+/// What a part of the syntax tree mentions.
 #[derive(Default)]
-struct Mentions<'a> {
+pub(crate) struct Mentions<'a> {
     bound: Vec<&'a str>,
-    found: Vec<&'a str>,
+    /// Its free names.
+    pub(crate) found: Vec<&'a str>,
+    /// The names of arguments and fields.
+    pub(crate) named: Vec<&'a str>,
+    /// Bodies with steps.
+    pub(crate) blocks: Vec<Block<'a>>,
 }
 
 impl<'a> Mentions<'a> {
+    /// What an item mentions.
+    pub(crate) fn of(item: &'a Item) -> Self {
+        let mut m = Self::default();
+        match &item.kind {
+            ItemKind::Decl(d) => m.decl(d),
+            ItemKind::Type(t) => t.ty.iter().for_each(|t| m.ty(t)),
+            ItemKind::Use(_) => {}
+            ItemKind::Print(e) => m.expr(e),
+            ItemKind::Save { value, to } => [value, to].into_iter().for_each(|e| m.expr(e)),
+            ItemKind::Plot { value, over, to } => {
+                std::iter::once(value).chain(over).chain(to).for_each(|e| m.expr(e));
+            }
+            ItemKind::Expect { condition, message } => {
+                std::iter::once(condition).chain(message).for_each(|e| m.expr(e));
+            }
+        }
+        m
+    }
+
+    /// What an expression mentions.
+    pub(crate) fn of_expr(e: &'a Expr) -> Self {
+        let mut m = Self::default();
+        m.expr(e);
+        m
+    }
+
+    /// What fields mention.
+    pub(crate) fn of_fields(fields: &'a [Field]) -> Self {
+        let mut m = Self::default();
+        m.fields(fields);
+        m
+    }
+
     fn name(&mut self, name: &'a str) {
         if !self.bound.contains(&name) {
             self.found.push(name);
@@ -109,6 +135,7 @@ impl<'a> Mentions<'a> {
 
     fn fields(&mut self, fields: &'a [Field]) {
         for field in fields {
+            self.named.push(&field.name.text);
             match &field.value {
                 FieldValue::Expr(e) => self.expr(e),
                 FieldValue::Ty(t) => self.ty(t),
@@ -148,6 +175,7 @@ impl<'a> Mentions<'a> {
             }
             ExprKind::Record(fields) => self.fields(fields),
             ExprKind::Block(lets, result) => self.inside(std::iter::empty(), |m| {
+                m.blocks.push((lets, result));
                 for step in lets {
                     step.ty.iter().for_each(|t| m.ty(t));
                     m.expr(&step.value);
@@ -164,6 +192,7 @@ impl<'a> Mentions<'a> {
             }
             ExprKind::Call(callee, args) => {
                 self.callee(callee);
+                self.named.extend(args.iter().filter_map(|a| a.name.as_ref()).map(|n| n.text.as_str()));
                 args.iter().for_each(|a| self.expr(&a.value));
             }
             ExprKind::BlockCall(callee, fields) => {

@@ -101,29 +101,6 @@ fn collect(e: &Expr, bound: &mut Vec<LocalId>, free: &mut IndexSet<LocalId>) {
             bound.extend(l.params.iter().map(|p| p.local));
             collect(&l.body, bound, free);
         }
-        _ => children(e).into_iter().for_each(|c| collect(c, bound, free)),
-    }
-}
-
-/// The expressions directly inside one that binds nothing.
-fn children(e: &Expr) -> Vec<&Expr> {
-    match &e.kind {
-        ExprKind::Instance(instance) => instance.parts().collect(),
-        ExprKind::Member { instance: a, .. }
-        | ExprKind::Field { base: a, .. }
-        | ExprKind::Unary(_, a)
-        | ExprKind::Convert(_, a) => vec![a],
-        ExprKind::CallExtern { args, rest, .. } => args.iter().flatten().chain(rest.iter().map(|(_, a)| a)).collect(),
-        ExprKind::CallFunction { instance, args, .. } => {
-            instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect()
-        }
-        ExprKind::CallValue { function, args } => std::iter::once(&**function).chain(args).collect(),
-        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => {
-            vec![a, b]
-        }
-        ExprKind::Array(items) | ExprKind::Tuple(items) => items.iter().collect(),
-        ExprKind::Record(fields) => fields.iter().map(|(_, v)| v).collect(),
-        ExprKind::If { condition, then, otherwise } => vec![condition, then, otherwise],
-        _ => Vec::new(),
+        _ => e.children(&mut |c| collect(c, bound, free)),
     }
 }

@@ -138,6 +138,7 @@ pub(crate) fn plan(
             // One cause, one error: what the text alone shows is not told again.
             more.retain(|m| !found.iter().any(|d| d.is_error() && d.primary.span == m.primary.span));
             found.extend(more);
+            evo_lang::diag::accept(&mut found, &planned.sources);
             planned.read_params(&mut elaborator);
         }
         Err(failure) => found.extend(failure.diagnostics),
