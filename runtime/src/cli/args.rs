@@ -108,7 +108,11 @@ pub(super) struct RunArgs {
 Examples:
   evo check *.evo
   evo check quickstart.evo --emit types
+  evo check *.evo --fix                      apply the suggestions that need no thought
+  evo check *.evo --fix --dry-run            show what that would change
+  evo check *.evo --deny-warnings            for continuous integration
   evo check quickstart.evo --json            one diagnostic a line, for editors
+  evo check *.evo --report sarif > evo.sarif
 
 Exit code: 0 (warnings too), or 2 if a program has errors.")]
 pub(super) struct CheckArgs {
@@ -121,8 +125,33 @@ pub(super) struct CheckArgs {
     #[arg(long, value_enum, value_name = "FORM")]
     pub(super) emit: Option<Emit>,
     /// Print diagnostics as JSON, one a line
-    #[arg(long, conflicts_with = "emit")]
+    #[arg(long, conflicts_with_all = ["emit", "report"])]
     pub(super) json: bool,
+    /// How to print diagnostics
+    #[arg(long, value_enum, value_name = "FORM", default_value = "human", conflicts_with = "emit")]
+    pub(super) report: Report,
+    /// Apply the fixes of diagnostics to the files, until nothing changes
+    #[arg(long, conflicts_with = "emit")]
+    pub(super) fix: bool,
+    /// With `--fix`: print the difference, and write nothing
+    #[arg(long, requires = "fix")]
+    pub(super) dry_run: bool,
+    /// Exit with 2 where there are warnings too
+    #[arg(long)]
+    pub(super) deny_warnings: bool,
+}
+
+/// How diagnostics are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Report {
+    /// For people, on stderr
+    Human,
+    /// JSON, one diagnostic a line
+    Json,
+    /// One SARIF 2.1.0 document, for code scanning
+    Sarif,
+    /// Annotations that GitHub Actions show beside the code
+    Github,
 }
 
 /// A form of a program.

@@ -4,48 +4,72 @@ use std::path::Path;
 
 use evo_lang::diag::{self, Diagnostic};
 use evo_lang::span::SourceMap;
+use serde_json::{Value, json};
 
-use super::args::{CheckArgs, Emit};
-use super::{Stop, screen, settings};
+use super::args::{CheckArgs, Emit, Report};
+use super::{Stop, fix, screen, settings};
 use crate::engine::{Engine, Failure, Form, Settings};
 
-#[derive(Default)]
-struct Count {
+/// What was found so far, in the form that was asked for.
+struct Found {
+    report: Report,
     errors: usize,
     warnings: usize,
+    /// For SARIF, which is one document.
+    results: Vec<Value>,
 }
 
-/// Checks programs; 2 if one of them has errors.
+/// Checks programs; 2 if one of them has errors, or warnings where they are denied.
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Stop> {
     let engine = Engine::new();
     let settings = settings(&args.settings);
-    let mut count = Count::default();
+    let report = if args.json { Report::Json } else { args.report };
+    let mut found = Found { report, errors: 0, warnings: 0, results: Vec::new() };
     for file in &args.files {
-        match check_one(&engine, file, &settings, args.emit) {
-            Ok(found) => count.show(&found.0, &found.1, args.json)?,
-            Err(Stop::Failure(Failure { diagnostics, sources, .. }, _)) => {
-                count.show(&diagnostics, &sources, args.json)?
-            }
-            Err(other) => return Err(other),
+        if args.fix {
+            fix::fix(&engine, file, &settings, args.dry_run)?;
         }
+        let (diagnostics, sources) = check_one(&engine, file, &settings, args.emit)?;
+        found.show(&diagnostics, &sources)?;
     }
-    if !args.json && args.emit.is_none() {
-        screen::note(&count.summary(args.files.len()));
-    }
-    Ok(if count.errors > 0 { 2 } else { 0 })
+    found.end(args)?;
+    let denied = args.deny_warnings && found.warnings > 0;
+    Ok(if found.errors > 0 || denied { 2 } else { 0 })
 }
 
-type Found = (Vec<Diagnostic>, std::sync::Arc<SourceMap>);
+pub(super) type Checked = (Vec<Diagnostic>, std::sync::Arc<SourceMap>);
 
-fn check_one(engine: &Engine, file: &Path, settings: &Settings, emit: Option<Emit>) -> Result<Found, Stop> {
+fn check_one(engine: &Engine, file: &Path, settings: &Settings, emit: Option<Emit>) -> Result<Checked, Stop> {
+    match emit {
+        None => all(engine, file, settings),
+        Some(emit) => emitted(engine, file, settings, form(emit)).or_else(refused),
+    }
+}
+
+/// All that is wrong or doubtful with a program, the files that it names included.
+pub(super) fn all(engine: &Engine, file: &Path, settings: &Settings) -> Result<Checked, Stop> {
+    let checked = || -> Result<Checked, Stop> {
+        let plan = engine.load(file)?.plan(settings)?;
+        Ok((plan.warnings().to_vec(), plan.sources().clone()))
+    };
+    checked().or_else(refused)
+}
+
+fn refused(stop: Stop) -> Result<Checked, Stop> {
+    match stop {
+        Stop::Failure(Failure { diagnostics, sources, .. }, _) => Ok((diagnostics, sources)),
+        other => Err(other),
+    }
+}
+
+fn emitted(engine: &Engine, file: &Path, settings: &Settings, form: Form) -> Result<Checked, Stop> {
     let program = engine.load(file)?;
-    let form = emit.map(form);
-    if let Some(text) = form.and_then(|form| program.emit(form)) {
+    if let Some(text) = program.emit(form) {
         screen::result(&text)?;
         return Ok((program.diagnostics().to_vec(), program.sources().clone()));
     }
     let plan = program.plan(settings)?;
-    if let Some(text) = form.and_then(|form| plan.emit(form)) {
+    if let Some(text) = plan.emit(form) {
         screen::result(&text)?;
     }
     Ok((plan.warnings().to_vec(), plan.sources().clone()))
@@ -61,26 +85,68 @@ fn form(emit: Emit) -> Form {
     }
 }
 
-impl Count {
-    fn show(&mut self, diagnostics: &[Diagnostic], sources: &SourceMap, json: bool) -> Result<(), Stop> {
-        self.errors += diagnostics.iter().filter(|d| d.is_error()).count();
-        self.warnings += diagnostics.iter().filter(|d| d.severity == diag::Severity::Warning).count();
-        if json {
-            screen::diagnostics_json(diagnostics, sources)?;
-        } else {
-            screen::diagnostics(diagnostics, sources);
+impl Found {
+    fn show(&mut self, diagnostics: &[Diagnostic], sources: &SourceMap) -> Result<(), Stop> {
+        let errors = diagnostics.iter().filter(|d| d.is_error()).count();
+        self.errors += errors;
+        self.warnings += diagnostics.len() - errors;
+        match self.report {
+            Report::Human => screen::diagnostics(diagnostics, sources),
+            Report::Json => screen::diagnostics_json(diagnostics, sources)?,
+            Report::Sarif => self.results.extend(diagnostics.iter().map(|d| diag::sarif_result(d, sources))),
+            Report::Github => {
+                let lines: Vec<String> = diagnostics.iter().map(|d| annotation(d, sources)).collect();
+                if !lines.is_empty() {
+                    screen::result(&lines.join("\n"))?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn summary(&self, files: usize) -> String {
+    /// What stands after all files.
+    fn end(&mut self, args: &CheckArgs) -> Result<(), Stop> {
+        match self.report {
+            Report::Sarif => {
+                let results = std::mem::take(&mut self.results);
+                screen::json(&diag::sarif_log(results, env!("CARGO_PKG_VERSION")))?;
+            }
+            Report::Human if args.emit.is_none() => screen::note(&self.summary(args)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn summary(&self, args: &CheckArgs) -> String {
         let several = |count: usize, word: &str| match count {
             0 => format!("no {word}s"),
             1 => format!("1 {word}"),
             _ => format!("{count} {word}s"),
         };
+        let denied = if args.deny_warnings { " (denied)" } else { "" };
         let warnings =
-            if self.warnings > 0 { format!(", {}", several(self.warnings, "warning")) } else { String::new() };
-        format!("{} checked: {}{warnings}", several(files, "program"), several(self.errors, "error"))
+            if self.warnings > 0 { format!(", {}{denied}", several(self.warnings, "warning")) } else { String::new() };
+        format!("{} checked: {}{warnings}", several(args.files.len(), "program"), several(self.errors, "error"))
     }
+}
+
+/// A line that GitHub's runners show beside the code.
+fn annotation(diagnostic: &Diagnostic, sources: &SourceMap) -> String {
+    let object = diag::to_json(diagnostic, sources);
+    let word = if diagnostic.is_error() { "error" } else { "warning" };
+    let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |value: &Value| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        escaped(&text).replace(':', "%3A").replace(',', "%2C")
+    };
+    let place = match sources.file(diagnostic.primary.span.file) {
+        None => String::new(),
+        Some(_) => {
+            let names = [("file", "file"), ("line", "line"), ("col", "column"), ("endLine", "end_line")];
+            names.iter().map(|(name, key)| format!("{name}={},", property(&object[*key]))).collect()
+        }
+    };
+    let words: Vec<&str> = diagnostic.notes.iter().chain(&diagnostic.help).map(String::as_str).collect();
+    let message = std::iter::once(&*diagnostic.title).chain(words).collect::<Vec<_>>().join("\n");
+    format!("::{word} {place}title={}::{}", property(&json!(diagnostic.code.as_str())), escaped(&message))
 }

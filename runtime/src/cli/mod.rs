@@ -8,6 +8,7 @@ mod check;
 mod clean;
 mod eval;
 mod explain;
+mod fix;
 mod logits;
 mod plan;
 mod run;

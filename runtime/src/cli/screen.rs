@@ -84,3 +84,8 @@ pub(super) fn warning_word(code: Option<&str>) -> String {
     let word = code.map_or("warning".to_owned(), |code| format!("warning[{code}]"));
     style(word).for_stderr().yellow().bold().to_string()
 }
+
+/// The first word of a line that tells a fix.
+pub(super) fn fixed_word() -> String {
+    style("fixed").for_stderr().green().bold().to_string()
+}
