@@ -4,6 +4,7 @@ mod common;
 
 use evo_lang::codegen::{compile, evaluate_both, same_slots};
 use evo_lang::ir::builder::Builder;
+use evo_lang::ir::optimize::optimize;
 use evo_lang::ir::simplify::simplify;
 use evo_lang::ir::verify::{IrError, verify};
 use evo_lang::ir::{Binary, Fault, FuncId, Module, Op, Type, Unary, Value, interp, print};
@@ -23,19 +24,25 @@ proptest! {
             let both = evaluate_both(&module, FuncId(i as u32), &inputs);
             prop_assert!(both.is_ok(), "{:?}\nf{} of {:?}\n{}", both, i, inputs, print::canonical(&module));
             let upto = Module { functions: module.functions[..=i].to_vec() };
-            let small = simplify(upto.clone());
-            prop_assert_eq!(verify(&small), Ok(()));
-            let (before, after) = (
-                interp::run(&upto, upto.entry().unwrap(), &inputs),
-                interp::run(&small, small.entry().unwrap(), &inputs),
-            );
-            let same = match (&before, &after) {
-                (Ok(a), Ok(b)) => same_slots(function.result().unwrap(), a, b),
-                (a, b) => a == b,
-            };
-            prop_assert!(same, "{:?} {:?}\n{}\n{}", before, after, print::canonical(&upto), print::canonical(&small));
+            for small in [simplify(upto.clone()), optimize(&upto)] {
+                prop_assert!(same_as(&upto, &small, &inputs).is_ok(), "{}", same_as(&upto, &small, &inputs).unwrap_err());
+            }
         }
     }
+}
+
+/// Whether a module made smaller is well formed, and says what it said before, interpreted and compiled.
+fn same_as(module: &Module, small: &Module, inputs: &[u64]) -> Result<(), String> {
+    let shown = |what: String| format!("{what}\n{inputs:?}\n{}\n{}", print::canonical(module), print::canonical(small));
+    verify(small).map_err(|e| shown(e.to_string()))?;
+    let (entry, small_entry) = (module.entry().unwrap(), small.entry().unwrap());
+    let before = interp::run(module, entry, inputs);
+    let after = evaluate_both(small, small_entry, inputs).map_err(|e| shown(format!("{e:?}")))?;
+    let same = match (&before, &after) {
+        (Ok(a), Ok(b)) => same_slots(module.function(entry).unwrap().result().unwrap(), a, b),
+        (a, b) => a == b,
+    };
+    if same { Ok(()) } else { Err(shown(format!("{before:?} is now {after:?}"))) }
 }
 
 fn one(

@@ -9,7 +9,8 @@
 //! double, `bool` as 0 or 1, `text` as [`text_id`], arrays and structs as their parts one after another.
 //!
 //! In reading order: [`build`] makes IR from typed programs with a [`builder`]; [`verify`] checks every form;
-//! [`simplify`] folds; [`print`] writes the canonical text; [`interp`] is the oracle that compiled code is held to;
+//! [`simplify`] folds, and what it leaves has the code's identity; [`optimize`] makes that fast, [`ranges`] tells what in
+//! it can fault; [`print`] writes the canonical text; [`interp`] is the oracle that compiled code is held to;
 //! [`scalar`] has the scalar functions that both engines call. [`rows`] is code over a batch of rows: losses and
 //! elementwise formulas. [`straight`] unrolls and inlines until no control is left, [`differentiate`] makes slopes of that.
 
@@ -22,8 +23,11 @@ pub mod build;
 pub mod builder;
 pub mod cost;
 pub mod differentiate;
+mod fold;
 pub mod interp;
+pub mod optimize;
 pub mod print;
+pub mod ranges;
 pub mod rows;
 pub mod scalar;
 pub mod simplify;

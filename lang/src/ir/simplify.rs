@@ -2,7 +2,8 @@
 //! compute them, takes known branches, sees through structs and array literals, drops steps that nothing reads and
 //! that cannot fail, drops functions that nothing calls. No rule of real arithmetic that IEEE 754 lacks is used.
 
-use super::{Block, Function, Module, Op, Step, Unary, Value, scalar};
+use super::fold::{self, Known as Scalar};
+use super::{Block, Function, Module, Op, Step, Unary, Value};
 
 /// The module with its functions simplified; the entry stays last.
 pub fn simplify(module: Module) -> Module {
@@ -19,9 +20,7 @@ pub fn simplify(module: Module) -> Module {
 /// What is known of a value.
 #[derive(Clone, Debug)]
 enum Known {
-    Int(i64),
-    Real(f64),
-    Bool(bool),
+    Scalar(Scalar),
     Parts(Vec<Value>),
 }
 
@@ -50,13 +49,20 @@ impl Rewriter {
         self.known.get(value.0 as usize)?.as_ref()
     }
 
+    fn scalar(&self, value: Value) -> Option<Scalar> {
+        match self.known(value)? {
+            Known::Scalar(scalar) => Some(*scalar),
+            Known::Parts(_) => None,
+        }
+    }
+
     fn learn(&mut self, value: Value, op: &Op) {
         let known = match op {
-            Op::Int(x) => Known::Int(*x),
-            Op::Real(x) => Known::Real(*x),
-            Op::Bool(x) => Known::Bool(*x),
             Op::Struct(parts) | Op::Array(parts) => Known::Parts(parts.clone()),
-            _ => return,
+            op => match Scalar::of(op) {
+                Some(scalar) => Known::Scalar(scalar),
+                None => return,
+            },
         };
         if let Some(slot) = self.known.get_mut(value.0 as usize) {
             *slot = Some(known);
@@ -80,9 +86,9 @@ impl Rewriter {
         let Step { value, mut op, span } = step;
         op.each_operand_mut(&mut |v| *v = self.get(*v));
         let op = match op {
-            Op::If { condition, then, otherwise } => match self.known(condition) {
-                Some(Known::Bool(holds)) => {
-                    let branch = if *holds { then } else { otherwise };
+            Op::If { condition, then, otherwise } => match self.scalar(condition) {
+                Some(Scalar::Bool(holds)) => {
+                    let branch = if holds { then } else { otherwise };
                     let result = self.splice(branch.steps, branch.result, into);
                     return self.is(value, result);
                 }
@@ -96,7 +102,7 @@ impl Rewriter {
         if let Some(other) = self.part(&op) {
             return self.is(value, other);
         }
-        let op = self.fold(&op).unwrap_or(op);
+        let op = fold::constant(&op, |v| self.scalar(v)).unwrap_or(op);
         self.learn(value, &op);
         into.push(Step { value, op, span });
     }
@@ -114,49 +120,17 @@ impl Rewriter {
                 Known::Parts(parts) => parts.get(*index as usize).copied(),
                 _ => None,
             },
-            Op::Index(base, index) => match (self.known(*base)?, self.known(*index)?) {
-                (Known::Parts(parts), Known::Int(index)) => parts.get(usize::try_from(*index).ok()?).copied(),
+            Op::Index(base, index) => match (self.known(*base)?, self.scalar(*index)?) {
+                (Known::Parts(parts), Scalar::Int(index)) => parts.get(usize::try_from(index).ok()?).copied(),
                 _ => None,
             },
-            Op::Select { condition, then, otherwise } => match self.known(*condition)? {
-                Known::Bool(holds) => Some(if *holds { *then } else { *otherwise }),
+            Op::Select { condition, then, otherwise } => match self.scalar(*condition)? {
+                Scalar::Bool(holds) => Some(if holds { *then } else { *otherwise }),
                 _ => None,
             },
             _ => None,
         }
     }
-
-    /// The constant that an operation on constants yields; none where it would fail.
-    fn fold(&self, op: &Op) -> Option<Op> {
-        Some(match op {
-            Op::Unary(unary, x) => match (unary, self.known(*x)?) {
-                (Unary::Not, Known::Bool(x)) => Op::Bool(!x),
-                (Unary::ToReal, Known::Int(x)) => Op::Real(*x as f64),
-                (Unary::ToInt, Known::Real(x)) => Op::Int(scalar::to_int(*x).ok()?),
-                (_, Known::Real(x)) => real(scalar::unary_real(*unary, *x)?),
-                (_, Known::Int(x)) => Op::Int(scalar::unary_int(*unary, *x)?.ok()?),
-                _ => return None,
-            },
-            Op::Binary(binary, a, b) => match (self.known(*a)?, self.known(*b)?) {
-                (Known::Int(a), Known::Int(b)) => match scalar::compare(*binary, a, b) {
-                    Some(truth) => Op::Bool(truth),
-                    None => Op::Int(scalar::binary_int(*binary, *a, *b)?.ok()?),
-                },
-                (Known::Real(a), Known::Real(b)) => match scalar::compare(*binary, a, b) {
-                    Some(truth) => Op::Bool(truth),
-                    None => real(scalar::binary_real(*binary, *a, *b)?),
-                },
-                (Known::Bool(a), Known::Bool(b)) => Op::Bool(scalar::compare(*binary, a, b)?),
-                _ => return None,
-            },
-            _ => return None,
-        })
-    }
-}
-
-/// One NaN stands for all.
-fn real(x: f64) -> Op {
-    Op::Real(if x.is_nan() { f64::NAN } else { x })
 }
 
 fn mark_used(value: Value, used: &mut [bool]) {
@@ -200,7 +174,7 @@ fn can_fail(op: &Op, fallible: &[bool]) -> bool {
 }
 
 /// Keeps the entry and what it calls.
-fn reachable(functions: Vec<Function>) -> Module {
+pub(super) fn reachable(functions: Vec<Function>) -> Module {
     let mut wanted = vec![false; functions.len()];
     if let Some(last) = wanted.last_mut() {
         *last = true;
