@@ -1,19 +1,23 @@
 //! Machine code for numeric code: verified IR in, callable functions out, by way of Cranelift.
 //!
-//! The convention of a compiled function is `f(arguments, out, scratch, detail) -> code`. `arguments` has one word a
-//! parameter: a scalar's slot, or the address of an aggregate's slots. The result's slots go to `out`. Arrays that
+//! The convention of a compiled function is `f(arguments, out, scratch, detail) -> code`. `arguments` has the parameters'
+//! slots one after another, as the caller of [`Compiled`] gives them; for a function that others of its module call, it
+//! has one word a parameter: a scalar's slot, or the address of an aggregate's slots. The result's slots go to `out`. Arrays that
 //! live inside the function are laid out in `scratch`, whose size is known when the function is compiled, so that
 //! nothing is allocated while code runs and no array can overflow a thread's stack. `code` is 0, or the number of the
 //! place that raised a fault; an index that was out of range goes to `detail`.
 //!
-//! [`emit`] translates one function and [`scalars`] its scalar operations, [`unit`] a module; [`raw`] is the one place that calls into made code.
+//! [`emit`] translates one function ([`scalars`], [`memory`], [`control`]), [`unit`] a module; [`raw`] is the one place
+//! that calls into made code. Faults that [`ranges`](crate::ir::ranges) rules out are not checked for.
 
 use std::fmt;
 
 use crate::ir::verify::{IrError, verify};
 use crate::ir::{FuncId, Module, NumericError, interp};
 
+mod control;
 mod emit;
+mod memory;
 mod raw;
 mod scalars;
 mod unit;

@@ -2,16 +2,34 @@
 //! them the addresses of the Rust functions that they call, and calls them after checking every size.
 #![allow(unsafe_code, reason = "calls made code; every call states why it is sound")]
 
+use std::mem::MaybeUninit;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use cranelift_codegen::ir::Type as ClifType;
 use cranelift_codegen::ir::types;
 use cranelift_jit::{JITBuilder, JITModule};
 
-use crate::ir::{Binary, Fault, FuncId, NumericError, Type, Unary, scalar};
+use crate::ir::scalar::{self, math};
+use crate::ir::{Binary, Fault, FuncId, NumericError, Type, Unary};
 use crate::span::Span;
 
-type Code = unsafe extern "C" fn(*const u64, *mut u64, *mut u64, *mut i64) -> u64;
+type Code = unsafe extern "C" fn(*const u64, *mut u64, *mut u64, *mut Detail) -> u64;
+
+/// What code and its caller tell each other besides slots.
+#[repr(C)]
+struct Detail {
+    /// From the code: an index that was out of range.
+    index: i64,
+    /// To the code: where it reads whether to stop.
+    stop: *const AtomicBool,
+}
+
+/// Never asks to stop.
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+/// Words and scratch slots up to this many are on the caller's stack.
+const FEW: usize = 64;
 
 /// Compiled functions. Calls may be made from many threads at once; the machine code is freed when this is dropped.
 pub struct Compiled {
@@ -22,8 +40,9 @@ pub struct Compiled {
 
 struct Entry {
     code: Code,
-    /// Slots of each parameter, and whether it is passed as a word.
-    params: Vec<(usize, bool)>,
+    /// Slots of each parameter and whether it is passed as a word; of a function that takes its slots as they come,
+    /// nothing.
+    words: Vec<(usize, bool)>,
     inputs: usize,
     outputs: usize,
     scratch: usize,
@@ -35,6 +54,8 @@ pub(super) struct Shape<'a> {
     pub(super) params: Vec<&'a Type>,
     pub(super) outputs: u64,
     pub(super) scratch: u64,
+    /// Whether the function takes its inputs' slots as they come.
+    pub(super) flat_inputs: bool,
 }
 
 impl Compiled {
@@ -48,7 +69,8 @@ impl Compiled {
             let params: Vec<(usize, bool)> =
                 shape.params.iter().map(|ty| (ty.slots() as usize, ty.is_scalar())).collect();
             let inputs = params.iter().map(|p| p.0).sum();
-            Entry { code, params, inputs, outputs: shape.outputs as usize, scratch: shape.scratch as usize }
+            let words = if shape.flat_inputs { Vec::new() } else { params };
+            Entry { code, words, inputs, outputs: shape.outputs as usize, scratch: shape.scratch as usize }
         };
         let functions = shapes.iter().map(entry).collect();
         Compiled { functions, faults, memory: Mutex::new(Some(jit)) }
@@ -64,52 +86,117 @@ impl Compiled {
     /// # Errors
     /// The first fault in the order of steps (what `out` then holds is unspecified), or [`Fault::Slots`] where
     /// `inputs` or `out` has the wrong length.
+    #[inline]
     pub fn call(&self, id: FuncId, inputs: &[u64], out: &mut [u64]) -> Result<(), NumericError> {
-        let slots = |expected, given: usize| {
+        self.call_until(id, inputs, out, &GO_ON)
+    }
+
+    /// [`Compiled::call`], ended early by [`Fault::Stopped`] soon after `stop` becomes true: within about a millisecond.
+    ///
+    /// # Errors
+    /// Those of [`Compiled::call`].
+    #[inline]
+    pub fn call_until(
+        &self,
+        id: FuncId,
+        inputs: &[u64],
+        out: &mut [u64],
+        stop: &AtomicBool,
+    ) -> Result<(), NumericError> {
+        let entry = self.entry(id, inputs.len(), out.len(), 1)?;
+        let rows = 1;
+        entry.run(rows, inputs, out, stop).map_err(|(_, code, index)| self.error(code, index))
+    }
+
+    /// Calls a function on many arguments: `inputs` holds those of each call one after another, `out` receives as many
+    /// results. The calls are made in order; what a call costs beside the code is little.
+    ///
+    /// # Errors
+    /// The number of the first call that faults, and its error; the results before it stand. [`Fault::Slots`], as of
+    /// the call 0, where `inputs` or `out` is not as long as `calls` calls want.
+    pub fn call_many(
+        &self,
+        id: FuncId,
+        calls: usize,
+        inputs: &[u64],
+        out: &mut [u64],
+    ) -> Result<(), (usize, NumericError)> {
+        let entry = self.entry(id, inputs.len(), out.len(), calls).map_err(|error| (0, error))?;
+        entry.run(calls, inputs, out, &GO_ON).map_err(|(row, code, index)| (row, self.error(code, index)))
+    }
+
+    /// The function, if inputs and result of `calls` calls have the right lengths.
+    #[inline]
+    fn entry(&self, id: FuncId, inputs: usize, outputs: usize, calls: usize) -> Result<&Entry, NumericError> {
+        let slots = |expected: usize, given: usize| {
             let fault = Fault::Slots { expected: expected as u64, given: given as u64 };
-            Err(NumericError { fault, span: Span::default() })
+            NumericError { fault, span: Span::default() }
         };
-        let Some(entry) = self.functions.get(id.0 as usize) else { return slots(0, inputs.len()) };
-        if inputs.len() != entry.inputs {
-            return slots(entry.inputs, inputs.len());
+        let Some(entry) = self.functions.get(id.0 as usize) else { return Err(slots(0, inputs)) };
+        for (expected, given) in [(entry.inputs, inputs), (entry.outputs, outputs)] {
+            if expected.checked_mul(calls) != Some(given) {
+                return Err(slots(expected.saturating_mul(calls), given));
+            }
         }
-        if out.len() != entry.outputs {
-            return slots(entry.outputs, out.len());
-        }
-        let (mut few_words, mut few_slots) = ([0u64; 16], [0u64; 64]);
-        let (mut many_words, mut many_slots) = (Vec::new(), Vec::new());
-        let words = at_least(entry.params.len(), &mut few_words, &mut many_words);
-        let scratch = at_least(entry.scratch, &mut few_slots, &mut many_slots);
-        let mut rest = inputs;
-        for (word, (slots, scalar)) in words.iter_mut().zip(&entry.params) {
-            let (own, after) = rest.split_at(*slots);
-            *word = if *scalar { own.first().copied().unwrap_or_default() } else { own.as_ptr() as u64 };
-            rest = after;
-        }
-        let mut detail = 0i64;
-        // SAFETY: the code was compiled from verified IR. It reads one word for each parameter and, behind the address
-        // of an aggregate, as many slots as that parameter has, all of which lie in `inputs`; it writes `outputs` slots
-        // of `out`, at most `scratch` slots of `scratch`, and `detail`. All lengths were checked above, the regions are
-        // disjoint, and every index that the IR does not bound is compared with its array's length before it is used.
-        let code = unsafe { (entry.code)(words.as_ptr(), out.as_mut_ptr(), scratch.as_mut_ptr(), &mut detail) };
-        if code == 0 {
-            return Ok(());
-        }
+        Ok(entry)
+    }
+
+    #[cold]
+    fn error(&self, code: u64, index: i64) -> NumericError {
         let raised = self.faults.get(code as usize - 1).copied();
         let mut error = raised.unwrap_or(NumericError { fault: Fault::Overflow, span: Span::default() });
-        if let Fault::Index { index, .. } = &mut error.fault {
-            *index = detail;
+        if let Fault::Index { index: at, .. } = &mut error.fault {
+            *at = index;
         }
-        Err(error)
+        error
     }
 }
 
-fn at_least<'a>(len: usize, few: &'a mut [u64], many: &'a mut Vec<u64>) -> &'a mut [u64] {
-    if len <= few.len() {
-        few
-    } else {
-        many.resize(len, 0);
-        many
+impl Entry {
+    /// Makes `calls` calls on slots of which there are enough for them; tells which one faulted, its code and index.
+    #[inline]
+    fn run(&self, calls: usize, inputs: &[u64], out: &mut [u64], stop: &AtomicBool) -> Result<(), (usize, u64, i64)> {
+        debug_assert!(inputs.len() == calls * self.inputs && out.len() == calls * self.outputs);
+        let mut few = [const { MaybeUninit::<u64>::uninit() }; FEW];
+        let mut many: Vec<MaybeUninit<u64>> = Vec::new();
+        let scratch = if self.scratch <= FEW {
+            few.as_mut_ptr()
+        } else {
+            many.reserve_exact(self.scratch);
+            many.as_mut_ptr()
+        };
+        let mut words: Vec<u64> = Vec::with_capacity(self.words.len());
+        let mut detail = Detail { index: 0, stop };
+        let (mut input, mut output) = (inputs.as_ptr(), out.as_mut_ptr());
+        for row in 0..calls {
+            let arguments = if self.words.is_empty() {
+                input
+            } else {
+                words.clear();
+                let mut rest = inputs.get(row * self.inputs..).unwrap_or(&[]);
+                for (slots, scalar) in &self.words {
+                    let (own, after) = rest.split_at(*slots);
+                    words.push(if *scalar { own.first().copied().unwrap_or_default() } else { own.as_ptr() as u64 });
+                    rest = after;
+                }
+                words.as_ptr()
+            };
+            // SAFETY: the code was compiled from verified IR. It reads `inputs` slots of this row's, or one word for
+            // each parameter and, behind the address of an aggregate, as many slots as that parameter has; it writes
+            // `outputs` slots of this row's, at most `scratch` slots of `scratch` (and reads of them only what it
+            // wrote), and `detail`. All lengths were checked by `entry`, the regions are disjoint, and every index that
+            // the IR does not bound is compared with its array's length before it is used.
+            let code = unsafe { (self.code)(arguments, output, scratch.cast(), &mut detail) };
+            if code != 0 {
+                return Err((row, code, detail.index));
+            }
+            // SAFETY: there are `calls` rows of slots in both, so that these are at most one past the end.
+            unsafe {
+                input = input.add(self.inputs);
+                output = output.add(self.outputs);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -156,20 +243,20 @@ macro_rules! routines {
             builder.symbol("evo_pow", pow as *const u8);
             builder.symbol("floor", floor as *const u8);
             builder.symbol("ceil", ceil as *const u8);
+            builder.symbol("trunc", trunc as *const u8);
         }
     };
 }
 
 routines! {
-    Round round "evo_round" libm::round;
-    Exp exp "evo_exp" libm::exp;
-    Log log "evo_log" libm::log;
-    Sin sin "evo_sin" libm::sin;
-    Cos cos "evo_cos" libm::cos;
-    Tanh tanh "evo_tanh" libm::tanh;
-    Sigmoid sigmoid "evo_sigmoid" scalar::sigmoid;
+    Exp exp "evo_exp" math::exp;
+    Log log "evo_log" math::log;
+    Sin sin "evo_sin" math::sin;
+    Cos cos "evo_cos" math::cos;
+    Tanh tanh "evo_tanh" math::tanh;
+    Sigmoid sigmoid "evo_sigmoid" math::sigmoid;
     LogSigmoid log_sigmoid "evo_log_sigmoid" scalar::log_sigmoid;
-    Softplus softplus "evo_softplus" scalar::softplus;
+    Softplus softplus "evo_softplus" math::softplus;
     Erf erf "evo_erf" libm::erf;
 }
 
@@ -184,4 +271,8 @@ extern "C" fn floor(x: f64) -> f64 {
 
 extern "C" fn ceil(x: f64) -> f64 {
     libm::ceil(x)
+}
+
+extern "C" fn trunc(x: f64) -> f64 {
+    libm::trunc(x)
 }

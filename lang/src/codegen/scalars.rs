@@ -6,6 +6,7 @@ use cranelift_module::Module as _;
 
 use super::emit::{Emitted, Emitter, broken};
 use super::raw::{self, Routine};
+use crate::ir::ranges::Checks;
 use crate::ir::{Binary, Fault, Type, Unary};
 use crate::span::Span;
 
@@ -17,15 +18,24 @@ impl Emitter<'_, '_> {
         self.b.inst_results(call).first().copied().map_or_else(broken, Ok)
     }
 
-    pub(super) fn unary(&mut self, op: Unary, ty: &Type, x: clif::Value, span: Span) -> Emitted<clif::Value> {
+    pub(super) fn unary(
+        &mut self,
+        op: Unary,
+        ty: &Type,
+        x: clif::Value,
+        checks: Checks,
+        span: Span,
+    ) -> Emitted<clif::Value> {
         if let Some(routine) = raw::unary_routine(op) {
             return self.routine(routine, &[x]);
         }
         let int = *ty == Type::Int;
         Ok(match op {
             Unary::Neg | Unary::Abs if int => {
-                let least = self.b.ins().icmp_imm_s(IntCC::Equal, x, i64::MIN);
-                self.raise_if(least, Fault::Overflow, span, None);
+                if checks.range {
+                    let least = self.b.ins().icmp_imm_s(IntCC::Equal, x, i64::MIN);
+                    self.raise_if(least, Fault::Overflow, span, None);
+                }
                 if op == Unary::Neg { self.b.ins().ineg(x) } else { self.b.ins().iabs(x) }
             }
             Unary::Neg => self.b.ins().fneg(x),
@@ -58,6 +68,13 @@ impl Emitter<'_, '_> {
             }
             Unary::Floor => self.b.ins().floor(x),
             Unary::Ceil => self.b.ins().ceil(x),
+            Unary::Round => {
+                // As `scalar::math::round`.
+                let half = self.b.ins().f64const(0.499_999_999_999_999_94);
+                let half = self.b.ins().fcopysign(half, x);
+                let moved = self.b.ins().fadd(x, half);
+                self.b.ins().trunc(moved)
+            }
             Unary::Sqrt => self.b.ins().sqrt(x),
             Unary::Relu => {
                 let zero = self.b.ins().f64const(0.0);
@@ -73,6 +90,7 @@ impl Emitter<'_, '_> {
         ty: &Type,
         a: clif::Value,
         b: clif::Value,
+        checks: Checks,
         span: Span,
     ) -> Emitted<clif::Value> {
         if let Some(routine) = raw::binary_routine(op) {
@@ -97,25 +115,32 @@ impl Emitter<'_, '_> {
             });
         }
         let checked = match op {
+            Binary::Add if !checks.range => return Ok(self.b.ins().iadd(a, b)),
+            Binary::Sub if !checks.range => return Ok(self.b.ins().isub(a, b)),
+            Binary::Mul if !checks.range => return Ok(self.b.ins().imul(a, b)),
             Binary::Add => self.b.ins().sadd_overflow(a, b),
             Binary::Sub => self.b.ins().ssub_overflow(a, b),
             Binary::Mul => self.b.ins().smul_overflow(a, b),
             Binary::Min => return Ok(self.b.ins().smin(a, b)),
             Binary::Max => return Ok(self.b.ins().smax(a, b)),
-            Binary::IntDiv | Binary::Rem => return Ok(self.divide(op, a, b, span)),
+            Binary::IntDiv | Binary::Rem => return Ok(self.divide(op, a, b, checks, span)),
             _ => return broken(),
         };
         self.raise_if(checked.1, Fault::Overflow, span, None);
         Ok(checked.0)
     }
 
-    fn divide(&mut self, op: Binary, a: clif::Value, b: clif::Value, span: Span) -> clif::Value {
-        let zero = self.b.ins().icmp_imm_s(IntCC::Equal, b, 0);
-        self.raise_if(zero, Fault::DivisionByZero, span, None);
-        let least = self.b.ins().icmp_imm_s(IntCC::Equal, a, i64::MIN);
-        let minus = self.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
-        let bad = self.b.ins().band(least, minus);
-        self.raise_if(bad, Fault::Overflow, span, None);
+    fn divide(&mut self, op: Binary, a: clif::Value, b: clif::Value, checks: Checks, span: Span) -> clif::Value {
+        if checks.zero {
+            let zero = self.b.ins().icmp_imm_s(IntCC::Equal, b, 0);
+            self.raise_if(zero, Fault::DivisionByZero, span, None);
+        }
+        if checks.range {
+            let least = self.b.ins().icmp_imm_s(IntCC::Equal, a, i64::MIN);
+            let minus = self.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
+            let bad = self.b.ins().band(least, minus);
+            self.raise_if(bad, Fault::Overflow, span, None);
+        }
         if op == Binary::IntDiv { self.b.ins().sdiv(a, b) } else { self.b.ins().srem(a, b) }
     }
 }

@@ -11,7 +11,8 @@ use cranelift_module::{FuncId as Linked, Linkage, Module as _, default_libcall_n
 use super::emit::Emitter;
 use super::raw::{self, Compiled, Routine, Shape};
 use super::{CompileError, MAX_SCRATCH};
-use crate::ir::{Block, Module, NumericError, Op};
+use crate::ir::ranges::faults;
+use crate::ir::{Block, Module, NumericError, Op, cost};
 
 fn backend(error: impl std::fmt::Display) -> CompileError {
     CompileError::Backend(error.to_string())
@@ -24,6 +25,8 @@ pub(super) struct Unit {
     pub(super) functions: Vec<(Linked, u64)>,
     routines: Vec<(&'static str, Linked)>,
     pub(super) faults: Vec<NumericError>,
+    /// Steps of each compiled function.
+    pub(super) costs: Vec<u64>,
     signature: Signature,
 }
 
@@ -51,7 +54,7 @@ impl Unit {
         let mut signature = jit.make_signature();
         signature.params = vec![AbiParam::new(types::I64); 4];
         signature.returns = vec![AbiParam::new(types::I64)];
-        Ok(Unit { jit, functions: Vec::new(), routines: Vec::new(), faults: Vec::new(), signature })
+        Ok(Unit { jit, functions: Vec::new(), routines: Vec::new(), faults: Vec::new(), costs: Vec::new(), signature })
     }
 
     /// Compiles every function; with `text`, writes its Cranelift IR there too.
@@ -59,12 +62,23 @@ impl Unit {
         let mut context = self.jit.make_context();
         let mut builders = FunctionBuilderContext::new();
         let target = self.jit.target_config();
+        let mut called = vec![false; module.functions.len()];
+        let mut mark = |id: crate::ir::FuncId| {
+            if let Some(slot) = called.get_mut(id.0 as usize) {
+                *slot = true;
+            }
+        };
+        module.functions.iter().for_each(|f| f.body.each_call(&mut mark));
+        let mut fallible = Vec::with_capacity(module.functions.len());
         for (index, function) in module.functions.iter().enumerate() {
+            let faults = faults(function, &fallible);
+            fallible.push(faults.in_block(&function.body));
+            let flat_inputs = !called.get(index).copied().unwrap_or(true);
             let id = self.jit.declare_anonymous_function(&self.signature).map_err(backend)?;
             context.func.signature = self.signature.clone();
             context.func.name = UserFuncName::user(0, id.as_u32());
             let builder = FunctionBuilder::new(&mut context.func, &mut builders);
-            let (builder, scratch) = Emitter::new(&mut self, function, builder).function()?;
+            let (builder, scratch) = Emitter::new(&mut self, function, faults, flat_inputs, builder).function()?;
             builder.finalize(target);
             if scratch > MAX_SCRATCH {
                 return Err(CompileError::TooLarge { function: function.name.to_string(), slots: scratch });
@@ -75,17 +89,21 @@ impl Unit {
             self.jit.define_function(id, &mut context).map_err(backend)?;
             self.jit.clear_context(&mut context);
             self.functions.push((id, scratch));
+            let steps = cost::block(&function.body, &self.costs);
+            self.costs.push(steps);
         }
         self.jit.finalize_definitions().map_err(backend)?;
         let shapes: Vec<Shape<'_>> = module
             .functions
             .iter()
             .zip(&self.functions)
-            .map(|(f, (id, scratch))| Shape {
+            .zip(&called)
+            .map(|((f, (id, scratch)), called)| Shape {
                 id: *id,
                 params: f.params().collect(),
                 outputs: f.output_slots(),
                 scratch: *scratch,
+                flat_inputs: !called,
             })
             .collect();
         Ok(Compiled::new(self.jit, &shapes, self.faults))

@@ -12,7 +12,8 @@ pub fn cost(module: &Module) -> u64 {
     costs.last().copied().unwrap_or(0)
 }
 
-fn block(b: &Block, functions: &[u64]) -> u64 {
+/// Steps of a block; `functions` has those of the functions that it may call.
+pub(crate) fn block(b: &Block, functions: &[u64]) -> u64 {
     b.steps.iter().fold(1, |sum: u64, step| sum.saturating_add(self::step(&step.op, functions)))
 }
 

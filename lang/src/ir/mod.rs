@@ -499,6 +499,8 @@ pub enum Fault {
     Overflow,
     /// A real that is no whole number of 64 bits (NaN, infinite or too large) where one is wanted.
     NotWhole,
+    /// Someone asked for code that runs for long to stop.
+    Stopped,
     /// The caller's slots do not fit the function: a mistake of the host, not of the program.
     Slots {
         /// Slots that the function takes or yields.
@@ -515,6 +517,7 @@ impl fmt::Display for Fault {
             Fault::DivisionByZero => f.write_str("whole-number division by zero"),
             Fault::Overflow => f.write_str("the result does not fit an `int` (64 bits)"),
             Fault::NotWhole => f.write_str("this real number does not fit an `int` (64 bits)"),
+            Fault::Stopped => f.write_str("stopped"),
             Fault::Slots { expected, given } => write!(f, "the function wants {expected} slots, not {given}"),
         }
     }

@@ -6,18 +6,19 @@ use std::sync::{Arc, OnceLock};
 use super::key::Key;
 use super::konst::Const;
 use crate::codegen::{self, Compiled};
-use crate::ir::{self, NumericError};
+use crate::ir::{self, FuncId, NumericError};
 use crate::types::Ty;
 
 /// A numeric function of its inputs, compiled when it is first called.
 pub struct Code {
-    /// The identity: the hash of the canonical IR.
+    /// The identity: the hash of the canonical IR, as it was before it is optimised, and of the version of the scalar
+    /// functions. Optimising changes no result.
     pub key: Key,
     /// The type of the result.
     pub result: Ty,
     shape: Shape,
     module: ir::Module,
-    compiled: OnceLock<std::result::Result<Compiled, String>>,
+    compiled: OnceLock<std::result::Result<(Compiled, FuncId), String>>,
 }
 
 /// Code that exists already, by identity and result shape.
@@ -84,12 +85,16 @@ impl Code {
 
     /// Applies the code to plain inputs laid out one after another.
     pub fn call_slots(&self, inputs: &[u64], output: &mut Vec<u64>) -> std::result::Result<(), NumericError> {
-        let compiled = self.compiled.get_or_init(|| codegen::compile(&self.module).map_err(|e| e.to_string()));
+        let compiled = self.compiled.get_or_init(|| {
+            let fast = ir::optimize::optimize(&self.module);
+            let compiled = codegen::compile(&fast).map_err(|e| e.to_string())?;
+            Ok((compiled, fast.entry().unwrap_or(FuncId(0))))
+        });
         let Some(entry) = self.module.entry() else { return Ok(()) };
         output.clear();
         output.resize(self.module.function(entry).map_or(0, |f| f.output_slots() as usize), 0);
         match compiled {
-            Ok(compiled) => compiled.call(entry, inputs, output),
+            Ok((compiled, entry)) => compiled.call(*entry, inputs, output),
             // A machine that Cranelift does not know still runs programs, slower.
             Err(_) => ir::interp::run(&self.module, entry, inputs).map(|slots| *output = slots),
         }

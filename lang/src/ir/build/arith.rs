@@ -129,7 +129,8 @@ impl<'a> Lowering<'a, '_> {
         self.map(f, span, &[a, b], &|b, x| pair(b, op, x[0], x[1]))
     }
 
-    /// `x ^ n` for a literal whole `n`: products for an int `x` and for the square, whose product is exact to rounding.
+    /// `x ^ n` for a literal whole `n`: products for an int `x`, and for a real where at most three of them (each exact to
+    /// rounding) stay within 4 ulp; the inverse for -1.
     pub(super) fn power(
         &mut self,
         f: &mut Body<'a>,
@@ -143,10 +144,19 @@ impl<'a> Lowering<'a, '_> {
             f.b.span = span;
             return int_power(&mut f.b, x, n);
         }
-        if n == 2 {
+        if matches!(n, -1 | 2..=4) {
             return self.map(f, span, &[x], &|b, x| {
                 let x = to_real(b, x[0])?;
-                b.binary(Binary::Mul, x, x)
+                if n == -1 {
+                    let one = b.real(1.0)?;
+                    return b.binary(Binary::Div, one, x);
+                }
+                let square = b.binary(Binary::Mul, x, x)?;
+                match n {
+                    3 => b.binary(Binary::Mul, square, x),
+                    4 => b.binary(Binary::Mul, square, square),
+                    _ => Ok(square),
+                }
             });
         }
         let n = f.b.real(n as f64)?;

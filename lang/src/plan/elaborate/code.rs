@@ -90,7 +90,7 @@ impl Elaborator {
 
     fn code(&mut self, module: ir::Module, result: &Ty, span: Span) -> Result<Arc<Code>> {
         let text = ir::print::canonical(&module);
-        let key = Key::of("code", &[text.as_bytes(), result.to_string().as_bytes()]);
+        let key = Key::of("code", &[&[ir::scalar::VERSION], text.as_bytes(), result.to_string().as_bytes()]);
         if let Some(code) = self.codes.get(&key) {
             return Ok(code.clone());
         }

@@ -1,10 +1,16 @@
 //! The scalar functions of numeric code: one definition of each, which the interpreter calls and compiled code calls
 //! or repeats instruction by instruction.
 //!
-//! Transcendental functions come from `libm`, in Rust, so that every machine computes the same bits; its stated
-//! accuracy is below 1 ulp (`pow`, `erf`, `tanh`: below 2 ulp).
+//! Transcendental functions are [`math`]'s; `pow`, `erf`, and sine and cosine of large arguments, are those of the crate
+//! `libm`. Both are Rust without fused multiply-add, so that every machine computes the same bits. All are within 4 ulp.
 
 use super::{Binary, Fault, Unary};
+
+pub mod math;
+mod tables;
+
+/// Changes whenever some function yields other bits: results kept from before are then computed anew.
+pub const VERSION: u8 = 2;
 
 /// The lesser of two reals; NaN if either is NaN, and -0 < +0 (IEEE 754-2019 `minimum`).
 pub fn minimum(a: f64, b: f64) -> f64 {
@@ -36,20 +42,9 @@ pub fn sign(x: f64) -> f64 {
     }
 }
 
-/// 1 / (1 + e^-x), without overflow at either end.
-pub fn sigmoid(x: f64) -> f64 {
-    let e = libm::exp(-x.abs());
-    if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
-}
-
-/// log(1 + e^x), without overflow and exact to rounding at both ends.
-pub fn softplus(x: f64) -> f64 {
-    relu(x) + libm::log1p(libm::exp(-x.abs()))
-}
-
 /// log(sigmoid(x)) = -softplus(-x).
 pub fn log_sigmoid(x: f64) -> f64 {
-    -softplus(-x)
+    -math::softplus(-x)
 }
 
 /// max(x, 0); NaN for NaN.
@@ -75,16 +70,16 @@ pub fn unary_real(op: Unary, x: f64) -> Option<f64> {
         Unary::Sign => sign(x),
         Unary::Floor => x.floor(),
         Unary::Ceil => x.ceil(),
-        Unary::Round => libm::round(x),
+        Unary::Round => math::round(x),
         Unary::Sqrt => x.sqrt(),
-        Unary::Exp => libm::exp(x),
-        Unary::Log => libm::log(x),
-        Unary::Sin => libm::sin(x),
-        Unary::Cos => libm::cos(x),
-        Unary::Tanh => libm::tanh(x),
-        Unary::Sigmoid => sigmoid(x),
+        Unary::Exp => math::exp(x),
+        Unary::Log => math::log(x),
+        Unary::Sin => math::sin(x),
+        Unary::Cos => math::cos(x),
+        Unary::Tanh => math::tanh(x),
+        Unary::Sigmoid => math::sigmoid(x),
         Unary::LogSigmoid => log_sigmoid(x),
-        Unary::Softplus => softplus(x),
+        Unary::Softplus => math::softplus(x),
         Unary::Relu => relu(x),
         Unary::Erf => libm::erf(x),
         Unary::Not | Unary::ToReal | Unary::ToInt => return None,
@@ -145,6 +140,7 @@ pub fn compare<T: PartialOrd>(op: Binary, a: &T, b: &T) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::math::{sigmoid, softplus};
     use super::*;
 
     #[test]
