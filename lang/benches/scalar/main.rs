@@ -171,7 +171,9 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 fn table() {
     let ours = Ours::new();
-    println!("| | Rust by hand, ns | one call each, ratio | all in one call, ratio | IR, µs | optimised, µs | compiled in all, µs |");
+    println!(
+        "| | Rust by hand, ns | one call each, ratio | all in one call, ratio | IR, µs | optimised, µs | compiled in all, µs |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for (case, n) in CASES {
         let x = arguments(n);

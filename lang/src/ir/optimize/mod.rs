@@ -11,6 +11,7 @@
 //! makes no kept result stale.
 
 use super::ranges::faults;
+use super::rows::{self, RowFunction};
 use super::{Function, Module};
 
 mod dead;
@@ -52,6 +53,14 @@ pub fn optimize(module: &Module) -> Module {
         callees.push(Callee { inline: size <= SMALL || *calls == 1, size, depth, function });
     }
     super::simplify::reachable(callees.into_iter().map(|callee| callee.function).collect())
+}
+
+/// Row code optimised, such as a loss's value and gradients in one function, which then share what they have in common.
+/// [`Batch::Detach`](super::Batch::Detach) is gone from it: differentiate before.
+pub fn optimize_rows(row: &RowFunction) -> RowFunction {
+    let small = RowFunction { function: function(row.function.clone(), &[], &[]), uniform: row.uniform.clone() };
+    // A column may turn out to be one number for the batch, over which there is no sum; such code stays as it is.
+    if rows::verify(&small).is_ok() { small } else { row.clone() }
 }
 
 fn function(function: Function, callees: &[Callee], fallible: &[bool]) -> Function {

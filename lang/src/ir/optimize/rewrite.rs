@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Callee;
 use crate::ir::fold::{self, Known};
-use crate::ir::{Block, Function, Op, Step, Type, Unary, Value};
+use crate::ir::{Batch, Block, Function, Op, Step, Type, Unary, Value};
 use crate::span::Span;
 
 /// Steps that a walk may add to a function by calling in place and repeating.
@@ -176,17 +176,15 @@ impl Rewriter<'_> {
                 None => break,
             }
         }
-        let form = self.form(&op);
-        if let Some(form) = form {
-            if let Some(known) = self.seen.get(&form) {
-                let known = *known;
-                return self.is(value, known);
-            }
-            if let Some(open) = self.scope.last_mut() {
-                open.push(form.clone());
-            }
-            self.seen.insert(form, value);
+        let form = Self::form(&op);
+        if let Some(known) = self.seen.get(&form) {
+            let known = *known;
+            return self.is(value, known);
         }
+        if let Some(open) = self.scope.last_mut() {
+            open.push(form.clone());
+        }
+        self.seen.insert(form, value);
         if op.blocks().next().is_none()
             && let Some(slot) = self.made.get_mut(value.0 as usize)
         {
@@ -310,13 +308,14 @@ impl Rewriter<'_> {
 
     /// What two steps have in common if they compute the same: the operation and its operands, those of commutative
     /// operations in order; values inside of blocks by their place.
-    fn form(&self, op: &Op) -> Option<Vec<u64>> {
+    fn form(op: &Op) -> Vec<u64> {
         let mut form = Vec::with_capacity(4);
         let mut inner = HashMap::new();
-        self.write_form(op, &mut inner, &mut form).then_some(form)
+        Self::write_form(op, &mut inner, &mut form);
+        form
     }
 
-    fn write_form(&self, op: &Op, inner: &mut HashMap<Value, u64>, out: &mut Vec<u64>) -> bool {
+    fn write_form(op: &Op, inner: &mut HashMap<Value, u64>, out: &mut Vec<u64>) {
         use crate::ir::Binary::{Add, Eq, Max, Min, Mul, Ne};
         let place = |v: Value| inner.get(&v).map_or(u64::from(v.0), |at| 1 << 40 | *at);
         match op {
@@ -348,6 +347,17 @@ impl Rewriter<'_> {
             Op::If { condition, .. } => out.extend([12, place(*condition)]),
             Op::Build { len, .. } => out.extend([13, *len]),
             Op::Fold { len, init, .. } => out.extend([14, *len, place(*init)]),
+            Op::Batch(batch) => {
+                let which = match batch {
+                    Batch::Sum(_) => 0,
+                    Batch::Count => 1,
+                    Batch::Sort { .. } => 2,
+                    Batch::Unsort { .. } => 3,
+                    Batch::Detach(_) => 4,
+                };
+                out.extend([15, which]);
+                out.extend(batch.operands().map(place));
+            }
         }
         for block in op.blocks() {
             out.push(block.steps.len() as u64);
@@ -356,16 +366,13 @@ impl Rewriter<'_> {
                 inner.insert(*param, at);
             }
             for step in &block.steps {
-                if !self.write_form(&step.op, inner, out) {
-                    return false;
-                }
+                Self::write_form(&step.op, inner, out);
                 let at = inner.len() as u64;
                 inner.insert(step.value, at);
             }
             let result = block.result;
             out.push(inner.get(&result).map_or(u64::from(result.0), |at| 1 << 40 | *at));
         }
-        true
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::rewrite::Rewriter;
 use crate::ir::fold::Known;
-use crate::ir::{Binary, Op, Step, Type, Unary, Value};
+use crate::ir::{Batch, Binary, Op, Step, Type, Unary, Value};
 
 impl Rewriter<'_> {
     /// The value that an operation only passes on.
@@ -40,6 +40,8 @@ impl Rewriter<'_> {
                 _ => None,
             },
             Op::Binary(op, a, b) => self.operand(*op, *a, *b),
+            // Only differentiation sees it, and that is over.
+            Op::Batch(Batch::Detach(x)) => Some(*x),
             _ => None,
         }
     }
