@@ -27,6 +27,10 @@ book:
 bench:
     cargo bench --workspace
 
+# Scalar code beside Rust by hand, C, LuaJIT, numba, PyTorch and rhai, in turns: a table of ratios.
+bench-scalar PYTHON="python3":
+    {{PYTHON}} tests/benches/scalar/run.py
+
 # A release binary for daily use.
 install:
     cargo install --locked --path runtime

@@ -1,7 +1,7 @@
 //! Scalar functions compiled by this crate beside the same ones by hand in Rust, run in turns.
 //!
 //! `RUSTFLAGS="-C target-cpu=native" cargo bench -p evo-lang --bench scalar --target-dir target/native` prints a table.
-//! With `--serve ours|many|rust|rhai` it answers one line for each line `CASE` or `compile CASE` it reads: nanoseconds a call
+//! With `--serve ours|many|rust` it answers one line for each line `CASE` or `compile CASE` it reads: nanoseconds a call
 //! and the sum of the results, or microseconds. `tests/benches/scalar/run.py` asks it so, in turns with the peers.
 #![allow(
     clippy::disallowed_types,
@@ -24,7 +24,6 @@ use evo_lang::library::Library;
 use evo_lang::types::Len;
 
 mod hand;
-mod script;
 
 const CASES: [(&str, usize); 5] =
     [("rastrigin10", 10), ("rastrigin100", 100), ("rosenbrock10", 10), ("rosenbrock100", 100), ("formula", 4)];
@@ -112,29 +111,18 @@ fn by_hand(f: fn(&[f64]) -> f64, x: &[f64], n: usize) -> f64 {
 }
 
 fn serve(who: &str) {
-    let (ours, script) = (Ours::new(), script::Script::new());
+    let ours = Ours::new();
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["compile", case] => {
-                let time = match who {
-                    "rhai" => script.compile_time(),
-                    _ => compile_time(&ours, case).2,
-                };
-                println!("{time}");
-            }
+            ["compile", case] => println!("{}", compile_time(&ours, case).2),
             [case] => {
                 let n = CASES.iter().find(|c| c.0 == *case).unwrap().1;
                 let x = arguments(n);
                 let slots: Vec<u64> = x.iter().map(|x| x.to_bits()).collect();
                 let (ns, sum) = match who {
                     "rust" => measure(|| by_hand(hand::function(case), &x, n)),
-                    "rhai" => {
-                        let sets: Vec<rhai::Array> =
-                            x.chunks_exact(n).map(|x| x.iter().map(|x| (*x).into()).collect()).collect();
-                        measure(|| sets.iter().map(|x| script.call(case, x)).sum())
-                    }
                     "many" => {
                         let (code, mut out) = (ours.compile(case), vec![0; SETS]);
                         measure(|| all_in_one(&code, &slots, &mut out))

@@ -355,11 +355,10 @@ impl<'a> Ranger<'a> {
             _ => return,
         };
         let narrowed = now.meet(allowed);
-        // An empty interval says that the branch never runs; what is then said of it does not matter.
-        if narrowed.low <= narrowed.high {
-            saved.push((value, now));
-            self.set(value, narrowed);
-        }
+        // If nothing is left, the branch never runs, and what is said of it there does not matter.
+        let narrowed = if narrowed.low <= narrowed.high { narrowed } else { allowed };
+        saved.push((value, now));
+        self.set(value, narrowed);
     }
 }
 

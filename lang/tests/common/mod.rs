@@ -11,7 +11,7 @@ type Made = Result<Value, IrError>;
 pub(crate) struct Tape<'a>(pub(crate) std::slice::Iter<'a, u32>);
 
 impl Tape<'_> {
-    fn pick(&mut self, n: u32) -> u32 {
+    pub(crate) fn pick(&mut self, n: u32) -> u32 {
         self.0.next().map_or(0, |x| x % n)
     }
 

@@ -19,8 +19,6 @@ mod fuse;
 mod hoist;
 mod rewrite;
 mod rules;
-#[cfg(test)]
-mod tests;
 
 /// What the optimiser knows of a function that stands before the one at hand.
 struct Callee {
