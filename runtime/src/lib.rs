@@ -5,7 +5,9 @@ pub mod datum;
 pub mod engine;
 pub mod events;
 pub mod render;
+pub mod repl;
 pub mod run;
+pub mod session;
 pub mod store;
 
 mod clock;

@@ -44,6 +44,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Show what a program would compute, with estimates, without computing it
     Plan(PlanArgs),
+    /// Enter a program piece by piece, and see what comes of it
+    Repl(super::repl::ReplArgs),
     /// Score a model on the tasks that a program declares
     Eval(EvalArgs),
     /// Show how much the store and the runs take, and remove what is not needed

@@ -10,10 +10,11 @@ mod eval;
 mod explain;
 mod fix;
 mod logits;
-mod plan;
+pub(crate) mod plan;
+mod repl;
 mod run;
-mod screen;
-mod watch;
+pub(crate) mod screen;
+pub(crate) mod watch;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +70,7 @@ fn dispatch(command: Command) -> Result<u8, Stop> {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Plan(args) => plan::plan(&args),
+        Command::Repl(args) => repl::repl(args),
         Command::Eval(args) => eval::eval(&args),
         Command::Clean(args) => clean::clean(&args),
         Command::Logits(args) => logits::logits(&args),

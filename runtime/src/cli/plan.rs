@@ -25,7 +25,7 @@ pub(super) fn show(plan: &Plan, json: bool) -> Result<(), Stop> {
     Ok(written?)
 }
 
-fn text(overview: &Overview) -> String {
+pub(crate) fn text(overview: &Overview) -> String {
     let names: Vec<&str> = overview.nodes.iter().map(|node| node.name.as_str()).collect();
     let columns = ["node", "kind", "from", "work", "time", "memory", "cost", ""].map(String::from).to_vec();
     let rows = overview.nodes.iter().map(|node| row(node, &names)).collect();

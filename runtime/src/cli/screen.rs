@@ -18,7 +18,7 @@ pub(super) fn set_color(color: Color) {
 }
 
 /// Writes a result and a newline.
-pub(super) fn result(text: &str) -> io::Result<()> {
+pub(crate) fn result(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
@@ -33,7 +33,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> io::Result<()> {
 }
 
 /// Writes a line about what happens. If stderr is gone, there is nobody to tell.
-pub(super) fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     let mut err = io::stderr().lock();
     let _ = err.write_all(text.as_bytes());
     if !text.ends_with('\n') {
@@ -42,7 +42,7 @@ pub(super) fn note(text: &str) {
 }
 
 /// Writes diagnostics for people.
-pub(super) fn diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap) {
+pub(crate) fn diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap) {
     if !diagnostics.is_empty() {
         note(&diag::render_all(diagnostics, sources, console::colors_enabled_stderr()));
     }
@@ -75,7 +75,7 @@ pub(super) fn failure(failure: &Failure, as_json: bool) -> io::Result<()> {
 }
 
 /// Text that steps back, where colours are on.
-pub(super) fn dim(text: &str) -> String {
+pub(crate) fn dim(text: &str) -> String {
     style(text).for_stderr().dim().to_string()
 }
 

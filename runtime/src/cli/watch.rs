@@ -156,7 +156,7 @@ fn started(run: &str, segment: u32, tiny: bool) -> String {
     screen::dim(&format!("{how} in {run}{tiny}"))
 }
 
-fn warning(code: Option<&str>, message: &str, place: Option<&str>, help: Option<&str>) -> String {
+pub(crate) fn warning(code: Option<&str>, message: &str, place: Option<&str>, help: Option<&str>) -> String {
     let place = place.map(|place| format!("\n  at {place}")).unwrap_or_default();
     let help = help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
     format!("{}: {message}{place}{help}", screen::warning_word(code))
@@ -179,16 +179,16 @@ fn answer(kind: &EventKind) -> Option<(u32, String)> {
 }
 
 /// How far a node is, for showing.
-struct At<'a> {
-    name: &'a str,
-    done: u64,
-    total: Option<u64>,
-    what: String,
+pub(crate) struct At<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) done: u64,
+    pub(crate) total: Option<u64>,
+    pub(crate) what: String,
 }
 
 impl<'a> At<'a> {
     /// What an event says of a node's progress.
-    fn of(kind: &'a EventKind) -> Option<At<'a>> {
+    pub(crate) fn of(kind: &'a EventKind) -> Option<At<'a>> {
         let real = |name: &str, value: f64| format!("{name} {}", render::real(value));
         let join = |parts: Vec<Option<String>>| parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
         match kind {
@@ -212,7 +212,7 @@ fn since(seconds: f64) -> String {
     format!("[{:>9}]", render::duration(seconds))
 }
 
-fn make_bar(bars: &MultiProgress, at: &At<'_>) -> ProgressBar {
+pub(crate) fn make_bar(bars: &MultiProgress, at: &At<'_>) -> ProgressBar {
     let bar = bars.add(ProgressBar::new(at.total.unwrap_or(0)));
     let template = match at.total {
         Some(_) => "{prefix:>14!} {bar:20} {pos}/{len} {wide_msg} {eta:>4}",

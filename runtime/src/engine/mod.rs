@@ -29,9 +29,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::events::{Cancel, Observer};
+use crate::run::dir::{self, Identity};
 use crate::run::estimate;
 use crate::run::host::HostFunctions;
 
+pub use crate::session::{Declared, Entered, Evaluation, Job, Session};
 pub use failure::Failure;
 pub(crate) use failure::nowhere;
 pub use function::HostFunction;
@@ -93,6 +95,33 @@ impl Engine {
     /// The token that stops this engine's runs.
     pub fn cancel(&self) -> &Cancel {
         &self.host.cancel
+    }
+
+    /// The same engine with a token of its own and more watchers, for one run among several.
+    pub fn apart(&self, cancel: Cancel, observers: Vec<Arc<dyn Observer>>) -> Engine {
+        let Host { root, store, runs, jobs, observers: known, cancel: _, functions, memory } = &*self.host;
+        let host = Host {
+            root: root.clone(),
+            store: store.clone(),
+            runs: runs.clone(),
+            jobs: *jobs,
+            observers: known.iter().cloned().chain(observers).collect(),
+            cancel,
+            functions: functions.clone(),
+            memory: *memory,
+        };
+        Engine { host: Arc::new(host) }
+    }
+
+    /// A session: a program that is entered piece by piece. `file` is the path that the program would have; what it
+    /// reads is relative to its folder.
+    pub fn session(&self, file: impl Into<String>) -> Session {
+        Session::new(self, file.into())
+    }
+
+    /// The latest unfinished run of a program that no process is at.
+    pub(crate) fn unfinished(&self, identity: &Identity) -> Result<Option<String>, Failure> {
+        Ok(dir::unfinished(&self.host.runs, identity)?)
     }
 
     /// The shared store's directory.

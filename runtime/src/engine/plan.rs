@@ -6,7 +6,7 @@ use evo_lang::diag::Diagnostic;
 use evo_lang::span::SourceMap;
 use serde::Serialize;
 
-use super::{Engine, Failure, Form, Program, Run, RunOptions, Settings};
+use super::{Engine, Failure, Form, Program, Run, RunOptions, RunOutcome, Settings};
 use crate::run::dir::Identity;
 use crate::run::execute;
 use crate::store::Key;
@@ -126,6 +126,13 @@ impl Plan {
     /// Prepares a run: makes or reopens its directory, opens journal and store. Fails before anything is spent if a
     /// place cannot be written to or there is nothing to resume.
     pub fn start(self, options: RunOptions) -> Result<Run, Failure> {
-        Run::prepare(self, options)
+        Run::prepare(self, None, options)
+    }
+
+    /// Answers its requests, as a session does: a plan that holds nothing worth keeping runs in memory and leaves
+    /// nothing behind; any other is a run, which goes on where one of the same program was interrupted, and whose
+    /// directory stays only if something was computed or saved. `options.resume` is not looked at.
+    pub fn evaluate(self, options: RunOptions) -> Result<RunOutcome, Failure> {
+        super::run::evaluate(self, options)
     }
 }

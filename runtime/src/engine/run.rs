@@ -16,7 +16,7 @@ use crate::db::DiskError;
 use crate::events::{Cancel, EventKind, Shown, Status};
 use crate::files;
 use crate::panics;
-use crate::run::dir::RunDir;
+use crate::run::dir::{self, Identity, RunDir};
 use crate::run::execute::{self, Ready, Scope};
 use crate::run::journal::Journal;
 use crate::run::log::EventLog;
@@ -53,7 +53,7 @@ pub struct RunOutcome {
     pub status: Status,
     /// What the requests gave, in their order; those that were answered, if the run did not come to its end.
     pub outputs: Vec<Output>,
-    /// The run directory.
+    /// The run directory; empty where [`Plan::evaluate`] needed none.
     pub run_dir: PathBuf,
     /// Why it did not come to its end, if it did not.
     pub failure: Option<Failure>,
@@ -90,13 +90,16 @@ pub struct Run {
 }
 
 impl Run {
-    pub(super) fn prepare(mut plan: Plan, options: RunOptions) -> Result<Run, Failure> {
+    pub(super) fn prepare(mut plan: Plan, ready: Option<Ready>, options: RunOptions) -> Result<Run, Failure> {
         let host = plan.engine.host.clone();
         let jobs = options.jobs.unwrap_or(host.jobs).max(1);
         let out = options.out.unwrap_or_else(|| host.root.clone());
         // A place that cannot be written to is the command line's fault; a disk that fills up later is not.
         probe(&out).map_err(|error| Failure { exit_code: 2, ..error.into() })?;
-        let ready = plan.planned.ready()?;
+        let ready = match ready {
+            Some(ready) => ready,
+            None => plan.planned.ready()?,
+        };
         plan.identity.out = out.clone();
         let dir = match &options.resume {
             Resume::No => RunDir::create(&host.runs, plan.identity.clone(), &plan.file, &plan.text, jobs)?,
@@ -133,7 +136,7 @@ impl Run {
             None => done,
         };
         let outputs = self.journal.outputs().unwrap_or_default();
-        let (status, failure) = self.judge(done, &outputs);
+        let (status, failure) = judge(&self.plan.identity, self.cancel(), done, &outputs);
         if status == Status::Interrupted {
             self.log.emit(EventKind::Cancelled { now: self.cancel().is_immediate() });
         }
@@ -154,7 +157,7 @@ impl Run {
             program: &self.plan.identity.program,
             log: &self.log,
             journal: &self.journal,
-            store: &self.store,
+            store: Some(&self.store),
             cancel: self.cancel(),
             jobs: self.jobs,
             out: &self.out,
@@ -173,21 +176,72 @@ impl Run {
             segment: self.dir.segment(),
         }
     }
+}
 
-    fn judge(&self, done: Result<(), Failure>, outputs: &[Output]) -> (Status, Option<Failure>) {
-        let refuted = |output: &Output| matches!(output.kind, OutputKind::Expected { holds: false, .. });
-        match done {
-            Ok(()) if !self.plan.identity.tiny && outputs.iter().any(refuted) => (Status::Refuted, None),
-            Ok(()) => (Status::Done, None),
-            Err(failure) => {
-                let status = match failure.exit_code {
-                    4 => Status::CutShort,
-                    130 => Status::Interrupted,
-                    _ if self.cancel().is_stopped() => Status::Interrupted,
-                    _ => Status::Failed,
-                };
-                (status, Some(failure))
-            }
+/// Answers a plan in memory: for one that holds nothing worth keeping. There is no run directory, and no event tells of
+/// a run, but those of its requests.
+fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutcome, Failure> {
+    let watch = Stopwatch::start();
+    let host = &plan.engine.host;
+    let log = Arc::new(EventLog::unwritten(host.observers.clone()));
+    let journal = Arc::new(Journal::in_memory()?);
+    let scope = Scope {
+        planned: &plan.planned,
+        program: &plan.identity.program,
+        log: &log,
+        journal: &journal,
+        store: None,
+        cancel: &host.cancel,
+        jobs: options.jobs.unwrap_or(host.jobs).max(1),
+        out: options.out.as_ref().unwrap_or(&host.root),
+    };
+    let done = catch_unwind(AssertUnwindSafe(|| execute::run(&scope, ready))).unwrap_or_else(|panic| {
+        let help = "please report it with what was entered";
+        Err(Failure::placeless(3, Code::R0546, panics::describe(panic.as_ref()), help))
+    });
+    let outputs = journal.outputs()?;
+    let (status, failure) = judge(&plan.identity, &host.cancel, done, &outputs);
+    Ok(RunOutcome { status, outputs, run_dir: PathBuf::new(), failure, seconds: watch.seconds() })
+}
+
+/// Runs a plan to its end; see [`Plan::evaluate`].
+pub(super) fn evaluate(plan: Plan, options: RunOptions) -> Result<RunOutcome, Failure> {
+    let ready = plan.planned.ready()?;
+    if execute::is_fleeting(&plan.planned, &ready)? {
+        return in_memory(&plan, ready, &options);
+    }
+    let unfinished = plan.engine.unfinished(&plan.identity)?;
+    let resume = unfinished.map_or(Resume::No, Resume::Named);
+    let run = Run::prepare(plan, Some(ready), RunOptions { resume, ..options })?;
+    let path = run.dir.journal();
+    let outcome = run.wait();
+    let saved = outcome.outputs.iter().any(|o| matches!(o.kind, OutputKind::Saved { .. }));
+    if outcome.status == Status::Done && !saved && crate::run::journal::times(&path)?.is_empty() {
+        dir::remove(&outcome.run_dir)?;
+        return Ok(RunOutcome { run_dir: PathBuf::new(), ..outcome });
+    }
+    Ok(outcome)
+}
+
+/// How a run ended.
+fn judge(
+    identity: &Identity,
+    cancel: &Cancel,
+    done: Result<(), Failure>,
+    outputs: &[Output],
+) -> (Status, Option<Failure>) {
+    let refuted = |output: &Output| matches!(output.kind, OutputKind::Expected { holds: false, .. });
+    match done {
+        Ok(()) if !identity.tiny && outputs.iter().any(refuted) => (Status::Refuted, None),
+        Ok(()) => (Status::Done, None),
+        Err(failure) => {
+            let status = match failure.exit_code {
+                4 => Status::CutShort,
+                130 => Status::Interrupted,
+                _ if cancel.is_stopped() => Status::Interrupted,
+                _ => Status::Failed,
+            };
+            (status, Some(failure))
         }
     }
 }

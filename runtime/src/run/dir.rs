@@ -222,6 +222,20 @@ pub fn list(runs: &Path) -> Result<Vec<PathBuf>, DiskError> {
     Ok(found)
 }
 
+/// The name of the latest unfinished run of the same program, params and seed that no process is at.
+pub(crate) fn unfinished(runs: &Path, identity: &Identity) -> Result<Option<String>, RunDirError> {
+    for path in list(runs)?.into_iter().rev() {
+        if let Ok(record) = Record::read(&path)
+            && record.identity == *identity
+            && record.status.can_resume()
+            && !is_busy(&path)?
+        {
+            return Ok(Some(record.run));
+        }
+    }
+    Ok(None)
+}
+
 /// Removes a run directory, unless a process is at it; says whether it is gone.
 pub fn remove(run: &Path) -> Result<bool, DiskError> {
     let Some(_lock) = lock(run)? else {

@@ -90,7 +90,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) program: &'a str,
     pub(crate) log: &'a Arc<EventLog>,
     pub(crate) journal: &'a Arc<Journal>,
-    pub(crate) store: &'a Arc<Store>,
+    pub(crate) store: Option<&'a Arc<Store>>,
     pub(crate) cancel: &'a Cancel,
     pub(crate) jobs: usize,
     pub(crate) out: &'a Path,
@@ -105,9 +105,13 @@ pub(crate) fn check(host: &Host, name: &str, text: &str) -> (Checked, SourceMap,
             return (Checked { tree: Arc::new(tree), text: text.into() }, SourceMap::new(), failure.diagnostics);
         }
     };
-    let loader = |path: &str| std::fs::read_to_string(host.root.join(path)).map_err(|e| e.to_string());
-    let checked = evo_lang::check(name, text, library.declarations(), &loader);
+    let checked = evo_lang::check(name, text, library.declarations(), &loader(host));
     (Checked { tree: Arc::new(checked.program), text: text.into() }, checked.sources, checked.diagnostics)
+}
+
+/// How the programs are read that a program uses.
+pub(crate) fn loader(host: &Host) -> impl Fn(&str) -> Result<String, String> {
+    |path: &str| std::fs::read_to_string(host.root.join(path)).map_err(|e| e.to_string())
 }
 
 /// Elaborates a checked program under settings, with headers and first rows read.
@@ -147,7 +151,7 @@ pub(crate) fn plan(
 }
 
 /// The program's directory: what its input paths are relative to. Shown in messages, so without a `./`.
-fn base(root: &Path, file: &Path) -> PathBuf {
+pub(crate) fn base(root: &Path, file: &Path) -> PathBuf {
     let folder = file.parent().unwrap_or(Path::new(""));
     if root == Path::new(".") { folder.to_owned() } else { root.join(folder) }
 }
@@ -332,6 +336,20 @@ impl Planned {
             _ => None,
         }
     }
+}
+
+/// Whether a plan holds nothing that is worth a run of its own: no step whose result is kept, no search, no function of
+/// the host.
+pub(crate) fn is_fleeting(planned: &Planned, ready: &Ready) -> Result<bool, Failure> {
+    let library = library()?;
+    let is_work = |id: &NodeId| match &ready.elaborator.graph().node(*id).op {
+        Op::Extern(ext) => {
+            let directs = |b: &evo_stdlib::bind::Builtin| b.keep || b.manner == evo_stdlib::bind::Manner::Direct;
+            planned.functions.of(ext).is_some() || library.builtin(ext).is_some_and(directs)
+        }
+        _ => false,
+    };
+    Ok(!demanded(&ready.elaborator, &ready.requests).iter().any(is_work))
 }
 
 /// All nodes that requests demand, inputs before users.

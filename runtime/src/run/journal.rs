@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -104,6 +105,14 @@ impl Journal {
         Ok(Journal { path: path.to_owned(), reader: Mutex::new(reader), hand_in: Some(hand_in), writer: Some(writer) })
     }
 
+    /// A journal that is gone when it is dropped, for what is not worth a file.
+    pub(crate) fn in_memory() -> Result<Journal, DiskError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // One database for both connections, as long as one of them is open.
+        Journal::open(Path::new(&format!("file:evo-journal-{count}?mode=memory&cache=shared")))
+    }
+
     /// Writes rows in one transaction, and returns when it is committed. Rows that are there already are compared.
     pub fn commit(&self, rows: Vec<Row>) -> Result<(), JournalError> {
         let (answer, answered) = channel();
@@ -183,7 +192,8 @@ impl Drop for Journal {
 }
 
 fn open_reader(path: &Path) -> Result<Connection, DiskError> {
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|e| DiskError::from_sql(path, &e))
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(path, flags).map_err(|e| DiskError::from_sql(path, &e))
 }
 
 /// The writer's thread: waits for a hand-in, takes what else has come, commits, answers.

@@ -33,8 +33,8 @@ pub(crate) struct World {
     elaborator: Mutex<Elaborator>,
     /// What is called.
     pub(crate) library: Arc<Library>,
-    /// Results across runs.
-    pub(crate) store: Arc<Store>,
+    /// Results across runs; nothing is kept without it.
+    pub(crate) store: Option<Arc<Store>>,
     /// What the host has bound.
     functions: Arc<HostFunctions>,
     /// What the graph's places point into.
@@ -71,7 +71,7 @@ impl World {
             library,
             functions: scope.planned.functions.clone(),
             sources: scope.planned.sources.clone(),
-            store: scope.store.clone(),
+            store: scope.store.cloned(),
             journal: scope.journal.clone(),
             log: scope.log.clone(),
             cancel: scope.cancel.clone(),
@@ -117,7 +117,7 @@ impl World {
     /// Whether a node's result is kept across runs.
     pub(crate) fn keeps(&self, node: &Node) -> bool {
         let Op::Extern(ext) = &node.op else { return false };
-        !node.local && self.library.builtin(ext).is_some_and(|builtin| builtin.keep)
+        !node.local && self.store.is_some() && self.library.builtin(ext).is_some_and(|builtin| builtin.keep)
     }
 
     /// Whether the user is told of a call.
@@ -251,7 +251,7 @@ impl World {
 
     /// A kept result; one that is damaged is dropped with a warning.
     fn kept(&self, node: &Node, name: &str) -> Option<Value> {
-        let found = match self.store.get(&key(node)) {
+        let found = match self.store.as_ref()?.get(&key(node)) {
             Ok(found) => found,
             Err(error) => {
                 self.log.warn(
@@ -287,11 +287,11 @@ impl World {
     }
 
     fn keep(&self, node: &Node, value: &Value, name: &str) {
+        let Some(store) = &self.store else { return };
         let kept = match stored(value) {
             Stored::No => return,
-            Stored::Bytes(bytes) => self.store.put(&key(node), &bytes).map_err(|e| e.to_string()),
-            Stored::Files(write) => self
-                .store
+            Stored::Bytes(bytes) => store.put(&key(node), &bytes).map_err(|e| e.to_string()),
+            Stored::Files(write) => store
                 .put_artifact(&key(node), |dir| write(dir).map_err(std::io::Error::other))
                 .map(drop)
                 .map_err(|e| e.to_string()),
