@@ -50,7 +50,7 @@ pub(super) const COMMANDS: [Command; 17] = [
     command("bg", Argument::Expression, false, "EXPR", "compute in the background, as `EXPR &` does"),
     command("jobs", Argument::None, true, "", "what runs in the background"),
     command("wait", Argument::Job, true, "[N]", "wait for a job, or for all"),
-    command("cancel", Argument::Job, false, "N", "stop a job; the same entry goes on from there"),
+    command("cancel", Argument::Job, false, "N", "stop a job; what is finished is kept"),
     command("help", Argument::Command, true, "[COMMAND]", "this list"),
     command("quit", Argument::None, true, "", "leave (Ctrl-D)"),
 ];

@@ -104,7 +104,7 @@ fn may_leave(editor: &mut Editor<Assistant, DefaultHistory>, repl: &RefCell<Repl
     let running = repl.borrow().running();
     if running > 0 {
         let what = if running == 1 { "1 job runs".to_owned() } else { format!("{running} jobs run") };
-        let question = format!("{what}: stop at a safe point and leave? The same entry goes on from there. [y/N] ");
+        let question = format!("{what}: stop at a safe point and leave? What is finished is kept. [y/N] ");
         match while_editing(|| editor.readline(&question)) {
             Ok(answer) if answer.trim().eq_ignore_ascii_case("y") || answer.trim().eq_ignore_ascii_case("yes") => {}
             // Who asks to leave twice means it.

@@ -83,7 +83,7 @@ impl Printer {
         let word = match outcome.status {
             Status::Done => "done",
             Status::Refuted => "does not hold",
-            Status::Interrupted => "stopped; the same entry goes on from there",
+            Status::Interrupted => "stopped; what is finished is kept",
             Status::CutShort => "cut short",
             Status::Running | Status::Failed => "failed",
         };

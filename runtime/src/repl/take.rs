@@ -90,8 +90,24 @@ impl Repl {
         if settings != Settings::new() { self.session.set(settings) } else { Ok(()) }
     }
 
-    /// Takes one entry: a command, items, an expression, or nothing.
+    /// Takes one entry: a command, items, an expression, or nothing. Several lines that are no entry together, as pasted
+    /// ones, are taken one after the other, up to the first that fails.
     pub fn take(&mut self, entry: &str) -> Taken {
+        let pieces = pieces(entry);
+        if pieces.len() < 2 {
+            return self.take_one(entry);
+        }
+        let mut last = Taken::default();
+        for piece in &pieces {
+            last = self.take_one(piece);
+            if last.code != 0 || last.leaves {
+                break;
+            }
+        }
+        last
+    }
+
+    fn take_one(&mut self, entry: &str) -> Taken {
         let trimmed = entry.trim();
         if trimmed.is_empty() {
             return Taken::default();
@@ -323,7 +339,7 @@ impl Repl {
         }
         match (&outcome.failure, outcome.status) {
             (_, Status::Interrupted) => {
-                self.output.note("stopped: what is finished is kept, and the same entry goes on from there");
+                self.output.note("stopped: what is finished is kept; the same entry goes on with it");
             }
             (Some(failure), _) => self.tell(&failure.diagnostics, &failure.sources),
             (None, _) => {}
@@ -453,6 +469,35 @@ impl Repl {
     fn dim(&self, text: &str) -> String {
         if self.output.colour() { crate::cli::screen::dim(text) } else { text.to_owned() }
     }
+}
+
+/// The entries that a text holds: one, if it parses as a whole; else what its lines make, unfinished ones going on with
+/// the next.
+fn pieces(text: &str) -> Vec<String> {
+    let is_command = text.trim_start().starts_with(':');
+    let file = evo_lang::span::FileId::default();
+    let whole = if ide::looks_like_item(text) {
+        evo_lang::syntax::parse(text, file).1.is_empty()
+    } else {
+        evo_lang::syntax::parse_expr(text, file).1.is_empty()
+    };
+    if whole && !is_command || !text.trim().contains('\n') {
+        return vec![text.to_owned()];
+    }
+    let (mut pieces, mut piece) = (Vec::new(), String::new());
+    for line in text.lines() {
+        piece += line;
+        let is_done = piece.trim_start().starts_with(':') || !ide::unfinished(&piece);
+        if is_done && !piece.trim().is_empty() {
+            pieces.push(std::mem::take(&mut piece));
+        } else if !piece.is_empty() {
+            piece.push('\n');
+        }
+    }
+    if !piece.trim().is_empty() {
+        pieces.push(piece);
+    }
+    pieces
 }
 
 /// A short time.
