@@ -143,7 +143,7 @@ fn a_terminal_edits_completes_stops_and_leaves() {
     t.wait_for("genome G: G");
     t.press("fitness f(g: G) = g.x\r");
     t.wait_for("fitness f: (G) -> real");
-    t.press("evolve s { maximize: f, stop: { evaluations: 1_000_000_000 } }\r");
+    t.press("evolve s { maximize: f, by: random_search(), stop: { evaluations: 1_000_000_000 } }\r");
     t.wait_for("Search<G>");
     t.wait_for("evo> ");
     // Ctrl-C stops what runs and keeps the session.
@@ -167,7 +167,7 @@ fn a_terminal_edits_completes_stops_and_leaves() {
     t.press("\u{4}");
     t.wait_for("1 job runs");
     t.press("y\r");
-    t.wait_for("stopped");
+    t.wait_for("[1] s.score: stopped");
     let status = t.child.wait().unwrap();
     assert_eq!(status.code(), Some(0));
     let history = std::fs::read_to_string(folder.path().join("data/evo/history")).unwrap();

@@ -101,7 +101,7 @@ fn what_does_not_check_is_refused_and_the_session_stays() {
     let text = session.text();
     for (entry, code, place) in [
         ("let c = a +\n  nothing", "E0201", "entry:2:3"),
-        ("let c = [1, ", "E0105", "entry:1:9"),
+        ("let c = [1, ", "E0108", "entry:1:9"),
         ("a + nothing", "E0201", "entry:1:5"),
         ("1 +", "", "entry:1:"),
         ("let b = \"x\"\nlet b = 2", "E0202", "entry:2:5"),

@@ -32,6 +32,7 @@ use crate::events::{Cancel, Observer};
 use crate::run::dir::{self, Identity};
 use crate::run::estimate;
 use crate::run::host::HostFunctions;
+use crate::run::world::Found;
 
 pub use crate::session::{Declared, Entered, Evaluation, Job, Session};
 pub use failure::Failure;
@@ -57,11 +58,13 @@ pub(crate) struct Host {
     pub(crate) cancel: Cancel,
     pub(crate) functions: Arc<HostFunctions>,
     pub(crate) memory: Option<u64>,
+    /// What searches found, where runs of one session share it.
+    pub(crate) found: Option<Arc<Found>>,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { root, store, runs, jobs, observers, cancel: _, functions, memory } = self;
+        let Host { root, store, runs, jobs, observers, cancel: _, functions, memory, found: _ } = self;
         let mut shown = out.debug_struct("Host");
         shown.field("root", root).field("store", store).field("runs", runs).field("jobs", jobs);
         shown.field("functions", functions).field("memory", memory);
@@ -97,9 +100,10 @@ impl Engine {
         &self.host.cancel
     }
 
-    /// The same engine with a token of its own and more watchers, for one run among several.
-    pub fn apart(&self, cancel: Cancel, observers: Vec<Arc<dyn Observer>>) -> Engine {
-        let Host { root, store, runs, jobs, observers: known, cancel: _, functions, memory } = &*self.host;
+    /// The same engine with a token of its own and more watchers, for one of a session's runs, which share what their
+    /// searches found.
+    pub(crate) fn apart(&self, cancel: Cancel, observers: Vec<Arc<dyn Observer>>, found: Arc<Found>) -> Engine {
+        let Host { root, store, runs, jobs, observers: known, cancel: _, functions, memory, found: _ } = &*self.host;
         let host = Host {
             root: root.clone(),
             store: store.clone(),
@@ -109,6 +113,7 @@ impl Engine {
             cancel,
             functions: functions.clone(),
             memory: *memory,
+            found: Some(found),
         };
         Engine { host: Arc::new(host) }
     }
@@ -228,6 +233,7 @@ impl EngineBuilder {
             cancel: self.cancel,
             functions: Arc::new(self.functions),
             memory: self.memory.or_else(estimate::physical),
+            found: None,
             root,
         };
         Engine { host: Arc::new(host) }

@@ -22,7 +22,7 @@ use super::overview::{self, View};
 use super::params;
 use super::scheduler::Scheduler;
 use super::selection;
-use super::world::{World, datum};
+use super::world::{Found, World, datum};
 use crate::datum::Datum;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
 use crate::events::Cancel;
@@ -91,6 +91,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) log: &'a Arc<EventLog>,
     pub(crate) journal: &'a Arc<Journal>,
     pub(crate) store: Option<&'a Arc<Store>>,
+    pub(crate) found: Option<&'a Arc<Found>>,
     pub(crate) cancel: &'a Cancel,
     pub(crate) jobs: usize,
     pub(crate) out: &'a Path,

@@ -19,4 +19,4 @@ mod record;
 pub mod rows;
 mod scheduler;
 mod selection;
-mod world;
+pub(crate) mod world;

@@ -25,7 +25,33 @@ use super::scheduler::{Finished, Scheduler};
 use crate::clock::Stopwatch;
 use crate::events::{Cancel, EventKind, NodeOutcome};
 use crate::panics;
-use crate::store::{Found, Store};
+use crate::store::{self, Store};
+
+/// What the searches of a session found, by identity: what a program's next run would search for again, a session has
+/// at hand.
+#[derive(Default)]
+pub(crate) struct Found(Mutex<BTreeMap<Key, Value>>);
+
+impl Found {
+    fn get(&self, key: &Key) -> Option<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: Key, value: Value) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found").finish_non_exhaustive()
+    }
+}
 
 /// The parts of a run that its nodes share.
 pub(crate) struct World {
@@ -47,6 +73,8 @@ pub(crate) struct World {
     pub(crate) cancel: Cancel,
     /// Whether effort is lowered.
     pub(crate) tiny: bool,
+    /// What searches found, across the runs of a session.
+    found: Option<Arc<Found>>,
     /// Where the program's files are.
     place: Place,
     given: Mutex<BTreeMap<Key, Value>>,
@@ -76,6 +104,7 @@ impl World {
             log: scope.log.clone(),
             cancel: scope.cancel.clone(),
             tiny,
+            found: scope.found.cloned(),
             place: Place { base, whole: true },
             given: Mutex::default(),
             is_unkept_told: AtomicBool::new(false),
@@ -116,8 +145,19 @@ impl World {
 
     /// Whether a node's result is kept across runs.
     pub(crate) fn keeps(&self, node: &Node) -> bool {
+        self.stores(node) || self.holds(node)
+    }
+
+    /// Whether a node's result goes to the store.
+    fn stores(&self, node: &Node) -> bool {
         let Op::Extern(ext) = &node.op else { return false };
         !node.local && self.store.is_some() && self.library.builtin(ext).is_some_and(|builtin| builtin.keep)
+    }
+
+    /// Whether a node's result is held in memory for the session: a search's, which no store keeps.
+    fn holds(&self, node: &Node) -> bool {
+        let Op::Extern(ext) = &node.op else { return false };
+        self.found.is_some() && self.library.builtin(ext).is_some_and(|builtin| builtin.manner == Manner::Direct)
     }
 
     /// Whether the user is told of a call.
@@ -251,6 +291,12 @@ impl World {
 
     /// A kept result; one that is damaged is dropped with a warning.
     fn kept(&self, node: &Node, name: &str) -> Option<Value> {
+        if let Some(value) = self.found.as_ref().and_then(|found| found.get(&key(node))) {
+            return Some(value);
+        }
+        if !self.stores(node) {
+            return None;
+        }
         let found = match self.store.as_ref()?.get(&key(node)) {
             Ok(found) => found,
             Err(error) => {
@@ -263,8 +309,8 @@ impl World {
             }
         };
         let loaded = match &found {
-            Found::Absent => return None,
-            Found::Damaged(why) => {
+            store::Found::Absent => return None,
+            store::Found::Damaged(why) => {
                 self.log.warn(
                     "R0507",
                     format!("the stored result of `{name}` is damaged: {why}"),
@@ -272,8 +318,8 @@ impl World {
                 );
                 return None;
             }
-            Found::Value(bytes) => self.library.load(&node.ty, Kept::Bytes(bytes), name),
-            Found::Artifact(path) => self.library.load(&node.ty, Kept::Files(path), name),
+            store::Found::Value(bytes) => self.library.load(&node.ty, Kept::Bytes(bytes), name),
+            store::Found::Artifact(path) => self.library.load(&node.ty, Kept::Files(path), name),
         };
         loaded
             .map_err(|failure| {
@@ -287,7 +333,10 @@ impl World {
     }
 
     fn keep(&self, node: &Node, value: &Value, name: &str) {
-        let Some(store) = &self.store else { return };
+        if let Some(found) = self.found.as_ref().filter(|_| self.holds(node)) {
+            found.put(key(node), value.clone());
+        }
+        let Some(store) = self.store.as_ref().filter(|_| self.stores(node)) else { return };
         let kept = match stored(value) {
             Stored::No => return,
             Stored::Bytes(bytes) => store.put(&key(node), &bytes).map_err(|e| e.to_string()),

@@ -3,7 +3,8 @@
 //! The session is a program's text, made of the items that were accepted. An entry adds items, puts new ones in the place
 //! of those of the same name, or asks for something. It is checked as part of the whole program: what does not check, or
 //! breaks what is there, is refused, and the session stays as it was. What an entry asks for is answered by the part of
-//! the program that it needs: content identity and the store see to it that nothing else is computed, and nothing twice.
+//! the program that it needs: content identity, the store, and what the session's searches found see to it that nothing
+//! else is computed, and nothing twice.
 //!
 //! ```no_run
 //! use evo::engine::Engine;
@@ -33,6 +34,7 @@ use evo_lang::span::{SourceMap, Span};
 use crate::engine::{Engine, Failure, Overview, Param, ParamValue, Plan, Program, Settings, nowhere};
 use crate::events::Cancel;
 use crate::run::execute;
+use crate::run::world::Found;
 
 use evaluation::Relay;
 pub use evaluation::{Evaluation, Job};
@@ -49,6 +51,8 @@ pub struct Session {
     items: Vec<Item>,
     settings: Settings,
     jobs: Option<usize>,
+    /// What its searches found.
+    found: Arc<Found>,
 }
 
 /// A declaration that an entry made.
@@ -79,7 +83,14 @@ pub struct Entered {
 
 impl Session {
     pub(crate) fn new(engine: &Engine, file: String) -> Session {
-        Session { engine: engine.clone(), file, items: Vec::new(), settings: Settings::new(), jobs: None }
+        Session {
+            engine: engine.clone(),
+            file,
+            items: Vec::new(),
+            settings: Settings::new(),
+            jobs: None,
+            found: Arc::default(),
+        }
     }
 
     /// Enters items (declarations, uses, requests) or an expression, which asks to be shown. Fails with all that is wrong,
@@ -141,6 +152,7 @@ impl Session {
     /// Forgets all items; the settings stay.
     pub fn reset(&mut self) {
         self.items.clear();
+        self.found.clear();
     }
 
     /// The program's text.
@@ -305,8 +317,9 @@ impl Session {
         let declared = new.iter().filter_map(declared).collect();
         let found = Failure::program(plan.warnings().to_vec(), plan.sources().clone());
         let Failure { mut diagnostics, sources, .. } = relocated(found, &self.file, &assembled, entry);
-        // The rest of the session was warned of when it was entered.
-        diagnostics.retain(|d| sources.file(d.primary.span.file).is_some_and(|f| &*f.name == ENTRY));
+        // The rest of the session was warned of when it was entered, and what nothing uses yet may be used by the next entry.
+        let is_new = |d: &Diagnostic| sources.file(d.primary.span.file).is_some_and(|f| &*f.name == ENTRY);
+        diagnostics.retain(|d| is_new(d) && d.code != Code::E0220);
         self.items = next.into_iter().map(Item::settled).collect();
         Ok(Entered { declared, warnings: diagnostics, sources, evaluation: None })
     }
@@ -314,7 +327,7 @@ impl Session {
     /// The evaluation of some requests, or of an expression.
     fn evaluation(&self, requests: &[&Item], expression: Option<&str>, entry: &str) -> Result<Evaluation, Failure> {
         let (cancel, relay) = (Cancel::new(), Arc::new(Relay::default()));
-        let engine = self.engine.apart(cancel.clone(), vec![relay.clone()]);
+        let engine = self.engine.apart(cancel.clone(), vec![relay.clone()], self.found.clone());
         let (plan, assembled) = self.planned(&engine, requests, expression, entry)?;
         let title = match expression {
             Some(expression) => one_line(expression),
