@@ -8,7 +8,7 @@ use std::sync::Arc;
 use evo_lang::plan::{Const, Fact, Key, RangeConst};
 
 use super::facts::{self, DataFacts};
-use super::{Cell, Data, DataError, Language, Operation, Sentences, WordProblems};
+use super::{Cell, Data, DataError, Delimited, Language, Operation, Sentences, WordProblems};
 use crate::args;
 use crate::bind::Module;
 use crate::cx::{Cx, Failure};
@@ -19,6 +19,12 @@ pub fn module() -> Module {
     Module::new("data", include_str!("data.evo"))
         .bind("jsonl", run_jsonl)
         .facts("jsonl", facts::jsonl)
+        .bind("csv", run_csv)
+        .facts("csv", facts::csv)
+        .bind("tsv", run_tsv)
+        .facts("tsv", facts::tsv)
+        .bind("parquet", run_parquet)
+        .facts("parquet", facts::parquet)
         .bind("word_problems", run_word_problems)
         .facts("word_problems", facts::word_problems)
         .bind("sentences", run_sentences)
@@ -34,7 +40,8 @@ pub fn module() -> Module {
         .field_facts(facts::part)
 }
 
-args! { struct JsonlArgs { file: Arc<str>, columns: Vec<Arc<str>> } }
+args! { struct FileArgs { file: Arc<str>, columns: Vec<Arc<str>> } }
+args! { struct DelimitedArgs { file: Arc<str>, columns: Vec<Arc<str>>, header: bool } }
 args! {
     struct WordProblemsArgs {
         language: Arc<str>, operations: Vec<Arc<str>>, left: RangeConst, right: RangeConst, templates: RangeConst,
@@ -49,19 +56,53 @@ args! { struct ConcatArgs { a: Data, b: Data } }
 /// In a tiny run a file is cut to its first rows.
 const TINY_ROWS: usize = 96;
 
-fn run_jsonl(cx: &Cx<'_>, args: JsonlArgs) -> Result<Data, Failure> {
-    let columns: Vec<&str> = args.columns.iter().map(|c| &**c).collect();
-    let (reader, name) = open(&cx.effects.input(&args.file))?;
-    Ok(match cx.tiny {
-        true => super::jsonl_head(reader, &name, &columns, TINY_ROWS)?,
-        false => super::jsonl(reader, &name, &columns)?,
-    })
+/// The form of a file of rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// JSON Lines.
+    Jsonl,
+    /// Comma- or tab-separated values.
+    Delimited(Delimited),
+    /// Parquet.
+    Parquet,
 }
 
-pub(super) fn open(path: &Path) -> Result<(BufReader<File>, String), DataError> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|e| DataError::Unreadable { file: name.clone(), reason: e.to_string() })?;
-    Ok((BufReader::new(file), name))
+impl Form {
+    /// The first `limit` rows of a file.
+    pub(super) fn read(self, path: &Path, columns: &[&str], limit: usize) -> Result<Data, DataError> {
+        if let Form::Parquet = self {
+            return super::parquet(path, columns, limit);
+        }
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|e| DataError::Unreadable { file: name.clone(), reason: e.to_string() })?;
+        let reader = BufReader::new(file);
+        match self {
+            Form::Delimited(form) => super::delimited(reader, &name, form, columns, limit),
+            _ => super::jsonl(reader, &name, columns, limit),
+        }
+    }
+
+    fn run(self, cx: &Cx<'_>, file: &str, columns: &[Arc<str>]) -> Result<Data, Failure> {
+        let columns: Vec<&str> = columns.iter().map(|c| &**c).collect();
+        let limit = if cx.tiny { TINY_ROWS } else { usize::MAX };
+        Ok(self.read(&cx.effects.input(file), &columns, limit)?)
+    }
+}
+
+fn run_jsonl(cx: &Cx<'_>, args: FileArgs) -> Result<Data, Failure> {
+    Form::Jsonl.run(cx, &args.file, &args.columns)
+}
+
+fn run_csv(cx: &Cx<'_>, args: DelimitedArgs) -> Result<Data, Failure> {
+    Form::Delimited(Delimited { tabs: false, header: args.header }).run(cx, &args.file, &args.columns)
+}
+
+fn run_tsv(cx: &Cx<'_>, args: DelimitedArgs) -> Result<Data, Failure> {
+    Form::Delimited(Delimited { tabs: true, header: args.header }).run(cx, &args.file, &args.columns)
+}
+
+fn run_parquet(cx: &Cx<'_>, args: FileArgs) -> Result<Data, Failure> {
+    Form::Parquet.run(cx, &args.file, &args.columns)
 }
 
 fn run_word_problems(_: &Cx<'_>, args: WordProblemsArgs) -> Result<Data, Failure> {
@@ -145,6 +186,7 @@ fn plain(cell: &Cell) -> Const {
         Cell::Int(i) => Const::Int(*i),
         Cell::Real(r) => Const::Real(*r),
         Cell::Bool(b) => Const::Bool(*b),
+        Cell::List(items) => Const::List(items.iter().map(|text| Const::Text(text.clone())).collect()),
     }
 }
 

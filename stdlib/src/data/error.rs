@@ -1,5 +1,26 @@
 //! What can be wrong with data, said so that the caller can place it.
 
+/// Which part of a file a fault is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// A line, counted from 1.
+    Line(usize),
+    /// A row, counted from 1, of a file that has no lines.
+    Row(usize),
+    /// The file as a whole.
+    Whole,
+}
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            At::Line(line) => write!(f, "line {line} of "),
+            At::Row(row) => write!(f, "row {row} of "),
+            At::Whole => Ok(()),
+        }
+    }
+}
+
 /// A fault in a table, a file of rows, a generator's arguments or a template.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DataError {
@@ -53,30 +74,48 @@ pub enum DataError {
         /// What the parser found.
         reason: String,
     },
-    /// A line lacks a column.
-    #[error("line {line} of `{file}` has no `{column}`")]
-    MissingColumn {
+    /// A record of delimited text is not one.
+    #[error("line {line} of `{file}`: {reason}")]
+    BadFields {
         /// The file.
         file: String,
         /// The line, counted from 1.
         line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file is not Parquet, or not one that can be read.
+    #[error("`{file}` cannot be read as Parquet: {reason}")]
+    BadParquet {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line, or a whole file, lacks a column.
+    #[error("{at}`{file}` has no `{column}`")]
+    MissingColumn {
+        /// The file.
+        file: String,
+        /// Where.
+        at: At,
         /// The column.
         column: String,
-        /// What the line has instead.
+        /// What there is instead.
         found: Vec<String>,
         /// The nearest of those.
         suggestion: Option<String>,
     },
-    /// A value is a list, an object or null.
-    #[error("`{column}` in line {line} of `{file}` is {found}, not a text, a number or a bool")]
+    /// A value is an object, null, or a list of what is no text.
+    #[error("`{column}` in {at}`{file}` is {found}, not a text, a number, a bool or a list of texts")]
     NotScalar {
         /// The file.
         file: String,
-        /// The line, counted from 1.
-        line: usize,
+        /// Where.
+        at: At,
         /// The column.
         column: String,
-        /// What it is: "a list", "an object", "null".
+        /// What it is: "an object", "null".
         found: &'static str,
     },
     /// More rows were asked for than there are.
@@ -116,7 +155,7 @@ pub enum DataError {
 }
 
 fn part_of(part: &Option<String>) -> String {
-    part.as_ref().map(|name| format!(" for `{name}`")).unwrap_or_default()
+    part.as_ref().map(|name| format!(" in `{name}`")).unwrap_or_default()
 }
 
 impl DataError {
@@ -126,6 +165,8 @@ impl DataError {
             DataError::Unreadable { .. } => "E0401",
             DataError::Empty { .. } => "E0411",
             DataError::BadJson { .. } | DataError::NotScalar { .. } | DataError::RowLength { .. } => "E0412",
+            DataError::BadFields { .. } => "E0426",
+            DataError::BadParquet { .. } => "E0427",
             DataError::MissingColumn { .. }
             | DataError::UnknownColumn { .. }
             | DataError::RepeatedColumn { .. }
@@ -141,7 +182,9 @@ impl DataError {
         match self {
             DataError::Unreadable { .. } => "cannot be read",
             DataError::Empty { .. } => "holds no rows",
-            DataError::BadJson { .. } | DataError::NotScalar { .. } => "not one object of scalars a line",
+            DataError::BadJson { .. } | DataError::NotScalar { .. } => "not one object of plain values a line",
+            DataError::BadFields { .. } => "not a table of fields",
+            DataError::BadParquet { .. } => "not readable Parquet",
             DataError::RowLength { .. } => "rows of unequal length",
             DataError::MissingColumn { .. } | DataError::UnknownColumn { .. } => "no such column",
             DataError::RepeatedColumn { .. } => "named twice",
@@ -162,13 +205,21 @@ impl DataError {
             DataError::UnknownColumn { columns, .. } => {
                 format!("the columns are {}", columns.join(", "))
             }
-            DataError::MissingColumn { found, .. } => format!("the line has {}", found.join(", ")),
+            DataError::MissingColumn { found, .. } => format!("there are {}", found.join(", ")),
             DataError::RepeatedColumn { name } => format!("name `{name}` once"),
             DataError::RowLength { .. } => "give every row one value a column".into(),
             DataError::Empty { .. } => "write at least one row into it".into(),
             DataError::Unreadable { .. } => "check the path: it is relative to the program's file".into(),
             DataError::BadJson { .. } => "write one JSON object a line".into(),
-            DataError::NotScalar { .. } => "keep only columns of texts, numbers and bools".into(),
+            DataError::BadFields { .. } => {
+                "give each line as many fields as the first; in CSV quote a field that holds a comma, a quote or a line \
+                 break"
+                    .into()
+            }
+            DataError::BadParquet { .. } => {
+                "fetch the file again and compare its size; pages may be plain, snappy, gzip or zstd".into()
+            }
+            DataError::NotScalar { .. } => "keep only columns of texts, numbers, bools and lists of texts".into(),
             DataError::TooFewRows { have, .. } => format!("ask for at most {have}"),
             DataError::UnlikeColumns { .. } => "join tables with the same columns in the same order".into(),
             DataError::BadTemplate { .. } => "write columns as `{name}` and braces as `{{` and `}}`".into(),

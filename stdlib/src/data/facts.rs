@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evo_lang::plan::{Answer, Call, Const, Fact, Look, Problem};
 
-use super::bind::open;
-use super::{DataError, Language, Operation, WordProblems};
+use super::bind::Form;
+use super::{DataError, Delimited, Language, Operation, WordProblems};
 use crate::bind::Place;
 
 /// What is known of data.
@@ -29,6 +29,28 @@ fn known(call: &Call<'_>, param: &str) -> Option<Const> {
 }
 
 pub(super) fn jsonl(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    file(place, call, Form::Jsonl, problems)
+}
+
+pub(super) fn csv(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    separated(place, call, false, problems)
+}
+
+pub(super) fn tsv(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    separated(place, call, true, problems)
+}
+
+pub(super) fn parquet(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    file(place, call, Form::Parquet, problems)
+}
+
+fn separated(place: &Place, call: &Call<'_>, tabs: bool, problems: &mut Vec<Problem>) -> Answer {
+    let Some(Const::Bool(header)) = known(call, "header") else { return Answer::Unknown };
+    file(place, call, Form::Delimited(Delimited { tabs, header }), problems)
+}
+
+/// Reads a file of rows: whole where its content enters identities, else its first rows.
+fn file(place: &Place, call: &Call<'_>, form: Form, problems: &mut Vec<Problem>) -> Answer {
     let (Some(file), Some(columns)) = (known(call, "file"), known(call, "columns")) else {
         return Answer::Unknown;
     };
@@ -38,15 +60,11 @@ pub(super) fn jsonl(place: &Place, call: &Call<'_>, problems: &mut Vec<Problem>)
     let columns: Vec<&str> = columns.iter().filter_map(|c| c.as_text().map(|t| &**t)).collect();
     let path = place.input(file);
     let whole = place.whole && !call.tiny;
-    let read = open(&path).and_then(|(reader, name)| match whole {
-        true => super::jsonl(reader, &name, &columns),
-        false => super::jsonl_head(reader, &name, &columns, HEAD),
-    });
-    let data = match read {
+    let data = match form.read(&path, &columns, if whole { usize::MAX } else { HEAD }) {
         Ok(data) => data,
         Err(error) => {
-            let param = if matches!(error, DataError::MissingColumn { .. }) { "columns" } else { "file" };
-            problems.push(problem(&error, param));
+            let is_of_columns = matches!(error, DataError::MissingColumn { .. } | DataError::RepeatedColumn { .. });
+            problems.push(problem(&error, if is_of_columns { "columns" } else { "file" }));
             return Answer::Unknown;
         }
     };

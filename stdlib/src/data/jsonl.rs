@@ -1,33 +1,24 @@
 //! JSON Lines: one object a line (jsonlines.org).
 
 use std::io::BufRead;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::error::At;
 use super::near::nearest;
 use super::{Cell, Data, DataError};
 
-/// Reads all rows from `reader`, whose name in messages is `file`.
+/// Reads the first `limit` rows from `reader`, whose name in messages is `file`.
 ///
 /// Each line is a JSON object; blank lines are skipped, fields that `columns` does not name are ignored. If `columns`
-/// is empty, the first line's fields are the columns. Whole numbers within 64 bits are ints, other numbers reals.
+/// is empty, the first line's fields are the columns. Whole numbers within 64 bits are ints, other numbers reals; lists must
+/// be of texts.
 ///
 /// # Errors
 /// [`DataError::Unreadable`], [`DataError::BadJson`], [`DataError::MissingColumn`], [`DataError::NotScalar`], each with its
 /// line; [`DataError::Empty`].
-pub fn jsonl(reader: impl BufRead, file: &str, columns: &[&str]) -> Result<Data, DataError> {
-    read(reader, file, columns, usize::MAX)
-}
-
-/// Reads only the first `rows` rows: what a check needs before anything is spent.
-///
-/// # Errors
-/// As [`jsonl`], for the rows read.
-pub fn jsonl_head(reader: impl BufRead, file: &str, columns: &[&str], rows: usize) -> Result<Data, DataError> {
-    read(reader, file, columns, rows)
-}
-
-fn read(reader: impl BufRead, file: &str, columns: &[&str], limit: usize) -> Result<Data, DataError> {
+pub fn jsonl(reader: impl BufRead, file: &str, columns: &[&str], limit: usize) -> Result<Data, DataError> {
     let mut names: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
     let mut rows = Vec::new();
     for (index, line) in reader.lines().enumerate() {
@@ -72,7 +63,7 @@ impl Place<'_> {
         let Some(value) = object.get(name) else {
             return Err(DataError::MissingColumn {
                 file: self.file.to_owned(),
-                line: self.line,
+                at: At::Line(self.line),
                 column: name.to_owned(),
                 found: object.keys().cloned().collect(),
                 suggestion: nearest(name, object.keys().map(String::as_str)),
@@ -83,15 +74,21 @@ impl Place<'_> {
             Value::String(text) => Some(Cell::from(text.as_str())),
             Value::Bool(value) => Some(Cell::Bool(*value)),
             Value::Number(n) => number(n),
+            Value::Array(items) => texts(items).map(Cell::List),
             _ => None,
         }
         .ok_or_else(|| DataError::NotScalar {
             file: self.file.to_owned(),
-            line: self.line,
+            at: At::Line(self.line),
             column: name.to_owned(),
             found: kind(value),
         })
     }
+}
+
+/// The items, if all are texts.
+fn texts(items: &[Value]) -> Option<Arc<[Arc<str>]>> {
+    items.iter().map(|item| item.as_str().map(Arc::from)).collect()
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -100,7 +97,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Bool(_) => "a bool",
         Value::Number(_) => "a number",
         Value::String(_) => "a text",
-        Value::Array(_) => "a list",
+        Value::Array(_) => "a list of what is no text",
         Value::Object(_) => "an object",
     }
 }
@@ -113,29 +110,40 @@ mod tests {
 
     #[test]
     fn named_columns_are_read_in_the_order_asked() {
-        let data = jsonl(TWO.as_bytes(), "f", &["a", "q"]).unwrap();
+        let data = jsonl(TWO.as_bytes(), "f", &["a", "q"], usize::MAX).unwrap();
         assert_eq!(data.columns(), ["a", "q"]);
         assert_eq!(data.rows()[0].cells(), [Cell::Int(2), "1+1".into()]);
         assert_eq!(data.rows()[1].cells(), [Cell::Real(0.5), "½".into()]);
     }
 
     #[test]
+    fn a_list_of_texts_is_a_value() {
+        let text = "{\"choices\": [\"a\", \"b\\n\"]}\n{\"choices\": []}\n";
+        let data = jsonl(text.as_bytes(), "f", &[], 9).unwrap();
+        assert_eq!(data.rows()[0].cells()[0].to_string(), r#"["a", "b\n"]"#);
+        assert_eq!(data.rows()[1].cells(), [Cell::List([].into())]);
+        assert!(matches!(jsonl(TWO.as_bytes(), "f", &["x"], 9), Err(DataError::NotScalar { at: At::Line(1), .. })));
+    }
+
+    #[test]
     fn a_head_reads_no_further_than_asked() {
         let text = "{\"q\": 1}\n{\"q\": tru\n";
-        assert_eq!(jsonl_head(text.as_bytes(), "f", &[], 1).unwrap().len(), 1);
-        assert!(matches!(jsonl(text.as_bytes(), "f", &[]), Err(DataError::BadJson { line: 2, .. })));
+        assert_eq!(jsonl(text.as_bytes(), "f", &[], 1).unwrap().len(), 1);
+        assert!(matches!(jsonl(text.as_bytes(), "f", &[], 2), Err(DataError::BadJson { line: 2, .. })));
     }
 
     #[test]
     fn every_fault_names_its_line() {
-        let fault = |text: &str| jsonl(text.as_bytes(), "f", &["question"]).unwrap_err();
+        let fault = |text: &str| jsonl(text.as_bytes(), "f", &["question"], 9).unwrap_err();
         assert_eq!(fault(" \n"), DataError::Empty { file: "f".to_owned() });
         assert!(matches!(fault("\n[1]"), DataError::BadJson { line: 2, .. }));
-        assert!(matches!(fault("{\"question\": null}"), DataError::NotScalar { line: 1, found: "null", .. }));
+        assert!(matches!(fault("{\"question\": null}"), DataError::NotScalar { at: At::Line(1), found: "null", .. }));
         match fault("{\"question\": 1}\n{\"questin\": 2}") {
-            DataError::MissingColumn { line: 2, suggestion, .. } => assert_eq!(suggestion.as_deref(), Some("questin")),
+            DataError::MissingColumn { at: At::Line(2), suggestion, .. } => {
+                assert_eq!(suggestion.as_deref(), Some("questin"))
+            }
             other => panic!("{other:?}"),
         }
-        assert!(matches!(jsonl(&b"\xff\n"[..], "f", &[]), Err(DataError::Unreadable { .. })));
+        assert!(matches!(jsonl(&b"\xff\n"[..], "f", &[], 9), Err(DataError::Unreadable { .. })));
     }
 }

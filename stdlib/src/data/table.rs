@@ -19,6 +19,8 @@ pub enum Cell {
     Real(f64),
     /// A truth value.
     Bool(bool),
+    /// A list of texts, such as the choices of a question.
+    List(Arc<[Arc<str>]>),
 }
 
 impl std::fmt::Display for Cell {
@@ -28,6 +30,7 @@ impl std::fmt::Display for Cell {
             Cell::Int(value) => write!(f, "{value}"),
             Cell::Real(value) => write!(f, "{value}"),
             Cell::Bool(value) => write!(f, "{value}"),
+            Cell::List(items) => f.debug_list().entries(items.iter()).finish(),
         }
     }
 }
@@ -80,6 +83,11 @@ impl Row {
                 Cell::Int(value) => hasher.update(b"i").update(&value.to_le_bytes()),
                 Cell::Real(value) => hasher.update(b"r").update(&value.to_bits().to_le_bytes()),
                 Cell::Bool(value) => hasher.update(b"b").update(&[u8::from(*value)]),
+                Cell::List(items) => items
+                    .iter()
+                    .fold(hasher.update(b"l").update(&(items.len() as u64).to_le_bytes()), |hasher, text| {
+                        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes())
+                    }),
             };
         }
         Row { cells: cells.into(), hash: hasher.finalize() }
