@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
 
-use super::{Extract, Method, Task, TaskError, score};
+use super::{AnswerForm, Choices, Compare, Extract, Method, Task, TaskError, score};
 use crate::args;
 use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
@@ -20,6 +20,8 @@ pub fn module() -> Module {
         .facts("exact_match", task_facts)
         .bind("likelihood", likelihood)
         .facts("likelihood", task_facts)
+        .bind("multiple_choice", multiple_choice)
+        .facts("multiple_choice", choice_facts)
         .bind("on", on)
         .facts("on", on_facts)
         .bind("score", run_score)
@@ -31,6 +33,11 @@ args! {
     struct ExactMatchArgs { data: Data, prompt: Arc<str>, expected: Arc<str>, max_tokens: i64, extract: Arc<str> }
 }
 args! { struct LikelihoodArgs { data: Data, prompt: Arc<str>, expected: Arc<str> } }
+args! {
+    struct MultipleChoiceArgs {
+        data: Data, prompt: Arc<str>, choices: Vec<Arc<str>>, answer: Arc<str>, answer_as: Arc<str>, compare: Arc<str>,
+    }
+}
 args! { struct OnArgs { t: Task, data: Data } }
 args! { struct ScoreArgs { m: Model, t: Task } }
 
@@ -46,6 +53,23 @@ fn exact_match(_: &Cx<'_>, args: ExactMatchArgs) -> Result<Task, Failure> {
 
 fn likelihood(_: &Cx<'_>, args: LikelihoodArgs) -> Result<Task, Failure> {
     task(args.data, &args.prompt, &args.expected, Method::Likelihood { end: true })
+}
+
+fn multiple_choice(_: &Cx<'_>, args: MultipleChoiceArgs) -> Result<Task, Failure> {
+    let templates = args.choices.iter().map(|text| Template::parse(text)).collect::<Result<_, _>>()?;
+    let compare = match &*args.compare {
+        "per_character" => Compare::PerCharacter,
+        "per_byte" => Compare::PerByte,
+        _ => Compare::Total,
+    };
+    let answer = match &*args.answer_as {
+        "index" => AnswerForm::Index,
+        "letter" => AnswerForm::Letter,
+        "text" => AnswerForm::Text,
+        _ => AnswerForm::Any,
+    };
+    let choices = Choices { templates, compare, answer };
+    task(args.data, &args.prompt, &args.answer, Method::MultipleChoice(choices))
 }
 
 fn task(data: Data, prompt: &str, expected: &str, method: Method) -> Result<Task, Failure> {
@@ -76,14 +100,36 @@ pub struct TaskFacts {
 }
 
 fn task_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let text = |param| Some((param, call.arg(param)?.constant()?.as_text().cloned()?));
+    facts_of(call, ["prompt", "expected"].into_iter().filter_map(text).collect(), problems)
+}
+
+fn choice_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let text = |param| Some((param, call.arg(param)?.constant()?.as_text().cloned()?));
+    let mut texts: Vec<_> = ["prompt", "answer"].into_iter().filter_map(text).collect();
+    if let Some(choices) = call.arg("choices").and_then(|choices| Some(choices.constant()?.items()?.to_vec())) {
+        if choices.is_empty() {
+            problems.push(Problem {
+                code: "E0415",
+                title: "a question without choices".into(),
+                label: "no template".into(),
+                param: Some("choices".into()),
+                help: "give one template a choice, or one that names a column of lists".into(),
+                ..Problem::default()
+            });
+        }
+        texts.extend(choices.iter().filter_map(|choice| Some(("choices", choice.as_text()?.clone()))));
+    }
+    facts_of(call, texts, problems)
+}
+
+/// What is known of a task with these templates, each with the parameter that it is given as.
+fn facts_of(call: &Call<'_>, texts: Vec<(&str, Arc<str>)>, problems: &mut Vec<Problem>) -> Answer {
     let Some(look) = call.arg("data") else {
         return Answer::Unknown;
     };
     let mut templates = Vec::new();
-    for param in ["prompt", "expected"] {
-        let Some(text) = call.arg(param).and_then(|a| a.constant()?.as_text().cloned()) else {
-            continue;
-        };
+    for (param, text) in texts {
         match Template::parse(&text) {
             Ok(template) => {
                 if let Some(facts) = look.fact::<DataFacts>() {
@@ -148,7 +194,10 @@ impl Object for Task {
     fn identity(&self) -> Option<(Key, Option<Fact>)> {
         let text = format!("{:?} {:?} {:?}", self.method, self.prompt, self.expected);
         let data = Key(*self.data.hash().as_bytes());
-        let templates = vec![self.prompt.clone(), self.expected.clone()];
+        let mut templates = vec![self.prompt.clone(), self.expected.clone()];
+        if let Method::MultipleChoice(choices) = &self.method {
+            templates.extend(choices.templates.iter().cloned());
+        }
         let fact: Fact = Arc::new(TaskFacts { templates, data, rows: Some(self.data.len()) });
         Some((Key::of("task", &[&data.0, text.as_bytes()]), Some(fact)))
     }
@@ -176,6 +225,13 @@ impl From<TaskError> for Failure {
             TaskError::NoTokens { .. } => {
                 Failure::new("R0513", error.to_string()).help("change the template, or drop the row")
             }
+            TaskError::FewChoices { .. } => {
+                Failure::new("R0516", error.to_string()).help("drop the row, or mend its choices")
+            }
+            TaskError::NoChoice { several, .. } => Failure::new("R0516", error.to_string()).help(match several {
+                true => "say by `answer_as` what an answer is: index, letter or text",
+                false => "an answer is a choice's text, its letter from A, or its place from 0",
+            }),
             TaskError::NotFinite { .. } => Failure::new("R0502", error.to_string())
                 .help("the weights are broken: keep merge weights in smaller ranges"),
         }

@@ -28,6 +28,26 @@ pub enum TaskError {
         /// `prompt` or `expected` answer.
         what: &'static str,
     },
+    /// A row has no two choices.
+    #[error("row {row} has {found} of the two choices at least that a question needs")]
+    FewChoices {
+        /// The row, counted from 0.
+        row: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// The expected answer names no choice, or several.
+    #[error("the answer `{answer}` of row {row} {} the choices {}", if *several { "could be several of" } else { "is none of" }, listed(choices))]
+    NoChoice {
+        /// The row, counted from 0.
+        row: usize,
+        /// The answer.
+        answer: String,
+        /// The choices.
+        choices: Vec<String>,
+        /// Whether it could be several.
+        several: bool,
+    },
     /// A score is not finite: the model's weights are broken.
     #[error("the log-probability of row {row} is {value}")]
     NotFinite {
@@ -36,4 +56,8 @@ pub enum TaskError {
         /// Its value.
         value: f64,
     },
+}
+
+fn listed(choices: &[String]) -> String {
+    choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ")
 }

@@ -6,6 +6,7 @@
 //! threads; the mean adds them in the order of the rows.
 
 pub mod bind;
+mod choices;
 mod error;
 mod extract;
 mod score;
@@ -13,6 +14,7 @@ mod score;
 #[cfg(test)]
 mod tests;
 
+pub use choices::{AnswerForm, Choices, Compare};
 pub use error::TaskError;
 pub use extract::Extract;
 pub use score::{Method, Prepared, Record, Score, Task, score};

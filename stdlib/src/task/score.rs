@@ -1,5 +1,6 @@
 //! A task and its evaluation.
 
+use super::choices::{Choices, Options};
 use super::{Extract, TaskError};
 use crate::data::{Data, Template};
 use crate::model::Model;
@@ -21,6 +22,9 @@ pub enum Method {
         /// Whether the model's end token counts.
         end: bool,
     },
+    /// The share of rows for whose right choice the model has the highest log-likelihood given the prompt: 0 to 1. See
+    /// [`Choices`].
+    MultipleChoice(Choices),
 }
 
 /// What a model is asked.
@@ -43,6 +47,7 @@ pub struct Prepared {
     prompts: Vec<Vec<u32>>,
     expected: Vec<String>,
     answers: Vec<Vec<u32>>,
+    choices: Vec<Options>,
     stop: Vec<u32>,
 }
 
@@ -51,7 +56,7 @@ pub struct Prepared {
 pub struct Record {
     /// The row's score.
     pub score: f64,
-    /// The generated text, of `exact_match`.
+    /// The generated text, of `exact_match`; the choice that the model holds the likeliest, of `multiple_choice`.
     pub answer: Option<String>,
 }
 
@@ -82,6 +87,9 @@ impl Task {
     pub fn check(&self) -> Result<(), TaskError> {
         self.prompt.check(&self.data)?;
         self.expected.check(&self.data)?;
+        if let Method::MultipleChoice(choices) = &self.method {
+            choices.check(&self.data)?;
+        }
         if self.data.is_empty() {
             return Err(TaskError::Empty);
         }
@@ -99,20 +107,25 @@ impl Task {
         let tokenizer = model.require_tokenizer()?;
         let stop = model.stop_ids();
         let expected = self.expected.render_all(&self.data)?;
-        let encode = |texts: Vec<String>, special, what| -> Result<Vec<Vec<u32>>, TaskError> {
-            let rows = texts.into_iter().enumerate();
-            rows.map(|(row, text)| match tokenizer.encode(&text, special)? {
-                ids if ids.is_empty() => Err(TaskError::NoTokens { row, what }),
-                ids => Ok(ids),
-            })
-            .collect()
+        let encode = |row: usize, text: &str, special, what| match tokenizer.encode(text, special)? {
+            ids if ids.is_empty() => Err(TaskError::NoTokens { row, what }),
+            ids => Ok(ids),
         };
-        let prompts = encode(self.prompt.render_all(&self.data)?, true, "prompt")?;
-        let mut answers = encode(expected.clone(), false, "expected answer")?;
+        let all = |texts: &[String], special, what| -> Result<Vec<Vec<u32>>, TaskError> {
+            texts.iter().enumerate().map(|(row, text)| encode(row, text, special, what)).collect()
+        };
+        let prompts = all(&self.prompt.render_all(&self.data)?, true, "prompt")?;
+        if let Method::MultipleChoice(choices) = &self.method {
+            let choices = choices.options(&self.data, &expected, &|row, text| encode(row, text, false, "choice"))?;
+            let (method, answers) = (self.method.clone(), Vec::new());
+            return Ok(Prepared { method, prompts, expected, answers, choices, stop });
+        }
+        let mut answers = all(&expected, false, "expected answer")?;
         if self.method == (Method::Likelihood { end: true }) {
             answers.iter_mut().for_each(|answer| answer.extend(stop.first()));
         }
-        Ok(Prepared { method: self.method.clone(), prompts, expected, answers, stop })
+        let choices = Vec::new();
+        Ok(Prepared { method: self.method.clone(), prompts, expected, answers, choices, stop })
     }
 }
 
@@ -123,12 +136,13 @@ impl Task {
 /// [`TaskError::NotFinite`] for weights that make no probability. Greedy answers tell nothing of that, so `exact_match` asks for
 /// the first row's log-probability too.
 pub fn score(model: &Model, task: &Prepared, threads: usize) -> Result<Score, TaskError> {
-    let records = match task.method {
+    let records = match &task.method {
         Method::ExactMatch { max_tokens, extract } => {
             likelihood(model, task, 1, threads)?;
-            exact_match(model, task, (max_tokens, extract), threads)?
+            exact_match(model, task, (*max_tokens, *extract), threads)?
         }
         Method::Likelihood { .. } => likelihood(model, task, usize::MAX, threads)?,
+        Method::MultipleChoice(_) => multiple_choice(model, task, threads)?,
     };
     let value = records.iter().map(|record| record.score).sum::<f64>() / records.len() as f64;
     Ok(Score { value, records })
@@ -150,6 +164,25 @@ fn likelihood(model: &Model, task: &Prepared, limit: usize, threads: usize) -> R
             }
         })
         .collect()
+}
+
+/// All choices of a prompt go on from one computation of it.
+fn multiple_choice(model: &Model, task: &Prepared, threads: usize) -> Result<Vec<Record>, TaskError> {
+    let rows = task.prompts.iter().zip(&task.choices);
+    let pairs: Vec<(&[u32], &[u32])> =
+        rows.flat_map(|(p, options)| options.tokens.iter().map(move |t| (p.as_slice(), t.as_slice()))).collect();
+    let mut logprobs = model.decoder(threads)?.logprobs(&pairs, threads)?.into_iter();
+    let rows = task.choices.iter().enumerate().map(|(row, options)| {
+        let of_row = logprobs.by_ref().take(options.tokens.len());
+        let sums: Vec<f64> = of_row.map(|tokens| tokens.iter().map(|&l| f64::from(l)).sum()).collect();
+        if let Some(&value) = sums.iter().find(|sum| !sum.is_finite()) {
+            return Err(TaskError::NotFinite { row, value });
+        }
+        let chosen = options.chosen(&sums);
+        let answer = options.texts.get(chosen).cloned();
+        Ok(Record { score: f64::from(chosen == options.right), answer })
+    });
+    rows.collect()
 }
 
 fn exact_match(

@@ -74,11 +74,40 @@ fn likelihood_is_that_of_the_training_pass() {
     assert_ne!(scored(&model, &open, 1).unwrap().value, scored(&model, &task, 1).unwrap().value);
 }
 
+fn choice(compare: Compare) -> Task {
+    let templates = ["0", "1", "2", "3", "4", "5", "6"].map(|text| Template::parse(text).unwrap()).to_vec();
+    task(Method::MultipleChoice(Choices { templates, compare, answer: AnswerForm::Text }))
+}
+
+#[test]
+fn the_likeliest_choice_is_that_of_the_training_pass() {
+    let (model, task) = (trained(), choice(Compare::Total));
+    let weights = Weights::names(&model.config).map(|name| model.tensors[name].to_f32().unwrap().into_owned());
+    let scored = scored(&model, &task, 1).unwrap();
+    assert!(scored.value >= 0.9, "{}", scored.value);
+    let tokenizer = model.require_tokenizer().unwrap();
+    for (prompt, record) in task.prompt.render_all(&task.data).unwrap().iter().zip(&scored.records) {
+        let given = tokenizer.encode(prompt, true).unwrap();
+        let sums = (0..=6).map(|n: usize| {
+            let mut batch = Batch::default();
+            let tokens = [given.clone(), tokenizer.encode(&n.to_string(), false).unwrap()].concat();
+            batch.push(&tokens, given.len());
+            let logprobs = forward(&mut Workspace::default(), &model.config, &weights, &batch).log_probabilities;
+            (n, logprobs.iter().sum::<f32>())
+        });
+        let best = sums.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;
+        assert_eq!(record.answer.as_deref(), Some(best.to_string().as_str()));
+    }
+    // Choices of one length: nothing changes with what is compared.
+    for compare in [Compare::PerCharacter, Compare::PerByte] {
+        assert_eq!(super::tests::scored(&model, &choice(compare), 1).unwrap(), scored);
+    }
+}
+
 #[test]
 fn a_row_scores_the_same_in_any_company_and_on_any_thread() {
     let model = trained();
-    for method in [EXACT, LIKELIHOOD] {
-        let task = task(method);
+    for task in [task(EXACT), task(LIKELIHOOD), choice(Compare::PerByte)] {
         let all = scored(&model, &task, 1).unwrap();
         assert_eq!(all, scored(&model, &task, 4).unwrap());
         let some = scored(&model, &task.on(sums().last(5)).unwrap(), 2).unwrap();
@@ -100,7 +129,7 @@ fn faults_are_told_before_and_after() {
     let mut tensors = (*model.tensors).clone();
     tensors.insert("model.norm.weight".to_owned(), Tensor::from_f32(vec![f32::NAN; 32], vec![32]).unwrap());
     let broken = model.with_tensors("broken", tensors, Card::default());
-    for method in [EXACT, LIKELIHOOD] {
-        assert!(matches!(scored(&broken, &task(method), 1), Err(TaskError::NotFinite { row: 0, .. })));
+    for task in [task(EXACT), task(LIKELIHOOD), choice(Compare::Total)] {
+        assert!(matches!(scored(&broken, &task, 1), Err(TaskError::NotFinite { row: 0, .. })));
     }
 }
