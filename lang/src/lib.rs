@@ -4,6 +4,7 @@
 
 pub mod codegen;
 pub mod diag;
+pub mod golden;
 pub mod hir;
 pub mod ide;
 pub mod ir;

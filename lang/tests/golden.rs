@@ -22,6 +22,7 @@ mod run;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use evo_lang::golden;
 use evo_lang::library::Library;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -42,7 +43,7 @@ fn main() {
             std::fs::write(&file, sections.iter().map(blessed).collect::<String>()).unwrap();
         }
         let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
-        for section in sections.into_iter().filter(|s| !s.head.is_empty()) {
+        for section in sections.into_iter().filter(|s| !s.0.head.is_empty()) {
             let name = format!("{stem}::{}", section.name());
             trials.push(Trial::test(name, move || if bless { Ok(()) } else { section.run() }));
         }
@@ -50,69 +51,41 @@ fn main() {
     libtest_mimic::run(&args, trials).exit();
 }
 
-/// A section: its head line, its text, and the expectations that follow.
-struct Section {
-    head: String,
-    text: String,
-    expected: String,
-}
+/// A section of a golden file, as this runner takes it.
+struct Section(golden::Section);
 
 fn sections(text: &str) -> Vec<Section> {
-    let mut out = vec![Section { head: String::new(), text: String::new(), expected: String::new() }];
-    for line in text.lines() {
-        let section = out.last_mut().unwrap();
-        if line.starts_with("// --- ") {
-            out.push(Section { head: line.to_owned(), text: String::new(), expected: String::new() });
-        } else if !section.head.is_empty()
-            && (is_expectation(line) || !section.expected.is_empty() && line.starts_with("// "))
-        {
-            writeln!(section.expected, "{line}").unwrap();
-        } else {
-            writeln!(section.text, "{line}").unwrap();
-        }
-    }
-    out
-}
-
-fn is_expectation(line: &str) -> bool {
-    line.starts_with("// error[")
-        || line.starts_with("// warning[")
-        || line.starts_with("// type ")
-        || line.starts_with("// run ")
-        || line == "// no errors"
+    golden::sections(text).into_iter().map(Section).collect()
 }
 
 fn blessed(section: &Section) -> String {
-    if section.head.is_empty() {
-        return section.text.clone();
-    }
-    format!("{}\n{}\n{}\n", section.head, section.text.trim_end(), section.found())
+    if section.0.head.is_empty() { section.0.text.clone() } else { section.0.with(&section.found()) }
 }
 
 impl Section {
     fn name(&self) -> String {
-        self.head.trim_start_matches("// --- ").rsplit_once(' ').map_or("", |(name, _)| name).replace(' ', "_")
+        self.0.title().0.replace(' ', "_")
     }
 
     fn run(&self) -> Result<(), Failed> {
         let found = self.found();
-        if found.trim() == self.expected.trim() {
+        if found.trim() == self.0.expected.trim() {
             return Ok(());
         }
-        Err(format!("expected\n{}\nfound\n{found}\n{}", self.expected, self.rendered()).into())
+        Err(format!("expected\n{}\nfound\n{found}\n{}", self.0.expected, self.rendered()).into())
     }
 
     fn is_run(&self) -> bool {
-        self.head.ends_with(" run")
+        self.0.head.ends_with(" run")
     }
 
     fn check(&self) -> evo_lang::Checked {
         if self.is_run() {
-            return run::check(&self.text);
+            return run::check(&self.0.text);
         }
         let (library, faults) = Library::parse(&[("test", LIBRARY)]);
         assert!(faults.is_empty(), "{}", evo_lang::diag::render_all(&faults, library.sources(), false));
-        let mut parts = self.text.split("// file ");
+        let mut parts = self.0.text.split("// file ");
         let entry = parts.next().unwrap_or("");
         let files: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('\n')).collect();
         evo_lang::check("main.evo", entry, &library, &|path| {
@@ -128,13 +101,10 @@ impl Section {
         let checked = self.check();
         let mut out = String::new();
         for d in &checked.diagnostics {
-            let word = if d.is_error() { "error" } else { "warning" };
-            let place = checked.sources.location(d.primary.span);
-            let place = place.strip_prefix("main.evo:").unwrap_or(&place);
-            writeln!(out, "// {word}[{}] {place} {:?}", d.code, d.title).unwrap();
+            out.push_str(&golden::expectation(d, &checked.sources, "main.evo"));
             assert!(!d.help.is_empty(), "{} has no help: {}", d.code, d.title);
         }
-        if self.head.ends_with(" types") {
+        if self.0.head.ends_with(" types") {
             let module = &checked.program.modules[checked.program.entry.0 as usize];
             for global in &module.globals {
                 let numeric = match &global.kind {
@@ -145,9 +115,9 @@ impl Section {
             }
         }
         if self.is_run() {
-            for call in self.expected.lines().filter_map(|l| l.strip_prefix("// run ")) {
+            for call in self.0.expected.lines().filter_map(|l| l.strip_prefix("// run ")) {
                 let call = call.rsplit_once(" -> ").map_or(call, |(call, _)| call);
-                writeln!(out, "// run {call} -> {}", run::evaluate(&self.text, call)).unwrap();
+                writeln!(out, "// run {call} -> {}", run::evaluate(&self.0.text, call)).unwrap();
             }
         }
         if out.is_empty() {

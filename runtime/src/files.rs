@@ -14,7 +14,7 @@ pub(crate) fn aside(folder: &Path, stem: &str) -> PathBuf {
 
 /// Writes a file so that a reader, or a crash at any moment, sees the old content or the new: aside, synced, renamed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = aside(folder, &stem);
     let written = File::create(&temporary)

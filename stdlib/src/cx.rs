@@ -136,6 +136,8 @@ pub struct Failure {
     pub is_cancelled: bool,
     /// The node that failed; filled in by the runtime.
     pub node: Option<NodeId>,
+    /// The generation and the candidate that it is about, where a search failed for one of them.
+    pub candidate: Option<(u64, u64)>,
 }
 
 impl Failure {
@@ -149,6 +151,7 @@ impl Failure {
             param: None,
             is_cancelled: false,
             node: None,
+            candidate: None,
         }
     }
 
@@ -166,6 +169,12 @@ impl Failure {
     /// Whether the run itself cannot go on: its own files cannot be written, or its journal is contradicted.
     pub fn ends_run(&self) -> bool {
         matches!(self.code, "R0541" | "R0542" | "R0543" | "R0545")
+    }
+
+    /// Says which candidate it is about.
+    pub fn at(mut self, generation: u64, candidate: u64) -> Failure {
+        self.candidate = Some((generation, candidate));
+        self
     }
 
     /// Adds what to do.

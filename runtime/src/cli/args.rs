@@ -52,8 +52,18 @@ pub(super) enum Command {
     Clean(CleanArgs),
     /// Print a model's logits as JSON, to compare with other runtimes
     Logits(LogitsArgs),
+    /// Make a project from a template
+    New(super::new::NewArgs),
+    /// Show what a function, a kind or a type is and does
+    Doc(super::doc::DocArgs),
+    /// Run programs as tests
+    Test(super::test::TestArgs),
+    /// Repeat one candidate of a run, and compare
+    Replay(super::replay::ReplayArgs),
     /// Explain an error code
     Explain(ExplainArgs),
+    /// Print or write manual pages
+    Man(super::man::ManArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -178,7 +188,8 @@ from the headers of the models: weights, gradients and optimizer state, but not 
 
 Examples:
   evo plan quickstart.evo --set evaluations=1000
-  evo plan quickstart.evo --explain")]
+  evo plan quickstart.evo --explain
+  evo plan quickstart.evo --svg plan.svg     the graph as a drawing")]
 pub(super) struct PlanArgs {
     /// The program
     #[arg(value_hint = ValueHint::FilePath)]
@@ -191,6 +202,9 @@ pub(super) struct PlanArgs {
     /// Say for each node why it has to be computed: what changed since the last run
     #[arg(long)]
     pub(super) explain: bool,
+    /// Draw the graph of nodes into this file instead
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "json")]
+    pub(super) svg: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -302,7 +316,7 @@ pub(super) struct CompletionsArgs {
     pub(super) shell: clap_complete::Shell,
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !is_name || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {

@@ -6,14 +6,19 @@
 mod args;
 mod check;
 mod clean;
+mod doc;
 mod eval;
 mod explain;
 mod fix;
 mod logits;
+mod man;
+mod new;
 pub(crate) mod plan;
 mod repl;
+mod replay;
 mod run;
 pub(crate) mod screen;
+mod test;
 pub(crate) mod watch;
 
 use std::io;
@@ -74,6 +79,11 @@ fn dispatch(command: Command) -> Result<u8, Stop> {
         Command::Eval(args) => eval::eval(&args),
         Command::Clean(args) => clean::clean(&args),
         Command::Logits(args) => logits::logits(&args),
+        Command::New(args) => new::new(&args),
+        Command::Doc(args) => doc::doc(&args),
+        Command::Man(args) => man::man(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Completions(args) => Ok(completions(&args)),
     }

@@ -3,7 +3,8 @@
 use super::args::PlanArgs;
 use super::{Stop, run, screen, settings};
 use crate::datum::{Datum, Table};
-use crate::engine::{Engine, NodeView, Overview, Plan};
+use crate::engine::{Engine, Failure, NodeView, Overview, Plan};
+use crate::files;
 use crate::render::{self, shortened};
 
 /// Shows a program's plan.
@@ -14,6 +15,13 @@ pub(super) fn plan(args: &PlanArgs) -> Result<u8, Stop> {
     run::warn(&plan, args.json)?;
     if args.explain {
         run::explain(&plan).map_err(in_form)?;
+    }
+    if let Some(path) = &args.svg {
+        let drawn = render::graph(&plan.overview()?);
+        let written = files::write_whole(path, drawn.as_bytes());
+        written.map_err(|e| Failure::from(crate::DiskError::from_io(path, &e)))?;
+        screen::note(&format!("drew {}", path.display()));
+        return Ok(0);
     }
     show(&plan, args.json).map(|()| 0)
 }

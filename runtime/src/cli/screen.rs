@@ -79,6 +79,11 @@ pub(crate) fn dim(text: &str) -> String {
     style(text).for_stderr().dim().to_string()
 }
 
+/// The same for stdout.
+pub(super) fn dim_result(text: &str) -> String {
+    style(text).dim().to_string()
+}
+
 /// A warning's first word.
 pub(super) fn warning_word(code: Option<&str>) -> String {
     let word = code.map_or("warning".to_owned(), |code| format!("warning[{code}]"));

@@ -21,6 +21,7 @@ mod failure;
 mod function;
 mod plan;
 mod program;
+mod replay;
 mod run;
 
 use std::fmt;
@@ -40,6 +41,7 @@ pub(crate) use failure::nowhere;
 pub use function::HostFunction;
 pub use plan::{Explanation, NodeView, Overview, Plan};
 pub use program::{Form, Param, ParamValue, Program, Settings};
+pub use replay::{Replay, Replayed, Step};
 pub use run::{Resume, Run, RunOptions, RunOutcome};
 
 /// Where programs are loaded, planned and run. Cheap to clone: clones share everything.

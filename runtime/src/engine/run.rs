@@ -162,6 +162,7 @@ impl Run {
             cancel: self.cancel(),
             jobs: self.jobs,
             out: &self.out,
+            run: &self.dir.record().run,
         }
     }
 

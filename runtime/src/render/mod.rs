@@ -1,11 +1,14 @@
 //! Results as text for a terminal.
 
+mod graph;
 mod number;
+pub mod site;
 mod table;
 
 use crate::datum::Datum;
 use crate::events::Shown;
 
+pub use graph::graph;
 pub use number::{bytes, count, duration, real};
 pub use table::table;
 

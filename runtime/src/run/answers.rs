@@ -35,6 +35,8 @@ pub(crate) struct Outputs<'a> {
     pub(crate) card: Card,
     /// The width of terminal plots.
     pub(crate) columns: usize,
+    /// The run's name.
+    pub(crate) run: &'a str,
 }
 
 /// Demands everything, then answers each request when it is ready.
@@ -50,7 +52,7 @@ pub(crate) fn answer_all(scheduler: &Arc<Scheduler>, requests: &[PlannedRequest]
                 continue;
             }
             // What several requests need fails once.
-            let diagnostic = diagnostic(scheduler, &failure, request.span);
+            let diagnostic = diagnostic(scheduler, &failure, request.span, Some(outputs.run));
             let is_same = |told: &Diagnostic| told.title == diagnostic.title && told.primary == diagnostic.primary;
             if !done.failures.iter().any(is_same) {
                 done.failures.push(diagnostic);
@@ -180,8 +182,9 @@ fn not_written(path: &Path, error: &std::io::Error) -> Failure {
     }
 }
 
-/// A failure as a diagnostic at the node that failed, else at the request.
-fn diagnostic(scheduler: &Scheduler, failure: &Failure, request: Span) -> Diagnostic {
+/// A failure as a diagnostic at the node that failed, else at the request; in a run, with the command that repeats the
+/// candidate that it is about.
+pub(super) fn diagnostic(scheduler: &Scheduler, failure: &Failure, request: Span, run: Option<&str>) -> Diagnostic {
     let node = failure.node.map(|id| scheduler.world().node(id));
     let span = node.as_ref().map(|n| n.span).filter(|s| s.end > s.start).unwrap_or(request);
     let code = Code::find(failure.code).unwrap_or(Code::R0501);
@@ -192,5 +195,13 @@ fn diagnostic(scheduler: &Scheduler, failure: &Failure, request: Span) -> Diagno
     for note in &failure.notes {
         diagnostic = diagnostic.note(note.clone());
     }
-    if failure.help.is_empty() { diagnostic } else { diagnostic.help(failure.help.clone()) }
+    if !failure.help.is_empty() {
+        diagnostic = diagnostic.help(failure.help.clone());
+    }
+    match (failure.candidate, run) {
+        (Some((generation, candidate)), Some(run)) => {
+            diagnostic.help(format!("to repeat it: `evo replay {run} --at {generation}.{candidate}`"))
+        }
+        _ => diagnostic,
+    }
 }

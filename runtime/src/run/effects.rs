@@ -149,6 +149,11 @@ impl NodeEffects {
             seconds: times.seconds,
             elapsed: times.elapsed,
         };
+        if let Some(replaying) = world.replaying.as_ref().filter(|replaying| replaying.is(&found)) {
+            replaying.note(&self.scheduler, &found, evaluated.outcome.as_ref().err());
+            world.cancel.stop();
+            return Ok(());
+        }
         let mut rows = made.rows();
         rows.push(found.row());
         world.journal.commit(rows).map_err(|error| unjournaled(&error))?;

@@ -95,6 +95,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) jobs: usize,
     pub(crate) out: &'a Path,
+    /// The run's name, for the commands that messages print.
+    pub(crate) run: &'a str,
 }
 
 /// Parses and type-checks the entry file and all that it uses.
@@ -178,7 +180,7 @@ pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
         tiny: scope.planned.options.tiny,
         ..Card::default()
     };
-    let outputs = Outputs { out: scope.out, card, columns: PLOT_COLUMNS };
+    let outputs = Outputs { out: scope.out, card, columns: PLOT_COLUMNS, run: scope.run };
     let done = scheduler.run(|| answers::answer_all(&scheduler, &requests, &outputs));
     if scope.cancel.is_stopped() && !done.complete {
         return Err(Failure::placeless(
@@ -243,6 +245,16 @@ impl Checked {
 }
 
 impl Planned {
+    /// The program's directory.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Whether effort is lowered.
+    pub(crate) fn is_tiny(&self) -> bool {
+        self.options.tiny
+    }
+
     /// The graph of the requests. `whole` reads contents for their identity, as a run does; a check reads headers.
     pub(crate) fn elaborate(&self, whole: bool) -> Result<(Elaborator, Vec<PlannedRequest>), Failure> {
         let library = library()?.host(Place { base: self.base.clone(), whole });

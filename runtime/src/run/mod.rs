@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`dir`], [`journal`], [`rows`], [`log`]; then `execute` (the seam to the language), `params`,
 //! `overview`, `host` (functions of the host),
-//! `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests).
+//! `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests), `replay`
+//! (one candidate again).
 
 mod answers;
 pub mod dir;
@@ -16,6 +17,7 @@ mod naming;
 mod overview;
 mod params;
 mod record;
+pub(crate) mod replay;
 pub mod rows;
 mod scheduler;
 mod selection;

@@ -20,6 +20,7 @@ use super::host::HostFunctions;
 use super::journal::{Journal, JournalError};
 use super::log::EventLog;
 use super::naming;
+use super::replay::Replaying;
 use super::rows;
 use super::scheduler::{Finished, Scheduler};
 use crate::clock::Stopwatch;
@@ -82,6 +83,8 @@ pub(crate) struct World {
     is_unkept_told: AtomicBool,
     /// Nodes from this number on were made for candidates.
     first_candidate: AtomicU32,
+    /// The candidate that is computed again, if that is what the world is for.
+    pub(crate) replaying: Option<Arc<Replaying>>,
 }
 
 impl World {
@@ -109,7 +112,13 @@ impl World {
             given: Mutex::default(),
             is_unkept_told: AtomicBool::new(false),
             first_candidate: AtomicU32::new(first),
+            replaying: None,
         }
+    }
+
+    /// The same world, in which one candidate is computed again: of candidates nothing is looked up, and every step is told.
+    pub(crate) fn replaying(self, replaying: Arc<Replaying>) -> World {
+        World { replaying: Some(replaying), ..self }
     }
 
     /// The elaborator, for one caller at a time.
@@ -162,7 +171,10 @@ impl World {
 
     /// Whether the user is told of a call.
     fn shows(&self, id: NodeId, builtin: &Builtin) -> bool {
-        !self.is_candidate(id) && (builtin.keep || builtin.manner == Manner::Direct)
+        match self.is_candidate(id) {
+            true => self.replaying.is_some(),
+            false => builtin.keep || builtin.manner == Manner::Direct,
+        }
     }
 
     /// A node that the store keeps: its result. Reads the disk.
@@ -172,6 +184,9 @@ impl World {
         let builtin = self.library.builtin(ext)?;
         if self.cancel.is_stopped() {
             return Some(failed(Failure::cancelled()));
+        }
+        if self.replaying.is_some() && self.is_candidate(id) {
+            return None;
         }
         let clock = Stopwatch::start();
         let name = node.label.clone().unwrap_or_else(|| ext.name.clone());

@@ -64,7 +64,7 @@ struct Run<'r, 'e> {
     /// The best candidate so far, and the generation it came in.
     best: Option<(Const, f64, u64)>,
     /// Why the last candidate failed that did.
-    last_failure: Option<String>,
+    last_failure: Option<(String, u64, u64)>,
 }
 
 /// Runs a search to its end.
@@ -138,8 +138,8 @@ impl Run<'_, '_> {
             none_failed(generation, &evaluated)?;
         }
         let scores: Vec<f64> = evaluated.iter().map(score).collect();
-        for ((genome, score), evaluated) in genomes.into_iter().zip(&scores).zip(&evaluated) {
-            self.record(genome, *score, evaluated);
+        for (i, ((genome, score), evaluated)) in genomes.into_iter().zip(&scores).zip(&evaluated).enumerate() {
+            self.record(genome, *score, evaluated, i as u64);
         }
         // A generation that the limit cuts short ends the search: the optimizer is not told of half of one.
         let mut costs: Vec<f64> = scores.iter().map(|s| -s).collect();
@@ -149,12 +149,12 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn record(&mut self, genome: Const, score: f64, evaluated: &Evaluated) {
+    fn record(&mut self, genome: Const, score: f64, evaluated: &Evaluated, candidate: u64) {
         let generation = self.optimizer.generation();
         self.evaluations.push(Evaluation { generation: generation as usize, score });
         match &evaluated.outcome {
-            Err(failure) => self.last_failure = Some(failure.title.clone()),
-            Ok(value) if !score.is_finite() => self.last_failure = Some(not_finite(value)),
+            Err(failure) => self.last_failure = Some((failure.title.clone(), generation, candidate)),
+            Ok(value) if !score.is_finite() => self.last_failure = Some((not_finite(value), generation, candidate)),
             Ok(_) => {}
         }
         if score.is_finite() {
@@ -179,10 +179,15 @@ impl Run<'_, '_> {
 
     fn finish(self, ended: String) -> Result<Search, Failure> {
         let Some((best, score, _)) = self.best else {
-            let why = self.last_failure.unwrap_or_else(|| "no candidate was evaluated".into());
-            return Err(Failure::new("R0501", "every candidate of the search failed")
-                .note(format!("the last reason: {why}"))
-                .help("evaluate one genome by hand, or widen the ranges; `on_failure: abort` shows the first failure whole"));
+            let failure = Failure::new("R0501", "every candidate of the search failed").help(
+                "evaluate one genome by hand, or widen the ranges; `on_failure: abort` shows the first failure whole",
+            );
+            return Err(match self.last_failure {
+                Some((why, generation, candidate)) => {
+                    failure.note(format!("the last reason: {why}")).at(generation, candidate)
+                }
+                None => failure.note("the last reason: no candidate was evaluated"),
+            });
         };
         let name = self.cx.name.clone();
         Ok(Search {
@@ -222,7 +227,9 @@ fn none_failed(generation: u64, evaluated: &[Evaluated]) -> Result<(), Failure> 
         Ok(value) => Failure::new("R0502", not_finite(value))
             .help("guard the fitness, or leave `on_failure: abort` out: the candidate then ranks last"),
     };
-    Err(failure.note(format!("it was candidate {i} of generation {generation}; `on_failure: abort` ends the search")))
+    Err(failure
+        .note(format!("it was candidate {i} of generation {generation}; `on_failure: abort` ends the search"))
+        .at(generation, i as u64))
 }
 
 #[cfg(test)]
