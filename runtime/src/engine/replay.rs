@@ -108,11 +108,12 @@ impl Engine {
             program: &record.identity.program,
             log: &log,
             journal: &journal,
-            store: &store,
+            store: Some(&store),
+            found: None,
             cancel: &cancel,
             jobs: self.host.jobs,
             out: place.path(),
-            run: &record.run,
+            run: Some(&record.run),
         };
         let again = replay::replay(&scope, ready, target)?.ok_or_else(|| {
             let title = format!("`{name}` no longer comes to candidate {}.{}", asked.generation, asked.candidate);

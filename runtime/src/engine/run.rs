@@ -162,7 +162,7 @@ impl Run {
             cancel: self.cancel(),
             jobs: self.jobs,
             out: &self.out,
-            run: &self.dir.record().run,
+            run: Some(&self.dir.record().run),
         }
     }
 
@@ -197,6 +197,7 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
         cancel: &host.cancel,
         jobs: options.jobs.unwrap_or(host.jobs).max(1),
         out: options.out.as_ref().unwrap_or(&host.root),
+        run: None,
     };
     let done = catch_unwind(AssertUnwindSafe(|| execute::run(&scope, ready))).unwrap_or_else(|panic| {
         let help = "please report it with what was entered";

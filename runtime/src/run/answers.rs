@@ -35,8 +35,8 @@ pub(crate) struct Outputs<'a> {
     pub(crate) card: Card,
     /// The width of terminal plots.
     pub(crate) columns: usize,
-    /// The run's name.
-    pub(crate) run: &'a str,
+    /// The run's name, if it has a directory.
+    pub(crate) run: Option<&'a str>,
 }
 
 /// Demands everything, then answers each request when it is ready.
@@ -52,7 +52,7 @@ pub(crate) fn answer_all(scheduler: &Arc<Scheduler>, requests: &[PlannedRequest]
                 continue;
             }
             // What several requests need fails once.
-            let diagnostic = diagnostic(scheduler, &failure, request.span, Some(outputs.run));
+            let diagnostic = diagnostic(scheduler, &failure, request.span, outputs.run);
             let is_same = |told: &Diagnostic| told.title == diagnostic.title && told.primary == diagnostic.primary;
             if !done.failures.iter().any(is_same) {
                 done.failures.push(diagnostic);

@@ -95,8 +95,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) jobs: usize,
     pub(crate) out: &'a Path,
-    /// The run's name, for the commands that messages print.
-    pub(crate) run: &'a str,
+    /// The run's name, for the commands that messages print; what is computed in memory has none.
+    pub(crate) run: Option<&'a str>,
 }
 
 /// Parses and type-checks the entry file and all that it uses.
