@@ -2,7 +2,6 @@
 #![cfg(test)]
 
 use std::path::Path;
-use std::sync::Arc;
 
 use evo_stdlib::data::{Cell, Data, Template};
 use evo_stdlib::model::hf;
@@ -12,7 +11,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 struct Row {
     question: String,
-    choices: Vec<Arc<str>>,
+    choices: Vec<String>,
     right: usize,
     sums: Vec<f64>,
     acc: usize,
@@ -26,7 +25,11 @@ fn choices_are_those_of_the_harness() {
     let golden: Vec<Row> = serde_json::from_str(&golden).unwrap();
     let model = hf(&root.join("programs/models/tiny-bilingual")).unwrap();
     let row = |row: &Row| {
-        vec![row.question.as_str().into(), Cell::List(row.choices.clone().into()), Cell::from(row.right as i64)]
+        vec![
+            row.question.as_str().into(),
+            Cell::List(row.choices.iter().map(|text| text.as_str().into()).collect()),
+            Cell::from(row.right as i64),
+        ]
     };
     let data = Data::new(&["question", "choices", "right"], golden.iter().map(row).collect()).unwrap();
     let template = |text| Template::parse(text).unwrap();
