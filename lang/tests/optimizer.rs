@@ -6,8 +6,10 @@ mod common;
 use common::Tape;
 use evo_lang::codegen::{compile, same_slots};
 use evo_lang::ir::builder::Builder;
-use evo_lang::ir::optimize::optimize;
+use evo_lang::ir::differentiate::row_gradient;
+use evo_lang::ir::optimize::{optimize, optimize_rows};
 use evo_lang::ir::ranges::{Faults, faults};
+use evo_lang::ir::rows::RowFunction;
 use evo_lang::ir::verify::{IrError, verify};
 use evo_lang::ir::{Binary, Block, Fault, Module, Op, Step, Type, Unary, Value, interp, print};
 use evo_lang::span::Span;
@@ -476,4 +478,40 @@ fn many_calls_are_those_one_by_one() {
     let (call, error) = code.call_many(entry, 4, &inputs, &mut out).unwrap_err();
     assert_eq!((call, error.fault), (2, Fault::Index { index: 3, len: 3 }));
     assert!(code.call_many(entry, 3, &inputs, &mut out).is_err());
+}
+
+#[test]
+fn value_and_gradient_of_a_loss_share_what_they_have_in_common() {
+    // Log-ratio modulated: (1 - m) * -log_sigmoid(z) + m * exp(-z), with m = sigmoid(z / tau), written as a person would,
+    // with each part where it is used.
+    let mut b = Builder::new("loss", &[Type::Real, Type::Real]);
+    let (z, tau) = (b.params()[0], b.params()[1]);
+    let modulation = |b: &mut Builder| {
+        let scaled = b.binary(Binary::Div, z, tau)?;
+        b.unary(Unary::Sigmoid, scaled)
+    };
+    let made = (|| {
+        let (one, m) = (b.real(1.0)?, modulation(&mut b)?);
+        let rest = b.binary(Binary::Sub, one, m)?;
+        let log = b.unary(Unary::LogSigmoid, z)?;
+        let logistic = b.unary(Unary::Neg, log)?;
+        let first = b.binary(Binary::Mul, rest, logistic)?;
+        let (m, minus) = (modulation(&mut b)?, b.unary(Unary::Neg, z)?);
+        let exponential = b.unary(Unary::Exp, minus)?;
+        let second = b.binary(Binary::Mul, m, exponential)?;
+        b.binary(Binary::Add, first, second)
+    })();
+    let row = RowFunction { function: b.finish(made.unwrap()).unwrap(), uniform: vec![false, true] };
+    let both = row_gradient(&row, &[0]).unwrap();
+    let small = optimize_rows(&both);
+    let module = |row: &RowFunction| Module { functions: vec![row.function.clone()] };
+    let steps = |row: &RowFunction, op: Unary| count(&module(row), &|o| matches!(o, Op::Unary(u, _) if *u == op));
+    let text = print::canonical(&module(&small));
+    assert_eq!((steps(&small, Unary::Exp), steps(&small, Unary::LogSigmoid)), (1, 1), "{text}");
+    // sigmoid(z / tau), its slope's sigmoid(-z / tau), and sigmoid(-z) of the logistic part.
+    assert_eq!(steps(&small, Unary::Sigmoid), 3, "{text}");
+    let (before, after) = (both.function.body.size(), small.function.body.size());
+    assert!(after < before && after <= 30, "{after} of {before} steps:\n{text}");
+    let z: Vec<f64> = (-40..40).map(|i| f64::from(i) / 3.0).collect();
+    assert_eq!(interp::run_rows(&small, 80, &[&z, &[0.05]]), interp::run_rows(&both, 80, &[&z, &[0.05]]));
 }

@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="-C target-cpu=native" cargo bench -p evo-lang --bench scalar --target-dir target/native` prints a table.
 //! With `--serve ours|many|rust` it answers one line for each line `CASE` or `compile CASE` it reads: nanoseconds a call
-//! and the sum of the results, or microseconds. `tests/benches/scalar/run.py` asks it so, in turns with the peers.
+//! and the sum of the results, or microseconds. `--show CASE` prints optimised IR and Cranelift's. `tests/benches/scalar/run.py` asks it so, in turns with the peers.
 #![allow(
     clippy::disallowed_types,
     clippy::print_stdout,
@@ -15,11 +15,11 @@ use std::hint::black_box;
 use std::io::BufRead;
 use std::time::Instant;
 
-use evo_lang::codegen::{Compiled, compile};
+use evo_lang::codegen::{Compiled, clif, compile};
 use evo_lang::hir::{GlobalKind, Program};
 use evo_lang::ir::build::outline_lambda;
 use evo_lang::ir::optimize::optimize;
-use evo_lang::ir::{FuncId, Module};
+use evo_lang::ir::{FuncId, Module, print};
 use evo_lang::library::Library;
 use evo_lang::types::Len;
 
@@ -35,9 +35,14 @@ const ROUNDS: usize = 31;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    match args.iter().position(|a| a == "--serve") {
-        Some(at) => serve(&args[at + 1]),
-        None => table(),
+    let after = |flag: &str| args.iter().position(|a| a == flag).and_then(|at| args.get(at + 1));
+    match (after("--serve"), after("--show")) {
+        (Some(who), _) => serve(who),
+        (None, Some(case)) => {
+            let small = optimize(&Ours::new().module(case));
+            println!("{}{}", print::canonical(&small), clif(&small).unwrap());
+        }
+        (None, None) => table(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One walk over a function that leaves every step as simple as it is known to be, and computes equal steps once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::Callee;
 use crate::ir::fold::{self, Known};
@@ -25,7 +25,7 @@ pub(super) fn rewrite(function: Function, callees: &[Callee], last: bool) -> Fun
         values: function.values,
         made: vec![None; count],
         same: (0..count as u32).map(Value).collect(),
-        seen: HashMap::new(),
+        seen: BTreeMap::new(),
         scope: Vec::new(),
         growth: GROWTH,
         level: 0,
@@ -49,7 +49,7 @@ pub(super) struct Rewriter<'m> {
     made: Vec<Option<Op>>,
     same: Vec<Value>,
     /// What is computed already where the walk is, by its form.
-    seen: HashMap<Vec<u64>, Value>,
+    seen: BTreeMap<Vec<u64>, Value>,
     /// The forms first seen in each open block.
     scope: Vec<Vec<Vec<u64>>>,
     growth: usize,
@@ -245,7 +245,7 @@ impl Rewriter<'_> {
     /// One round of a loop, in place.
     fn round(&mut self, body: &Block, i: u64, state: Option<Value>, span: Span, into: &mut Vec<Step>) -> Value {
         self.growth = self.growth.saturating_sub(body.size());
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         let body = self.renamed(body, &[], &mut names);
         let index = self.fresh(Type::Int);
         self.step(Step { value: index, op: Op::Int(i as i64), span }, into);
@@ -264,7 +264,7 @@ impl Rewriter<'_> {
     /// The body of a function in place of a call.
     fn instance(&mut self, function: &Function, args: &[Value], into: &mut Vec<Step>) -> Value {
         self.growth = self.growth.saturating_sub(function.body.size());
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         let body = self.renamed(&function.body, &function.values, &mut names);
         for (param, arg) in body.params.iter().zip(args) {
             self.is(*param, *arg);
@@ -273,8 +273,8 @@ impl Rewriter<'_> {
     }
 
     /// A copy of a block whose values are new; `types` are those of the function it comes from, if that is another.
-    fn renamed(&mut self, block: &Block, types: &[Type], names: &mut HashMap<Value, Value>) -> Block {
-        let new = |rewriter: &mut Self, names: &mut HashMap<Value, Value>, value: Value| {
+    fn renamed(&mut self, block: &Block, types: &[Type], names: &mut BTreeMap<Value, Value>) -> Block {
+        let new = |rewriter: &mut Self, names: &mut BTreeMap<Value, Value>, value: Value| {
             let own = rewriter.values.get(value.0 as usize).filter(|_| types.is_empty());
             let ty = own.or_else(|| types.get(value.0 as usize)).cloned().unwrap_or(Type::Int);
             let fresh = rewriter.fresh(ty);
@@ -310,12 +310,12 @@ impl Rewriter<'_> {
     /// operations in order; values inside of blocks by their place.
     fn form(op: &Op) -> Vec<u64> {
         let mut form = Vec::with_capacity(4);
-        let mut inner = HashMap::new();
+        let mut inner = BTreeMap::new();
         Self::write_form(op, &mut inner, &mut form);
         form
     }
 
-    fn write_form(op: &Op, inner: &mut HashMap<Value, u64>, out: &mut Vec<u64>) {
+    fn write_form(op: &Op, inner: &mut BTreeMap<Value, u64>, out: &mut Vec<u64>) {
         use crate::ir::Binary::{Add, Eq, Max, Min, Mul, Ne};
         let place = |v: Value| inner.get(&v).map_or(u64::from(v.0), |at| 1 << 40 | *at);
         match op {

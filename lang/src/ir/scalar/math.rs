@@ -113,8 +113,7 @@ const FAR: f64 = 50_000.0;
 /// The sine of x turned by `quarters` quarters of the circle; `None` where that needs more precision than is at hand.
 #[inline]
 fn turned_sin(x: f64, quarters: i64) -> Option<f64> {
-    // True for NaN too.
-    if !(x.abs() < FAR) {
+    if x.is_nan() || x.abs() >= FAR {
         return None;
     }
     let shifted = x * ARC_STEPS + ROUNDER;
