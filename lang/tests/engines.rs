@@ -1,4 +1,5 @@
 //! The interpreter and compiled code say the same of every program: the same bits, the same faults at the same place.
+#![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod common;
 

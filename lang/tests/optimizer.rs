@@ -1,4 +1,5 @@
 //! Optimised code says what it said before, bit for bit and fault for fault; and is smaller where it should be.
+#![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
 #[allow(dead_code, reason = "the other engines' test uses the rest")]
 mod common;
