@@ -5,6 +5,7 @@
 pub mod codegen;
 pub mod diag;
 pub mod golden;
+pub mod fmt;
 pub mod hir;
 pub mod ide;
 pub mod ir;

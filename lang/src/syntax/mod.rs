@@ -10,7 +10,7 @@ use pest::Parser;
 use crate::diag::{Code, Diagnostic};
 use crate::span::{FileId, Span};
 use ast::{Item, Module, Name};
-use grammar::{Grammar, Rule};
+pub(crate) use grammar::{Grammar, Rule};
 use scan::Tokens;
 
 /// How deep brackets, `if`s, closures and signs may hold each other.
@@ -29,7 +29,7 @@ const STACK: usize = 48 << 20;
 mod grammar {
     #[derive(pest_derive::Parser)]
     #[grammar = "syntax/evo.pest"]
-    pub(super) struct Grammar;
+    pub(crate) struct Grammar;
 }
 
 /// Runs `f` with stack enough for a recursive walk over the deepest tree that [`parse`] makes. Every such walk begins in
