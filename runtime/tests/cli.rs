@@ -213,3 +213,57 @@ fn eval_sets_the_params_of_the_tasks_and_finds_files_beside_them() {
         assert!(err(&output).contains(expected), "{}", err(&output));
     }
 }
+
+#[test]
+fn fmt_writes_what_changes_and_check_shows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir_all(path("lib/.hidden")).unwrap();
+    fs::write(path("a.evo"), "let a=1 // why\n").unwrap();
+    fs::write(path("lib/b.evo"), "let b = 2\n").unwrap();
+    fs::write(path("lib/.hidden/c.evo"), "let c=3\n").unwrap();
+    let before = fs::metadata(path("lib/b.evo")).unwrap().modified().unwrap();
+    let check = evo_in(folder.path(), &["fmt", "--check", "."]);
+    assert_eq!(code(&check), 1, "{}", err(&check));
+    assert!(out(&check).contains("-let a=1 // why\n+let a = 1 // why\n"), "{}", out(&check));
+    assert_eq!(fs::read_to_string(path("a.evo")).unwrap(), "let a=1 // why\n");
+    let done = evo_in(folder.path(), &["fmt", "."]);
+    assert_eq!((code(&done), err(&done).trim()), (0, "1 formatted, 1 as they should be"));
+    assert_eq!(fs::read_to_string(path("a.evo")).unwrap(), "let a = 1 // why\n");
+    assert_eq!(fs::read_to_string(path("lib/.hidden/c.evo")).unwrap(), "let c=3\n");
+    assert_eq!(fs::metadata(path("lib/b.evo")).unwrap().modified().unwrap(), before, "not written");
+    assert_eq!(code(&evo_in(folder.path(), &["fmt", "--check", "a.evo", "lib"])), 0);
+}
+
+#[test]
+fn fmt_leaves_alone_what_does_not_parse() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad.evo"), "let a = (1\n").unwrap();
+    fs::write(folder.path().join("good.evo"), "let a=1").unwrap();
+    let done = evo_in(folder.path(), &["fmt", "bad.evo", "good.evo", "none.evo"]);
+    assert_eq!(code(&done), 2);
+    assert!(err(&done).contains("bad.evo:1:9") && err(&done).contains("E0130"), "{}", err(&done));
+    assert_eq!(fs::read_to_string(folder.path().join("bad.evo")).unwrap(), "let a = (1\n");
+    assert_eq!(fs::read_to_string(folder.path().join("good.evo")).unwrap(), "let a = 1\n");
+}
+
+#[test]
+fn fmt_formats_stdin() {
+    let run = |args: &[&str], text: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_evo"))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let done = run(&["fmt", "--stdin"], "let a=1");
+    assert_eq!((code(&done), out(&done).as_str(), err(&done).as_str()), (0, "let a = 1\n", ""));
+    let bad = run(&["fmt", "--stdin", "--stdin-path", "x/y.evo"], "let a = ");
+    assert_eq!((code(&bad), out(&bad).as_str()), (2, ""));
+    assert!(err(&bad).contains("x/y.evo:1:"), "{}", err(&bad));
+    assert_eq!(code(&run(&["fmt", "--stdin", "--check"], "let a=1")), 1);
+}

@@ -46,6 +46,8 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Enter a program piece by piece, and see what comes of it
     Repl(super::repl::ReplArgs),
+    /// Write programs in the one style
+    Fmt(super::fmt::FmtArgs),
     /// Score a model on the tasks that a program declares
     Eval(EvalArgs),
     /// Show how much the store and the runs take, and remove what is not needed

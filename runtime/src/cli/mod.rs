@@ -10,6 +10,7 @@ mod doc;
 mod eval;
 mod explain;
 mod fix;
+mod fmt;
 mod logits;
 mod man;
 mod new;
@@ -76,6 +77,7 @@ fn dispatch(command: Command) -> Result<u8, Stop> {
         Command::Check(args) => check::check(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Repl(args) => repl::repl(args),
+        Command::Fmt(args) => fmt::fmt(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Clean(args) => clean::clean(&args),
         Command::Logits(args) => logits::logits(&args),

@@ -27,6 +27,13 @@ pub(crate) fn result(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes a text as it is.
+pub(super) fn exactly(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Writes a value as one line of JSON.
 pub(super) fn json(value: &impl serde::Serialize) -> io::Result<()> {
     result(&serde_json::to_string(value).map_err(io::Error::other)?)
