@@ -4,8 +4,8 @@
 
 pub mod codegen;
 pub mod diag;
-pub mod golden;
 pub mod fmt;
+pub mod golden;
 pub mod hir;
 pub mod ide;
 pub mod ir;
@@ -17,4 +17,4 @@ pub mod span;
 pub mod syntax;
 pub mod types;
 
-pub use resolve::{Checked, check};
+pub use resolve::{Checked, Loader, Missing, check, check_with, folder_text, is_public_name, join};

@@ -16,7 +16,7 @@ fn examples_raise_their_codes() {
         }
         let name = format!("{}.evo", page.code);
         let checked = evo_lang::check(&name, example, &library, &|path| match path {
-            "other.evo" => Ok("param width: int = 1\nlet result = width".to_owned()),
+            "other.evo" => Ok("param width: int = 1\nlet result = width\nlet _half = 0.5".to_owned()),
             _ => Err("no such file".to_owned()),
         });
         let found: Vec<&str> = checked.diagnostics.iter().map(|d| d.code.as_str()).collect();

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod datum;
 pub mod engine;
 pub mod events;
+pub mod project;
 pub mod render;
 pub mod repl;
 pub mod run;

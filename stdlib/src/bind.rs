@@ -28,15 +28,21 @@ pub type Load = fn(Kept<'_>, &str) -> Result<Value, Failure>;
 pub struct Place {
     /// The program file's directory.
     pub base: PathBuf,
+    /// Folders to look in after it: the project's search paths.
+    pub paths: Vec<PathBuf>,
     /// Whether contents are read whole for their identity (to run), or only what a check needs.
     pub whole: bool,
 }
 
 impl Place {
-    /// Where an input path is: beside the program, else in the working directory.
+    /// Where an input path is: beside the program, else in the search paths, else in the working directory.
     pub fn input(&self, path: &str) -> PathBuf {
         let beside = self.base.join(path);
-        if beside.exists() || Path::new(path).is_absolute() { beside } else { PathBuf::from(path) }
+        if beside.exists() || Path::new(path).is_absolute() {
+            return beside;
+        }
+        let found = self.paths.iter().map(|folder| folder.join(path)).find(|path| path.exists());
+        found.unwrap_or_else(|| PathBuf::from(path))
     }
 }
 

@@ -104,6 +104,3 @@ fn is_bracketed(rule: Rule) -> bool {
 fn is_token(rule: Rule) -> bool {
     matches!(rule, Rule::doc | Rule::file_doc | Rule::text | Rule::long_text | Rule::short_text)
 }
-
-#[cfg(test)]
-mod tests;

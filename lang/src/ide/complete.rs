@@ -134,7 +134,7 @@ impl Found<'_> {
 fn ask(source: &Source<'_>, word: Range<usize>, found: &mut Found<'_>) {
     let Some(repaired) = repair(source.text, word.clone(), STAND_IN) else { return };
     let cursor = u32::try_from(word.start).ok();
-    let (checked, asked) = check_at(source.path, &repaired, source.library, source.loader, cursor);
+    let (checked, asked) = check_at(source.path, &repaired, source.library, &source.loader, cursor);
     let scope = Scope { library: source.library, checked: &checked };
     for asked in asked {
         match asked {
@@ -317,7 +317,7 @@ fn stem(file: &str) -> String {
 fn inputs(source: &Source<'_>, text: Range<usize>, content: Range<usize>) -> Vec<Completion> {
     let written = source.text.get(content.clone()).unwrap_or("").replace(['"', '\\'], "");
     let Some(repaired) = repair(source.text, text.clone(), &format!("\"{written}\"")) else { return Vec::new() };
-    let (checked, _) = check_at(source.path, &repaired, source.library, source.loader, None);
+    let (checked, _) = check_at(source.path, &repaired, source.library, &source.loader, None);
     let Some(module) = checked.program.modules.get(checked.program.entry.0 as usize) else { return Vec::new() };
     let is_input = path_to(module, text.start).iter().any(|e| match &e.kind {
         ExprKind::CallExtern { ext, args, .. } => ext.params.iter().zip(args).any(|(p, arg)| {

@@ -264,7 +264,10 @@ fn documentation_of_the_library_and_of_a_program_is_one_form() {
     let docs = document(&LIBRARY, None, "train");
     assert_eq!(docs.iter().map(|d| &*d.word).collect::<Vec<_>>(), ["train", "kind"]);
     let plain = docs[0].plain();
-    assert!(plain.starts_with("extern train train(start: Model") && plain.contains("\n\nTunes a model."), "{plain}");
+    assert!(
+        plain.starts_with("extern train train(\n  start: Model") && plain.contains("\n\nTunes a model."),
+        "{plain}"
+    );
     assert!(plain.ends_with("In a tiny run `steps` is at most 4."), "{plain}");
     assert_eq!(document(&LIBRARY, None, "parameters").len(), 2, "overloads");
     assert_eq!(document(&LIBRARY, None, "nothing"), []);

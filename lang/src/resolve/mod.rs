@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Module, ModuleId, Program};
 use crate::library::Library;
-use crate::span::SourceMap;
+use crate::span::{SourceMap, Span};
 use crate::syntax::ast::{self, ItemKind};
 use crate::types::{Asked, Checker, Uses, doc_text};
 
@@ -34,10 +34,69 @@ impl Checked {
     }
 }
 
+/// Where used programs lie and what they hold.
+pub trait Loader {
+    /// The path of what the program at `from` uses as `path`: a file, or, with `/` at its end, a folder, whose programs are
+    /// used together. A program used as a `named` one, `use a.b`, has the path `a/b.evo`.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn find(&self, from: &str, path: &str, named: bool) -> Result<String, Missing>;
+
+    /// The text at a path that [`Loader::find`] gave. That of a folder is [`folder_text`].
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn read(&self, path: &str) -> Result<String, Missing>;
+}
+
+/// Why a used program cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// In a few words.
+    pub why: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+/// Files beside each other, by a function that reads them.
+impl Loader for &dyn Fn(&str) -> Result<String, String> {
+    fn find(&self, from: &str, path: &str, _: bool) -> Result<String, Missing> {
+        Ok(join(from, path))
+    }
+
+    fn read(&self, path: &str) -> Result<String, Missing> {
+        self(path).map_err(|why| Missing { why, help: "paths are relative to the file that uses them".to_owned() })
+    }
+}
+
+/// The text of a folder as a program: it uses each of the folder's programs, given by their file names without `.evo`
+/// and, for folders, with `/`, under its own name.
+pub fn folder_text<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let line = |name: &str| match name.strip_suffix('/') {
+        Some(folder) => format!("use \"{name}\" as {folder}\n"),
+        None => format!("use \"{name}.evo\" as {name}\n"),
+    };
+    names.into_iter().map(line).collect()
+}
+
+/// Whether a program of a folder may be named by this word.
+pub fn is_public_name(word: &str) -> bool {
+    let mut chars = word.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !crate::syntax::is_reserved(word)
+}
+
 /// Checks a program: the text of the file at `path` and of all files that it uses, which `loader` reads. `loader` gets
 /// the path as written after `use`, joined to the folder of the using file; its error is a few words on why there is no
 /// text.
 pub fn check(path: &str, text: &str, library: &Library, loader: &dyn Fn(&str) -> Result<String, String>) -> Checked {
+    check_with(path, text, library, &loader)
+}
+
+/// Checks a program as [`check`] does, with folders and search paths.
+pub fn check_with(path: &str, text: &str, library: &Library, loader: &dyn Loader) -> Checked {
     check_at(path, text, library, loader, None).0
 }
 
@@ -46,7 +105,7 @@ pub(crate) fn check_at(
     path: &str,
     text: &str,
     library: &Library,
-    loader: &dyn Fn(&str) -> Result<String, String>,
+    loader: &dyn Loader,
     cursor: Option<u32>,
 ) -> (Checked, Vec<Asked>) {
     crate::syntax::deep(|| {
@@ -73,12 +132,12 @@ pub(crate) fn check_at(
 /// Reads modules, each once.
 struct Reader<'l> {
     library: &'l Library,
-    loader: &'l dyn Fn(&str) -> Result<String, String>,
+    loader: &'l dyn Loader,
     sources: SourceMap,
     modules: Vec<Module>,
     known: IndexMap<String, ModuleId>,
-    /// Paths whose `use`s are being read, the entry first.
-    reading: Vec<String>,
+    /// Paths whose `use`s are being read, the entry first, each with the `use` at hand.
+    reading: Vec<(String, Span)>,
     /// Where the entry is asked about, and what the checker answers.
     cursor: Option<u32>,
     asked: Vec<Asked>,
@@ -90,7 +149,7 @@ impl Reader<'_> {
         let file = self.sources.add(path, text);
         let (tree, mut diagnostics) = crate::syntax::parse(text, file);
         self.diagnostics.append(&mut diagnostics);
-        self.reading.push(normal(path));
+        self.reading.push((normal(path), Span::new(file, 0, 0)));
         let used: Uses = tree
             .items
             .iter()
@@ -105,8 +164,11 @@ impl Reader<'_> {
         let requests = tree.items.iter().filter_map(|item| checker.request(item)).collect();
         self.asked.extend(checker.take_asked());
         let (globals, mut diagnostics) = checker.globals();
+        // The names in a folder are its files'.
+        diagnostics.retain(|d| d.is_error() || !path.ends_with('/'));
         self.diagnostics.append(&mut diagnostics);
-        let name = path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".evo");
+        let stem = path.trim_end_matches('/');
+        let name = stem.rsplit(['/', '\\']).next().unwrap_or(stem).trim_end_matches(".evo");
         let module =
             Module { name: name.into(), file, path: path.into(), doc: doc_text(&tree.docs), globals, requests };
         // Where there are errors, what they hide may be what uses the rest.
@@ -121,42 +183,52 @@ impl Reader<'_> {
 
     /// The module of a `use`, read now if it has not been.
     fn used(&mut self, from: &str, used: &ast::Use) -> Option<ModuleId> {
-        let path = join(from, &used.path);
-        if let Some(id) = self.known.get(&path) {
+        let path = match self.loader.find(from, &used.path, used.named) {
+            Ok(path) => path,
+            Err(missing) => return self.missing(&join(from, &used.path), used.span, missing),
+        };
+        let known = normal(&path);
+        if let Some(id) = self.known.get(&known) {
             return Some(*id);
         }
-        if let Some(at) = self.reading.iter().position(|r| *r == path) {
-            let mut names: Vec<&str> = self.reading.get(at..).unwrap_or(&[]).iter().map(String::as_str).collect();
-            names.push(&path);
-            let d = Diagnostic::error(Code::E0210, used.span, format!("`{path}` uses itself"), "closes a circle");
-            self.diagnostics.push(
-                d.note(format!("the circle is {}", names.join(" → "))).help("put what both need into a third file"),
-            );
+        if let Some((_, at)) = self.reading.last_mut() {
+            *at = used.span;
+        }
+        if let Some(at) = self.reading.iter().position(|(r, _)| *r == known) {
+            self.circle(at, &known);
             return None;
         }
         if self.reading.len() >= USE_LIMIT {
-            let d = Diagnostic::error(
-                Code::E0210,
-                used.span,
-                format!("programs use programs more than {USE_LIMIT} deep"),
-                "too deep",
-            );
+            let title = format!("programs use programs more than {USE_LIMIT} deep");
+            let d = Diagnostic::error(Code::E0210, used.span, title, "too deep");
             self.diagnostics.push(d.help("use fewer files in between"));
             return None;
         }
-        match (self.loader)(&path) {
+        match self.loader.read(&path) {
             Ok(text) => Some(self.module(&path, &text)),
-            Err(why) => {
-                let d = Diagnostic::error(Code::E0209, used.span, format!("cannot read `{path}`"), why);
-                self.diagnostics.push(d.help("paths are relative to the file that uses them"));
-                None
-            }
+            Err(missing) => self.missing(&path, used.span, missing),
         }
+    }
+
+    fn missing(&mut self, path: &str, span: Span, missing: Missing) -> Option<ModuleId> {
+        let d = Diagnostic::error(Code::E0209, span, format!("cannot read `{path}`"), missing.why);
+        self.diagnostics.push(d.help(missing.help));
+        None
+    }
+
+    /// Reports a circle at its first `use`: that of the program that was read first.
+    fn circle(&mut self, at: usize, path: &str) {
+        let circle = self.reading.get(at..).unwrap_or(&[]);
+        let Some((_, span)) = circle.first() else { return };
+        let names: Vec<&str> = circle.iter().map(|(name, _)| name.as_str()).chain([path]).collect();
+        let d = Diagnostic::error(Code::E0210, *span, format!("`{path}` uses itself"), "begins a circle");
+        let d = d.note(format!("the circle is {}", names.join(" → ")));
+        self.diagnostics.push(d.help("put what both need into a third file"));
     }
 }
 
 /// A path as written in a file, seen from where that file is.
-fn join(from: &str, path: &str) -> String {
+pub fn join(from: &str, path: &str) -> String {
     match from.rsplit_once(['/', '\\']) {
         Some((folder, _)) if !path.starts_with('/') => normal(&format!("{folder}/{path}")),
         _ => normal(path),

@@ -77,6 +77,8 @@ pub enum ItemKind {
 pub struct Use {
     /// The path as written; a dotted path `a.b` means `a/b.evo`.
     pub path: String,
+    /// Whether it was written as a name, without quotes.
+    pub named: bool,
     /// Where the path stands.
     pub span: Span,
     /// The name after `as`.

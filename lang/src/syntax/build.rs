@@ -148,11 +148,12 @@ impl<'a> Builder<'a> {
     fn use_item(&mut self, mut inner: Inner<'a>) -> Option<Use> {
         let path = inner.next()?;
         let span = self.span(&path);
+        let named = path.as_rule() != Rule::text;
         let text = match path.as_rule() {
             Rule::text => self.text(path),
             _ => format!("{}.evo", path.as_str().replace('.', "/")),
         };
-        Some(Use { path: text, span, alias: inner.next().map(|n| self.name(&n)) })
+        Some(Use { path: text, named, span, alias: inner.next().map(|n| self.name(&n)) })
     }
 
     fn type_item(&mut self, pair: P<'a>) -> Option<TypeItem> {

@@ -12,6 +12,7 @@ use crate::span::{FileId, Span};
 use ast::{Item, Module, Name};
 pub(crate) use grammar::{Grammar, Rule};
 use scan::Tokens;
+pub(crate) use scan::is_reserved;
 
 /// How deep brackets, `if`s, closures and signs may hold each other.
 pub const NESTING_LIMIT: usize = 256;

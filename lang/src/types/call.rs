@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(super) use args::Slot;
 
 use super::Ty;
-use super::cx::{Checker, Meaning, Seen, What};
+use super::cx::{Checker, Meaning, Seen, What, is_private};
 use super::expr::{poison, show};
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Expr, ExprKind, Function, GlobalKind, GlobalRef, Instance, ModuleId};
@@ -265,7 +265,8 @@ impl Checker<'_> {
             let index = program
                 .globals
                 .iter()
-                .position(|g| *g.name == *name.text && matches!(g.kind, GlobalKind::Param { .. } | GlobalKind::Error));
+                .position(|g| *g.name == *name.text && matches!(g.kind, GlobalKind::Param { .. } | GlobalKind::Error))
+                .filter(|_| !is_private(&name.text));
             let Some((index, global)) = index.and_then(|i| Some((i, program.globals.get(i)?))) else {
                 self.not_a_param(program, name);
                 continue;
@@ -283,8 +284,8 @@ impl Checker<'_> {
     }
 
     fn not_a_param(&mut self, program: &crate::hir::Module, name: &ast::Name) {
-        let params: Vec<&str> =
-            program.globals.iter().filter(|g| matches!(g.kind, GlobalKind::Param { .. })).map(|g| &*g.name).collect();
+        let params = program.globals.iter().filter(|g| matches!(g.kind, GlobalKind::Param { .. })).map(|g| &*g.name);
+        let params: Vec<&str> = params.filter(|name| !is_private(name)).collect();
         let d = Diagnostic::error(
             Code::E0211,
             name.span,
@@ -292,6 +293,7 @@ impl Checker<'_> {
             "no such param",
         );
         let d = match program.globals.iter().find(|g| *g.name == *name.text) {
+            Some(g) if is_private(&g.name) => d.label(g.name_span, "private to its program"),
             Some(g) => d.label(g.name_span, format!("this is a `{}`", g.word)),
             None => d,
         };

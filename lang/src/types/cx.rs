@@ -218,6 +218,9 @@ impl<'a> Checker<'a> {
 
     /// A declaration of another module, by name.
     pub(super) fn member(&self, module: ModuleId, name: &str) -> Option<(usize, Seen)> {
+        if is_private(name) {
+            return None;
+        }
         let module = self.modules.get(module.0 as usize)?;
         module.globals.iter().position(|g| &*g.name == name).and_then(|i| Some((i, Seen::of(module.globals.get(i)?))))
     }
@@ -229,7 +232,8 @@ impl<'a> Checker<'a> {
 
     /// Names of a module's declarations, for suggestions.
     pub(super) fn member_names(&self, module: ModuleId) -> Vec<&'a str> {
-        self.modules.get(module.0 as usize).map_or(Vec::new(), |m| m.globals.iter().map(|g| &*g.name).collect())
+        let globals = self.modules.get(module.0 as usize).map_or(&[][..], |m| &m.globals);
+        globals.iter().map(|g| &*g.name).filter(|name| !is_private(name)).collect()
     }
 
     /// The nearest name that could have been meant by `name`.
@@ -271,4 +275,9 @@ pub(super) fn error_global(name: &str, word: &str, name_span: Span, span: Span) 
         ty: Ty::Error,
         kind: GlobalKind::Error,
     }
+}
+
+/// Whether a name is of use in its own program alone.
+pub(super) fn is_private(name: &str) -> bool {
+    name.starts_with('_')
 }

@@ -255,7 +255,15 @@ impl<'a> Checker<'a> {
 
     /// A name that a used program does not declare.
     pub(super) fn unknown_member(&mut self, module: ModuleId, name: &ast::Name) {
-        let file = self.modules.get(module.0 as usize).map_or("the program", |m| &m.name).to_owned();
+        let program = self.modules.get(module.0 as usize);
+        let file = program.map_or("the program", |m| &m.name).to_owned();
+        if let Some(own) = program.and_then(|m| m.globals.iter().find(|g| *g.name == *name.text)) {
+            let title = format!("`{}` is private to `{file}`", name.text);
+            let d = Diagnostic::error(Code::E0213, name.span, title, "private").label(own.name_span, "declared here");
+            let public = own.name.trim_start_matches('_');
+            self.report(d.help(format!("use what `{file}` declares without `_`, or name this `{public}` there")));
+            return;
+        }
         let near = crate::diag::suggest(&name.text, self.member_names(module)).map(str::to_owned);
         let d = Diagnostic::error(
             Code::E0205,

@@ -92,9 +92,9 @@ Examples:
   evo run quickstart.evo --resume            the latest unfinished run of this program
   evo run quickstart.evo --json > events.jsonl")]
 pub(super) struct RunArgs {
-    /// The program
+    /// The program [default: the project's main program]
     #[arg(value_hint = ValueHint::FilePath)]
-    pub(super) file: PathBuf,
+    pub(super) file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) settings: SettingArgs,
     /// Evaluations at once [default: all cores]; results do not depend on it
@@ -130,8 +130,8 @@ Examples:
 
 Exit code: 0 (warnings too), or 2 if a program has errors.")]
 pub(super) struct CheckArgs {
-    /// The programs
-    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    /// The programs [default: the project's main program]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(super) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) settings: SettingArgs,
@@ -193,9 +193,9 @@ Examples:
   evo plan quickstart.evo --explain
   evo plan quickstart.evo --svg plan.svg     the graph as a drawing")]
 pub(super) struct PlanArgs {
-    /// The program
+    /// The program [default: the project's main program]
     #[arg(value_hint = ValueHint::FilePath)]
-    pub(super) file: PathBuf,
+    pub(super) file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) settings: SettingArgs,
     /// Print one JSON object instead of text

@@ -1,6 +1,6 @@
 //! `evo check`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use evo_lang::diag::{self, Diagnostic};
 use evo_lang::span::SourceMap;
@@ -25,7 +25,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Stop> {
     let settings = settings(&args.settings);
     let report = if args.json { Report::Json } else { args.report };
     let mut found = Found { report, errors: 0, warnings: 0, results: Vec::new() };
-    for file in &args.files {
+    let main = if args.files.is_empty() { Some(engine.main_program()?) } else { None };
+    let files: Vec<&Path> = args.files.iter().chain(&main).map(PathBuf::as_path).collect();
+    for file in files {
         if args.fix {
             fix::fix(&engine, file, &settings, args.dry_run)?;
         }
@@ -126,7 +128,7 @@ impl Found {
         let denied = if args.deny_warnings { " (denied)" } else { "" };
         let warnings =
             if self.warnings > 0 { format!(", {}{denied}", several(self.warnings, "warning")) } else { String::new() };
-        format!("{} checked: {}{warnings}", several(args.files.len(), "program"), several(self.errors, "error"))
+        format!("{} checked: {}{warnings}", several(args.files.len().max(1), "program"), several(self.errors, "error"))
     }
 }
 

@@ -24,12 +24,13 @@ pub(crate) mod watch;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use evo_lang::diag::Code;
 
-use crate::engine::{Failure, ParamValue, Settings};
+use crate::engine::{Engine, Failure, ParamValue, Settings};
 use crate::panics;
 use args::{Cli, Command, CompletionsArgs, SettingArgs};
 
@@ -107,6 +108,11 @@ fn report(stop: &Stop) -> u8 {
 fn completions(args: &CompletionsArgs) -> u8 {
     clap_complete::generate(args.shell, &mut Cli::command(), "evo", &mut io::stdout());
     0
+}
+
+/// The program that is named, or the project's main one.
+fn named(engine: &Engine, file: Option<&Path>) -> Result<PathBuf, Failure> {
+    file.map_or_else(|| engine.main_program(), |file| Ok(file.to_owned()))
 }
 
 fn settings(args: &SettingArgs) -> Settings {

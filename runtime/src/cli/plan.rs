@@ -1,7 +1,7 @@
 //! `evo plan`.
 
 use super::args::PlanArgs;
-use super::{Stop, run, screen, settings};
+use super::{Stop, named, run, screen, settings};
 use crate::datum::{Datum, Table};
 use crate::engine::{Engine, Failure, NodeView, Overview, Plan};
 use crate::files;
@@ -10,7 +10,9 @@ use crate::render::{self, shortened};
 /// Shows a program's plan.
 pub(super) fn plan(args: &PlanArgs) -> Result<u8, Stop> {
     let in_form = |failure| Stop::Failure(failure, args.json);
-    let program = Engine::new().load(&args.file).map_err(in_form)?;
+    let engine = Engine::new();
+    let file = named(&engine, args.file.as_deref()).map_err(in_form)?;
+    let program = engine.load(&file).map_err(in_form)?;
     let plan = program.plan(&settings(&args.settings)).map_err(in_form)?;
     run::warn(&plan, args.json)?;
     if args.explain {

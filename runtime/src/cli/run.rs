@@ -1,10 +1,11 @@
 //! `evo run`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{RunArgs, SettingArgs};
 use super::watch::{JsonLines, Watcher};
-use super::{Stop, plan, screen, settings};
+use super::{Stop, named, plan, screen, settings};
 use crate::engine::{Engine, Plan, Resume, RunOptions, RunOutcome};
 use crate::events::{Cancel, Status};
 use crate::render;
@@ -13,7 +14,8 @@ use crate::render;
 pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
     let (watcher, engine) = engine(args.jobs, args.json);
     let in_form = |failure| Stop::Failure(failure, args.json);
-    let program = engine.load(&args.file).map_err(in_form)?;
+    let file = named(&engine, args.file.as_deref()).map_err(in_form)?;
+    let program = engine.load(&file).map_err(in_form)?;
     let planned = program.plan(&settings(&args.settings)).map_err(in_form)?;
     warn(&planned, args.json)?;
     if args.explain {
@@ -30,7 +32,7 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
     let options = RunOptions { jobs: None, out: args.out.clone(), resume };
     let run = planned.start(options).map_err(in_form)?;
     let name = run.dir().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let again = again(&args, &name);
+    let again = again(&args, &file, &name);
     stop_on_signals(engine.cancel(), &again);
     let outcome = run.wait();
     if let Some(watcher) = watcher {
@@ -41,8 +43,8 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
 }
 
 /// The command that goes on with a run: one with the same settings, or it would be another run.
-fn again(args: &RunArgs, name: &str) -> String {
-    let mut words = vec!["evo run".to_owned(), quoted(&args.file.display().to_string())];
+fn again(args: &RunArgs, file: &Path, name: &str) -> String {
+    let mut words = vec!["evo run".to_owned(), quoted(&file.display().to_string())];
     words.extend(set(&args.settings));
     words.extend(args.out.iter().map(|out| format!("--out {}", quoted(&out.display().to_string()))));
     words.push(format!("--resume {name}"));

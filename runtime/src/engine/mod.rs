@@ -29,7 +29,10 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evo_lang::diag::Code;
+
 use crate::events::{Cancel, Observer};
+use crate::project::Project;
 use crate::run::dir::{self, Identity};
 use crate::run::estimate;
 use crate::run::host::HostFunctions;
@@ -56,6 +59,8 @@ pub(crate) struct Host {
     pub(crate) store: PathBuf,
     pub(crate) runs: PathBuf,
     pub(crate) jobs: usize,
+    /// Whether `jobs` was given, and so counts for more than a project's.
+    pub(crate) has_given_jobs: bool,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) cancel: Cancel,
     pub(crate) functions: Arc<HostFunctions>,
@@ -66,7 +71,8 @@ pub(crate) struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { root, store, runs, jobs, observers, cancel: _, functions, memory, found: _ } = self;
+        let Host { root, store, runs, jobs, has_given_jobs: _, observers, cancel: _, functions, memory, found: _ } =
+            self;
         let mut shown = out.debug_struct("Host");
         shown.field("root", root).field("store", store).field("runs", runs).field("jobs", jobs);
         shown.field("functions", functions).field("memory", memory);
@@ -91,6 +97,21 @@ impl Engine {
         Program::load(self, file)
     }
 
+    /// The program that a project, whose `evo.toml` is looked for in the working directory and above it, names as its main one.
+    ///
+    /// # Errors
+    /// If there is no project, or it names none.
+    pub fn main_program(&self) -> Result<PathBuf, Failure> {
+        let found =
+            Project::of(&self.host.root, Path::new("")).map_err(|(file, error)| program::no_project(&file, &error))?;
+        let help = "name a program, or set `main = \"main.evo\"` in evo.toml";
+        let title = match &found {
+            Some(_) => "no program is named, and evo.toml has no `main`",
+            None => "no program is named, and no evo.toml is here or above",
+        };
+        found.and_then(|p| p.main).ok_or_else(|| Failure::placeless(2, Code::E0130, title, help))
+    }
+
     /// Checks a program that is no file. `name` stands for the file's path in diagnostics, and relative input paths
     /// start from its folder.
     pub fn load_text(&self, name: &str, text: &str) -> Program {
@@ -105,12 +126,14 @@ impl Engine {
     /// The same engine with a token of its own and more watchers, for one of a session's runs, which share what their
     /// searches found.
     pub(crate) fn apart(&self, cancel: Cancel, observers: Vec<Arc<dyn Observer>>, found: Arc<Found>) -> Engine {
-        let Host { root, store, runs, jobs, observers: known, cancel: _, functions, memory, found: _ } = &*self.host;
+        let Host { root, store, runs, jobs, has_given_jobs, observers: known, cancel: _, functions, memory, found: _ } =
+            &*self.host;
         let host = Host {
             root: root.clone(),
             store: store.clone(),
             runs: runs.clone(),
             jobs: *jobs,
+            has_given_jobs: *has_given_jobs,
             observers: known.iter().cloned().chain(observers).collect(),
             cancel,
             functions: functions.clone(),
@@ -231,6 +254,7 @@ impl EngineBuilder {
             store: self.store.unwrap_or_else(|| below(".evo/store")),
             runs: self.runs.unwrap_or_else(|| below("runs")),
             jobs: self.jobs.unwrap_or_else(cores),
+            has_given_jobs: self.jobs.is_some(),
             observers: self.observers,
             cancel: self.cancel,
             functions: Arc::new(self.functions),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use evo_lang::diag::{self, Code, Diagnostic};
@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 
 use super::{Engine, Failure, Plan};
 use crate::datum::Datum;
-use crate::run::execute;
+use crate::project::Project;
+use crate::run::{execute, params};
 
 /// What a param is set to.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +121,7 @@ pub struct Program {
     pub(crate) sources: Arc<SourceMap>,
     pub(crate) checked: execute::Checked,
     diagnostics: Vec<Diagnostic>,
+    pub(crate) project: Option<Project>,
 }
 
 impl Program {
@@ -138,11 +140,32 @@ impl Program {
     }
 
     pub(super) fn of_text(engine: &Engine, name: &str, text: &str) -> Program {
-        let (checked, sources, mut diagnostics) = execute::check(&engine.host, name, text);
+        let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+        let (project, unreadable) = match Project::of(&engine.host.root, folder) {
+            Ok(project) => (project, None),
+            Err((file, error)) => (None, Some(no_project(&file, &error))),
+        };
+        let paths = project.as_ref().map_or(&[][..], |p| &p.paths);
+        let (checked, mut sources, mut diagnostics) = execute::check(&engine.host, name, text, paths);
+        diagnostics.extend(unreadable.into_iter().flat_map(|failure| failure.diagnostics));
+        if let Some(project) = &project {
+            let declared: Vec<String> = checked.params().into_iter().map(|param| param.name).collect();
+            let wrong = |name: &str, value: &ParamValue| params::wrong(&checked, name, value);
+            diagnostics.extend(project.diagnostics(&mut sources, Path::new(name), &declared, &wrong));
+        }
         diag::sort(&mut diagnostics);
         let stem = Path::new(name).file_stem().map_or("program".into(), |stem| stem.to_string_lossy().into_owned());
         let (engine, file, text) = (engine.clone(), name.to_owned(), text.into());
-        Program { engine, name: stem, file, text, sources: Arc::new(sources), checked, diagnostics }
+        Program { engine, name: stem, file, text, sources: Arc::new(sources), checked, diagnostics, project }
+    }
+
+    /// What `evo.toml` says, if there is one.
+    pub fn project(&self) -> Option<&Project> {
+        self.project.as_ref()
+    }
+
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        self.project.as_ref().map_or(&[], |p| &p.paths)
     }
 
     /// The file's stem.
@@ -171,6 +194,21 @@ impl Program {
         self.checked.declared(kind)
     }
 
+    /// Whether something is wrong with `evo.toml`, which no setting mends.
+    fn is_project_wrong(&self) -> bool {
+        let in_project = |d: &Diagnostic| {
+            let file = self.sources.file(d.primary.span.file);
+            file.is_none() || file.zip(self.project.as_ref()).is_some_and(|(file, p)| *file.name == *p.file())
+        };
+        self.diagnostics.iter().any(|d| d.is_error() && in_project(d))
+    }
+
+    /// Settings with what the project says where they say nothing.
+    fn settings(&self, settings: &Settings) -> Settings {
+        let declared: Vec<String> = self.params().into_iter().map(|param| param.name).collect();
+        self.project.as_ref().map_or_else(|| settings.clone(), |project| project.under(settings, &declared))
+    }
+
     /// A dump of a form that does not need a plan; [`Plan::emit`] gives the others.
     pub fn emit(&self, form: Form) -> Option<String> {
         self.checked.emit(form, &self.sources)
@@ -179,6 +217,10 @@ impl Program {
     /// Works out what has to be done, and checks it against the files that the program names: model headers, the first
     /// rows of data. Fails with all that is wrong, in the text or in the files.
     pub fn plan(&self, settings: &Settings) -> Result<Plan, Failure> {
+        if self.is_project_wrong() {
+            return Err(Failure::program(self.diagnostics.clone(), self.sources.clone()));
+        }
+        let settings = &self.settings(settings);
         let (planned, mut found) = execute::plan(&self.engine.host, self, settings).map_err(|found| {
             let mut found = [found, self.diagnostics.clone()].concat();
             diag::sort(&mut found);
@@ -190,6 +232,12 @@ impl Program {
         }
         Ok(Plan::new(self, planned, settings, found))
     }
+}
+
+/// Why there is no project, though there is a file of that name.
+pub(super) fn no_project(file: &Path, error: &io::Error) -> Failure {
+    let title = format!("`{}` cannot be read: {error}", file.display());
+    Failure::placeless(2, Code::E0130, title, "mend the file's permissions, or take it away")
 }
 
 fn unreadable(shown: &str, path: &Path, error: &io::Error) -> Failure {

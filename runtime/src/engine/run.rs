@@ -92,7 +92,8 @@ pub struct Run {
 impl Run {
     pub(super) fn prepare(mut plan: Plan, ready: Option<Ready>, options: RunOptions) -> Result<Run, Failure> {
         let host = plan.engine.host.clone();
-        let jobs = options.jobs.unwrap_or(host.jobs).max(1);
+        let project = plan.planned.jobs.filter(|_| !host.has_given_jobs);
+        let jobs = options.jobs.or(project).unwrap_or(host.jobs).max(1);
         let out = options.out.unwrap_or_else(|| host.root.clone());
         // A place that cannot be written to is the command line's fault; a disk that fills up later is not.
         probe(&out).map_err(|error| Failure { exit_code: 2, ..error.into() })?;

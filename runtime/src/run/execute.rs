@@ -26,6 +26,7 @@ use super::world::{Found, World, datum};
 use crate::datum::Datum;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
 use crate::events::Cancel;
+use crate::project::files::ProgramFiles;
 use crate::store::{Key, Store};
 
 /// The width of plots drawn with text: fixed, because they are kept in the journal, which is equal on every terminal.
@@ -57,6 +58,10 @@ pub(crate) struct Planned {
     tree: Arc<Tree>,
     options: Options,
     base: PathBuf,
+    /// Where input files are looked for after `base`.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Evaluations at once, as the project has it.
+    pub(crate) jobs: Option<usize>,
     hash: Key,
     params: IndexMap<String, Datum>,
     seed: i64,
@@ -100,7 +105,7 @@ pub(crate) struct Scope<'a> {
 }
 
 /// Parses and type-checks the entry file and all that it uses.
-pub(crate) fn check(host: &Host, name: &str, text: &str) -> (Checked, SourceMap, Vec<Diagnostic>) {
+pub(crate) fn check(host: &Host, name: &str, text: &str, paths: &[PathBuf]) -> (Checked, SourceMap, Vec<Diagnostic>) {
     let library = match library() {
         Ok(library) => library,
         Err(failure) => {
@@ -108,7 +113,7 @@ pub(crate) fn check(host: &Host, name: &str, text: &str) -> (Checked, SourceMap,
             return (Checked { tree: Arc::new(tree), text: text.into() }, SourceMap::new(), failure.diagnostics);
         }
     };
-    let checked = evo_lang::check(name, text, library.declarations(), &loader(host));
+    let checked = evo_lang::check_with(name, text, library.declarations(), &ProgramFiles { root: &host.root, paths });
     (Checked { tree: Arc::new(checked.program), text: text.into() }, checked.sources, checked.diagnostics)
 }
 
@@ -127,6 +132,8 @@ pub(crate) fn plan(
     let mut planned = Planned {
         options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny },
         base: base(&host.root, Path::new(&program.file)),
+        paths: program.project.as_ref().map(|p| p.paths.clone()).unwrap_or_default(),
+        jobs: program.project.as_ref().and_then(|p| p.jobs),
         hash: hash(&program.sources),
         params: IndexMap::new(),
         seed: settings.seed.unwrap_or(0),
@@ -172,7 +179,7 @@ fn hash(sources: &SourceMap) -> Key {
 /// Answers the plan's requests.
 pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
     let Ready { elaborator, requests } = ready;
-    let world = World::new(elaborator, library()?, scope, scope.planned.base.clone(), scope.planned.options.tiny);
+    let world = World::new(elaborator, library()?, scope, scope.planned.place(), scope.planned.options.tiny);
     let scheduler = Scheduler::new(world, scope.jobs);
     let card = Card {
         program: scope.program.to_owned(),
@@ -255,9 +262,14 @@ impl Planned {
         self.options.tiny
     }
 
+    /// Where input files are.
+    fn place(&self) -> Place {
+        Place { base: self.base.clone(), paths: self.paths.clone(), whole: true }
+    }
+
     /// The graph of the requests. `whole` reads contents for their identity, as a run does; a check reads headers.
     pub(crate) fn elaborate(&self, whole: bool) -> Result<(Elaborator, Vec<PlannedRequest>), Failure> {
-        let library = library()?.host(Place { base: self.base.clone(), whole });
+        let library = library()?.host(Place { whole, ..self.place() });
         let host = Arc::new(ProgramHost { library, functions: self.functions.clone() });
         let mut elaborator = Elaborator::new(self.tree.clone(), host, self.options.clone());
         let requests = elaborator.requests();

@@ -15,7 +15,7 @@ pub mod journal;
 pub mod log;
 mod naming;
 mod overview;
-mod params;
+pub(crate) mod params;
 mod record;
 pub(crate) mod replay;
 pub mod rows;

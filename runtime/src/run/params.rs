@@ -48,7 +48,7 @@ pub(crate) fn applied(host: &Host, program: &Program, settings: &Settings) -> Re
         return Ok(Applied { tree, params, diagnostics, sources: program.sources.clone() });
     }
     let (text, places) = edited(&program.text, &edits).map_err(|d| vec![*d])?;
-    let (checked, sources, mut diagnostics) = execute::check(host, &program.file, &text);
+    let (checked, sources, mut diagnostics) = execute::check(host, &program.file, &text, program.paths());
     let tree = checked.tree();
     let file = tree.modules.get(tree.entry.0 as usize).map(|entry| entry.file);
     for diagnostic in &mut diagnostics {
@@ -92,6 +92,12 @@ fn find<'c>(checked: &'c Checked, name: &str) -> Result<&'c Global, Box<Diagnost
     };
     let title = format!("the program has no param `{name}`");
     Err(Box::new(Diagnostic::error(Code::E0421, nowhere(), title, "").help(help)))
+}
+
+/// Why a param cannot be a plain value, if it cannot.
+pub(crate) fn wrong(checked: &Checked, name: &str, value: &ParamValue) -> Option<Diagnostic> {
+    let global = find(checked, name).ok()?;
+    set(global, value).err().map(|diagnostic| *diagnostic)
 }
 
 enum Set {

@@ -93,7 +93,7 @@ impl World {
         elaborator: Elaborator,
         library: Arc<Library>,
         scope: &Scope<'_>,
-        base: PathBuf,
+        place: Place,
         tiny: bool,
     ) -> World {
         let first = elaborator.graph().len() as u32;
@@ -108,7 +108,7 @@ impl World {
             cancel: scope.cancel.clone(),
             tiny,
             found: scope.found.cloned(),
-            place: Place { base, whole: true },
+            place,
             given: Mutex::default(),
             is_unkept_told: AtomicBool::new(false),
             first_candidate: AtomicU32::new(first),

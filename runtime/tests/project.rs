@@ -1,0 +1,128 @@
+//! Projects and modules on disk: `evo.toml`, folders, search paths.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn evo(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_evo")).args(args).current_dir(folder).output().unwrap()
+}
+
+fn put(folder: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+fn refused(output: &Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    told
+}
+
+#[test]
+fn a_folder_is_the_programs_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    put(
+        folder.path(),
+        &[
+            ("main.evo", "use \"lib\" as lib\nuse lib.deep as deep\nprint lib.one.x + lib.deep.two.y + deep.two.y\n"),
+            ("lib/one.evo", "use \"_own.evo\" as own\nlet x = own.z\n"),
+            ("lib/_own.evo", "let z = 1\n"),
+            ("lib/not-a-name.evo", "let broken = \n"),
+            ("lib/deep/two.evo", "let y = 20\n"),
+            ("lib/empty/notes.txt", ""),
+        ],
+    );
+    assert_eq!(lines(&evo(folder.path(), &["run", "main.evo"])), ["41"]);
+    put(folder.path(), &[("main.evo", "use \"lib\" as lib\nprint lib._own.z\n")]);
+    let told = refused(&evo(folder.path(), &["check", "main.evo"]));
+    assert!(told.contains("E0205") || told.contains("E0213"), "{told}");
+    put(folder.path(), &[("main.evo", "use \"lib/empty\" as e\nprint 1\n")]);
+    assert!(refused(&evo(folder.path(), &["check", "main.evo"])).contains("a folder without programs"));
+    put(folder.path(), &[("main.evo", "use \"lib/oen.evo\" as one\nprint one.x\n")]);
+    assert!(refused(&evo(folder.path(), &["check", "main.evo"])).contains("did you mean `lib/one.evo`?"));
+    put(
+        folder.path(),
+        &[("lib/one.evo", "use \".\" as all\nlet x = 1\n"), ("main.evo", "use \"lib\" as lib\nprint lib.one.x\n")],
+    );
+    assert!(
+        refused(&evo(folder.path(), &["check", "main.evo"])).contains("main.evo:1:5"),
+        "the first use of the circle"
+    );
+}
+
+#[test]
+fn a_project_names_its_main_program_its_params_and_where_to_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = "name = \"p\"\nmain = \"src/main.evo\"\npaths = [\"lib\"]\njobs = 1\n[params]\nn = 3\nword = \"hi\"\nother = 1\n";
+    put(
+        folder.path(),
+        &[
+            ("evo.toml", toml),
+            (
+                "src/main.evo",
+                "use tools as tools\nparam n: int = 1\nparam word: text = \"\"\nparam other: int = 0\nprint tools.twice(n) + other\nprint word\n",
+            ),
+            ("src/second.evo", "use \"tools.evo\" as tools\nprint tools.twice(5)\n"),
+            ("lib/tools.evo", "fn twice(x: int) -> int = 2 * x\n"),
+            ("src/deep/x.txt", ""),
+        ],
+    );
+    assert_eq!(lines(&evo(folder.path(), &["run"])), ["7", "hi"]);
+    assert_eq!(lines(&evo(&folder.path().join("src/deep"), &["run"])), ["7", "hi"], "found upwards");
+    assert_eq!(lines(&evo(folder.path(), &["run", "--set", "n=10"])), ["21", "hi"], "the command line counts for more");
+    assert_eq!(
+        lines(&evo(folder.path(), &["run", "src/second.evo"])),
+        ["10"],
+        "params that a program lacks are not its own"
+    );
+    assert!(evo(folder.path(), &["check"]).status.success());
+}
+
+#[test]
+fn input_files_are_found_through_the_search_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    put(
+        folder.path(),
+        &[
+            ("evo.toml", "paths = [\"shared\"]\n"),
+            ("src/main.evo", "data d = jsonl(\"rows.jsonl\", columns: [\"a\"])\nprint d\n"),
+            ("shared/rows.jsonl", "{\"a\": \"found\"}\n"),
+        ],
+    );
+    let printed = lines(&evo(folder.path(), &["run", "src/main.evo"])).join("\n");
+    assert!(printed.contains("found"), "{printed}");
+}
+
+#[test]
+fn what_is_wrong_with_a_project_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &[("a.evo", "param n: int = 1\nprint n\n")]);
+    let told = |toml: &str| {
+        put(folder.path(), &[("evo.toml", toml)]);
+        refused(&evo(folder.path(), &["check", "a.evo"]))
+    };
+    for (toml, code, place) in [
+        ("jobs = = 2\n", "E0140", "evo.toml:1:8"),
+        ("main = \"a.evo\"\njbos = 2\n", "E0141", "evo.toml:2:1"),
+        ("jobs = \"two\"\n", "E0142", "evo.toml:1:8"),
+        ("device = \"cuda\"\n", "E0142", "evo.toml:1:10"),
+        ("[params]\nn = \"many\"\n", "E0422", "evo.toml:2:5"),
+        ("main = \"a.evo\"\n[params]\nm = 1\n", "E0421", "evo.toml:3:5"),
+    ] {
+        let told = told(toml);
+        assert!(told.contains(&format!("error[{code}]")) && told.contains(place), "{toml}: {told}");
+        assert_eq!(told.matches("error[").count(), 1, "{told}");
+    }
+    put(folder.path(), &[("evo.toml", "jobs = 2\n")]);
+    assert!(refused(&evo(folder.path(), &["run"])).contains("E0130"));
+}
