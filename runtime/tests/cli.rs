@@ -56,13 +56,9 @@ fn completions_know_the_commands() {
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2_and_says_what_is_right() {
-    for args in [
-        &["run"][..],
-        &["run", "a.evo", "--set", "a"],
-        &["run", "a.evo", "--jobs", "0"],
-        &["clean", "--max", "5 ells"],
-        &["no"],
-    ] {
+    for args in
+        [&["run", "a.evo", "--set", "a"][..], &["run", "a.evo", "--jobs", "0"], &["clean", "--max", "5 ells"], &["no"]]
+    {
         let output = evo(args);
         assert_eq!((code(&output), out(&output).as_str()), (2, ""), "{args:?}");
         assert!(err(&output).starts_with("error: ") && err(&output).contains("--help"), "{}", err(&output));

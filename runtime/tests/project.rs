@@ -55,8 +55,8 @@ fn a_folder_is_the_programs_in_it() {
         &[("lib/one.evo", "use \".\" as all\nlet x = 1\n"), ("main.evo", "use \"lib\" as lib\nprint lib.one.x\n")],
     );
     assert!(
-        refused(&evo(folder.path(), &["check", "main.evo"])).contains("main.evo:1:5"),
-        "the first use of the circle"
+        refused(&evo(folder.path(), &["check", "main.evo"])).contains("lib/one.evo:1:5"),
+        "the first use that is written"
     );
 }
 

@@ -219,7 +219,9 @@ impl Reader<'_> {
     /// Reports a circle at its first `use`: that of the program that was read first.
     fn circle(&mut self, at: usize, path: &str) {
         let circle = self.reading.get(at..).unwrap_or(&[]);
-        let Some((_, span)) = circle.first() else { return };
+        // A folder's `use`s are written nowhere.
+        let is_written = |span: Span| self.sources.file(span.file).is_some_and(|f| !f.name.ends_with('/'));
+        let Some((_, span)) = circle.iter().find(|(_, span)| is_written(*span)) else { return };
         let names: Vec<&str> = circle.iter().map(|(name, _)| name.as_str()).chain([path]).collect();
         let d = Diagnostic::error(Code::E0210, *span, format!("`{path}` uses itself"), "begins a circle");
         let d = d.note(format!("the circle is {}", names.join(" → ")));
