@@ -252,18 +252,13 @@ impl Checked {
 }
 
 impl Planned {
-    /// The program's directory.
-    pub(crate) fn base(&self) -> &Path {
-        &self.base
-    }
-
     /// Whether effort is lowered.
     pub(crate) fn is_tiny(&self) -> bool {
         self.options.tiny
     }
 
     /// Where input files are.
-    fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         Place { base: self.base.clone(), paths: self.paths.clone(), whole: true }
     }
 

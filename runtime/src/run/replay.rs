@@ -142,9 +142,8 @@ pub(crate) fn forget(journal: &Path, target: &Target) -> Result<(), DiskError> {
 pub(crate) fn replay(scope: &Scope<'_>, ready: Ready, target: Target) -> Result<Option<Again>, Failure> {
     let search = ready.elaborator.graph().iter().find(|(_, node)| node.key == target.search).map(|(id, _)| id);
     let Some(search) = search else { return Ok(None) };
-    let base = scope.planned.base().to_owned();
     let replaying = Arc::new(Replaying::new(target));
-    let world = World::new(ready.elaborator, library()?, scope, base, scope.planned.is_tiny());
+    let world = World::new(ready.elaborator, library()?, scope, scope.planned.place(), scope.planned.is_tiny());
     let scheduler = Scheduler::new(world.replaying(replaying.clone()), scope.jobs);
     let failed = scheduler.run(|| wait(&scheduler, search));
     match (replaying.take(), failed) {
