@@ -9,6 +9,7 @@ pub mod cx;
 pub mod data;
 mod files;
 pub mod library;
+pub mod loss;
 pub mod merge;
 pub mod model;
 pub mod numeric;
@@ -30,6 +31,7 @@ fn modules() -> Vec<bind::Module> {
         data::bind::module(),
         task::bind::module(),
         train::bind::module(),
+        loss::module(),
         merge::module(),
         search::module(),
         show::module(),

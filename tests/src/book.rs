@@ -114,6 +114,10 @@ fn mark_in_words(mark: &str) -> String {
         ["@tiny", name, cap] => format!("In a tiny run `{name}` is at most {cap}."),
         ["@elementwise"] => "Over arrays it works element by element.".to_owned(),
         ["@input", name] => format!("`{name}` is relative to the file of the program that reads it."),
+        ["@as", node] => format!("A function of this kind is accepted where a `{node}` is expected."),
+        ["@rows", inputs @ ..] => {
+            format!("Computed over the rows of a batch, whose columns it takes by name: {}.", inputs.join(", "))
+        }
         ["@static"] => "Known before anything runs, so that the lengths of arrays may use it.".to_owned(),
         _ => format!("Marked `{mark}`."),
     }

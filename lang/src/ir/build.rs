@@ -28,7 +28,7 @@ mod leaves;
 #[cfg(test)]
 mod tests;
 
-pub(super) use arith::is_intrinsic;
+pub(super) use arith::{is_intrinsic, is_over_rows};
 use leaves::{Strict, closed, key};
 
 /// Code and what it reads.

@@ -544,3 +544,8 @@ impl std::error::Error for NumericError {}
 pub fn is_intrinsic(name: &str) -> bool {
     build::is_intrinsic(name)
 }
+
+/// Whether it is one that sees all rows of a batch, such as `batch_mean`, and so belongs in row code alone.
+pub fn is_over_rows(name: &str) -> bool {
+    build::is_over_rows(name)
+}

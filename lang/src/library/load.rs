@@ -174,6 +174,7 @@ impl Loader {
                 generics: names(&d.generics),
                 result,
                 value,
+                rows: words(&entry.item.docs, "@rows").map(Arc::from).collect(),
                 family: entry.family.into(),
                 doc: doc_text(&entry.item.docs),
             };
@@ -262,6 +263,11 @@ impl Loader {
             }
         }
     }
+}
+
+/// The words after a mark.
+fn words<'a>(docs: &'a [String], mark: &str) -> impl Iterator<Item = &'a str> {
+    docs.iter().filter_map(move |l| l.strip_prefix(mark)).flat_map(str::split_whitespace)
 }
 
 /// The word after a mark.

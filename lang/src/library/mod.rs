@@ -27,7 +27,10 @@
 //!   for any type, programs among them, and is found from the arguments.
 //! * Marks, as documentation lines: `@tiny steps 4` caps the parameter or field `steps` under `--tiny`;
 //!   `@input file` says that the text `file` is a path to read, relative to the program's own file;
-//!   `@as T` on a kind lets its functions be values of the node type `T`;
+//!   `@as T` on a kind lets its functions be values of the node type `T`: a function of kind `k` becomes
+//!   `as_k(name, inputs, formula)`, if there is such a function, with the closure of its inputs;
+//!   `@rows a b c` on a kind makes its functions row code: they are computed over the rows of a batch, whose columns
+//!   they take by these names, and may use `batch_mean` and its kin; other parameters have defaults;
 //!   `@elementwise` lets a function of reals map over arrays too; `@static` marks a function that is known before
 //!   anything runs, such as `layers(m)`, and that array lengths may therefore use.
 
@@ -115,6 +118,8 @@ pub struct Kind {
     pub result: Option<Ty>,
     /// The node type that a function of this kind is accepted as.
     pub value: Option<Ty>,
+    /// The columns that functions of this kind may take by name, if they are computed over rows.
+    pub rows: Vec<Arc<str>>,
     /// The family that declares it.
     pub family: Arc<str>,
     /// Documentation.

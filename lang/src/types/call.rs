@@ -193,6 +193,7 @@ impl Checker<'_> {
             .collect();
         let what = format!("`{name}`");
         let result = f.body.ty.clone();
+        self.only_in_row_code(Some(reference), name, span);
         let Some(bound) = self.bind_args(&what, &slots, false, args, span) else {
             return Expr { kind: ExprKind::Error, ty: result, span };
         };
@@ -308,26 +309,8 @@ impl Checker<'_> {
         });
     }
 
-    /// Functions of one kind side by side, such as several losses, as the nodes that they are accepted as.
-    pub(super) fn functions_as_nodes(&self, items: Vec<Expr>) -> Vec<Expr> {
-        let node = items.first().and_then(|e| self.node_of(e));
-        match node {
-            Some(Ty::Node(n)) if items.iter().all(|e| self.node_of(e).is_some_and(|t| t.is_node(&n.name))) => {
-                items.into_iter().map(|e| Expr { ty: Ty::Node(n.clone()), ..e }).collect()
-            }
-            _ => items,
-        }
-    }
-
-    /// A function of a kind that is accepted as a node, such as a declared loss where a `Loss` is expected.
-    pub(super) fn function_as_node(&self, e: &Expr, want: &Ty) -> Option<Expr> {
-        let Ty::Node(node) = self.shallow(want) else { return None };
-        let value = self.node_of(e)?;
-        value.is_node(&node.name).then(|| Expr { ty: value, ..e.clone() })
-    }
-
     /// The node type that a function is accepted as, because of its kind.
-    fn node_of(&self, e: &Expr) -> Option<Ty> {
+    pub(super) fn node_of(&self, e: &Expr) -> Option<Ty> {
         if !matches!(e.ty, Ty::Fn(_)) {
             return None;
         }

@@ -410,6 +410,7 @@ impl<'a> Checker<'a> {
         let inputs = params.iter().map(|p| (Some(p.name.clone()), p.ty.clone())).collect();
         let ty = Ty::Fn(Arc::new(FnTy { params: inputs, result: result.clone() }));
         let body = body.unwrap_or(Expr { kind: hir::ExprKind::Error, ty: result, span });
+        self.check_row_code(d, &params, &body);
         let numeric = self.is_numeric_body(&params, &body);
         Some((ty, GlobalKind::Function(Arc::new(Function { params, body, numeric }))))
     }

@@ -90,11 +90,16 @@ impl Checker<'_> {
         self.body = Body::default();
         let mut kind = match &item.kind {
             ast::ItemKind::Save { value, to } => {
-                RequestKind::Save { value: self.infer(value), path: self.path(to, "where to save is") }
+                let value = self.infer(value);
+                RequestKind::Save { value: self.as_node_if_any(value), path: self.path(to, "where to save is") }
             }
-            ast::ItemKind::Print(value) => RequestKind::Print(self.infer(value)),
+            ast::ItemKind::Print(value) => {
+                let value = self.infer(value);
+                RequestKind::Print(self.as_node_if_any(value))
+            }
             ast::ItemKind::Plot { value, over, to } => {
                 let value = self.infer(value);
+                let value = self.as_node_if_any(value);
                 let over = over.as_ref().map(|e| self.check(e, &Ty::Range(Arc::new(Ty::Real))));
                 let path = to.as_ref().map(|e| self.path(e, "where to draw is"));
                 RequestKind::Plot { value, over, path }

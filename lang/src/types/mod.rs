@@ -17,6 +17,7 @@ mod numeric;
 mod ops;
 mod place;
 mod print;
+mod rows;
 mod ty;
 mod unify;
 

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evo_lang::diag::{Code, Diagnostic};
-use evo_lang::plan::{Const, Demand, NodeId, PlannedRequest};
+use evo_lang::plan::{Const, Demand, NodeId, PlannedRequest, RangeConst};
 use evo_lang::span::Span;
-use evo_stdlib::cx::{Card, Failure};
+use evo_stdlib::cx::{Card, Draw, Failure};
 use evo_stdlib::value::Value;
 
 use super::execute::roots;
@@ -77,9 +77,16 @@ impl Answer<'_> {
                 self.journal(OutputKind::Printed(shown.clone()))?;
                 self.emit(EventKind::Printed { request: self.index, shown });
             }
-            Demand::Plot { value, path, .. } => {
+            Demand::Plot { value, over, path } => {
                 let value = self.value(*value)?;
-                self.plot(&value, path.as_deref())?;
+                let range = match over {
+                    Some(id) => match self.value(*id)?.plain() {
+                        Some(Const::Range(range)) => Some(range),
+                        _ => None,
+                    },
+                    None => None,
+                };
+                self.plot(&value, range, path.as_deref())?;
             }
             Demand::Save { value, path } => {
                 let value = self.value(*value)?;
@@ -124,13 +131,23 @@ impl Answer<'_> {
         }
     }
 
-    fn plot(&self, value: &Value, path: Option<&str>) -> Result<(), Arc<Failure>> {
+    fn plot(&self, value: &Value, range: Option<RangeConst>, path: Option<&str>) -> Result<(), Arc<Failure>> {
         let cannot = || {
             Failure::new("R0511", format!("{} cannot be drawn", value.describe()))
-                .help("plot a search's history, a chart or a table")
+                .help("plot a search's history, a figure, or a loss or function over a range")
         };
-        let Value::Object(object) = value else { return Err(Arc::new(cannot())) };
-        let drawing = object.draw().ok_or_else(cannot)?;
+        let chart = evo_stdlib::plot::over(value, range).transpose()?;
+        let drawing: &dyn Draw = match (&chart, value) {
+            (Some(chart), _) => chart,
+            (None, Value::Object(object)) if range.is_none() => object.draw().ok_or_else(cannot)?,
+            (None, Value::Object(_)) if range.is_some() => {
+                return Err(Arc::new(
+                    Failure::new("R0511", format!("{} cannot be drawn over a range", value.describe()))
+                        .help("leave `over …` out; a range is for losses and functions of one number"),
+                ));
+            }
+            _ => return Err(Arc::new(cannot())),
+        };
         let written = match path {
             Some(path) => {
                 let full = self.outputs.out.join(path);

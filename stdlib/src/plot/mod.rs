@@ -13,12 +13,14 @@
 mod axis;
 mod fitness;
 mod heat;
+mod over;
 mod style;
 mod svg;
 mod terminal;
 
 pub use fitness::{Evaluation, Goal, fitness};
 pub use heat::Heatmap;
+pub use over::over;
 pub use svg::to_svg;
 pub use terminal::to_terminal;
 

@@ -3,7 +3,7 @@
 use crate::hir::{BinaryOp, Expr};
 use crate::ir::builder::Builder;
 use crate::ir::verify::IrError;
-use crate::ir::{Binary, Op, Type, Unary, Value};
+use crate::ir::{Batch, Binary, Op, Type, Unary, Value, rows};
 use crate::library::Extern;
 use crate::span::Span;
 use crate::types::Ty;
@@ -12,7 +12,15 @@ use super::{Body, Lowered, Lowering, Stop, array_len};
 
 /// Whether a library function of this name is numeric code that the compiler knows, such as `sin` or `clamp`.
 pub(in crate::ir) fn is_intrinsic(name: &str) -> bool {
-    unary(name).is_some() || binary(name).is_some() || matches!(name, "clamp" | "where" | "sum" | "mean")
+    unary(name).is_some()
+        || binary(name).is_some()
+        || matches!(name, "clamp" | "where" | "sum" | "mean")
+        || is_over_rows(name)
+}
+
+/// Whether a library function of this name sees all rows of a batch.
+pub(in crate::ir) fn is_over_rows(name: &str) -> bool {
+    matches!(name, "batch_mean" | "batch_var" | "batch_sd" | "batch_sort" | "detach")
 }
 
 fn unary(name: &str) -> Option<Unary> {
@@ -83,9 +91,10 @@ impl<'a> Lowering<'a, '_> {
             ("min" | "max", [xs]) => self.reduce(f, *xs, binary(name).ok_or(Stop)?),
             ("sum", [xs]) => self.sum(f, *xs),
             ("mean", [xs]) => self.mean(f, *xs),
+            (name, operands) if is_over_rows(name) => Ok(over_rows(&mut f.b, name, operands)?),
             ("clamp", [_, _, _]) => self.map(f, span, &x, &|b, x| {
-                let low = pair(b, Binary::Max, x[0], x[1])?;
-                pair(b, Binary::Min, low, x[2])
+                let low = bounded(b, Binary::Max, x[0], x[1])?;
+                bounded(b, Binary::Min, low, x[2])
             }),
             ("where", [_, _, _]) => self.map(f, span, &x, &|b, x| {
                 let same = b.ty(x[1]) == b.ty(x[2]);
@@ -239,6 +248,28 @@ fn pair(b: &mut Builder, op: Binary, x: Value, y: Value) -> Result<Value, IrErro
     let real = matches!(op, Binary::Div | Binary::Pow) || b.ty(x) != b.ty(y);
     let (x, y) = if real { (to_real(b, x)?, to_real(b, y)?) } else { (x, y) };
     b.binary(op, x, y)
+}
+
+/// `x`, or the bound where `op` says so. At the bound it is `x` itself, whose slope passes there; NaN stays, of either.
+fn bounded(b: &mut Builder, op: Binary, x: Value, bound: Value) -> Result<Value, IrError> {
+    let (x, bound) = if b.ty(x) == b.ty(bound) { (x, bound) } else { (to_real(b, x)?, to_real(b, bound)?) };
+    let inside = if op == Binary::Max { Binary::Ge } else { Binary::Le };
+    let inside = b.binary(inside, x, bound)?;
+    let otherwise = b.binary(op, x, bound)?;
+    b.push(Op::Select { condition: inside, then: x, otherwise })
+}
+
+/// A statistic of a batch, or sorting, or a constant to differentiation.
+fn over_rows(b: &mut Builder, name: &str, operands: &[Value]) -> Result<Value, IrError> {
+    let operands = operands.iter().map(|x| to_real(b, *x)).collect::<Result<Vec<_>, _>>()?;
+    match (name, operands.as_slice()) {
+        ("batch_mean", [x]) => rows::mean(b, *x),
+        ("batch_var", [x, ddof]) => rows::variance(b, *x, *ddof),
+        ("batch_sd", [x, ddof]) => rows::deviation(b, *x, *ddof),
+        ("batch_sort", [x]) => b.push(Op::Batch(Batch::Sort { key: *x, value: *x })),
+        ("detach", [x]) => b.push(Op::Batch(Batch::Detach(*x))),
+        _ => Err(IrError::Malformed(format!("`{name}` of {} operands", operands.len()))),
+    }
 }
 
 /// Whether two values are the same in every part.
