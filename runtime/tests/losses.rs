@@ -98,13 +98,15 @@ fn a_loss_of_ones_own_reads_params_calls_others_and_is_drawn() {
         loss blend(z: real, tau: real = 2) = weight * dpo(z / tau) + (1 - weight) * slic(z)\n\
         loss centred(z: real) = (z - batch_mean(z)) ^ 2\n\
         loss bounded(z: real) = clamp(z, 0.0, 1.0)\n\
+        fn named(l: Loss) -> text = l.name\n\
+        print named(blend)\n\
         fn first(l: Loss) -> [real] = loss_values(l, chosen: [1.0], rejected: [1.0])\n\
         print probe(\"blend\", first(blend))\n\
         print probe(\"centred\", centred.loss_slopes(z: [1.0, 3.0]))\n\
         print probe(\"bounded\", loss_slopes(bounded, z: [-1.0, 0.0, 0.5, 1.0, 2.0]))\n\
-        print blend.name\n\
         plot [dpo, lrml] over -2..2 to \"losses.svg\"\n\
-        plot x => x * x over -1..1\n"
+        fn square(x: real) = x * x\n\
+        plot square over -1..1\n"
     );
     let folder = tempfile::tempdir().unwrap();
     let (outcome, mut probed) = run(folder.path(), &text);
