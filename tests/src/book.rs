@@ -115,7 +115,7 @@ fn mark_in_words(mark: &str) -> String {
         ["@elementwise"] => "Over arrays it works element by element.".to_owned(),
         ["@input", name] => format!("`{name}` is relative to the file of the program that reads it."),
         ["@as", node] => format!("A function of this kind is accepted where a `{node}` is expected."),
-        ["@rows", inputs @ ..] => {
+        ["@rows", ref inputs @ ..] => {
             format!("Computed over the rows of a batch, whose columns it takes by name: {}.", inputs.join(", "))
         }
         ["@static"] => "Known before anything runs, so that the lengths of arrays may use it.".to_owned(),
