@@ -1,7 +1,7 @@
 //! Scalar functions compiled by this crate beside the same ones by hand in Rust, run in turns.
 //!
-//! `RUSTFLAGS="-C target-cpu=native" cargo bench -p evo-lang --bench scalar --target-dir target/native` prints a table.
-//! With `--serve ours|many|rust` it answers one line for each line `CASE` or `compile CASE` it reads: nanoseconds a call
+//! `cargo bench -p evo-lang --bench scalar` prints a table; with `RUSTFLAGS="-C target-cpu=native"` the functions by hand
+//! are for this CPU too. With `--serve ours|many` it answers one line for each line `CASE` or `compile CASE` it reads: nanoseconds a call
 //! and the sum of the results, or microseconds. `--show CASE` prints optimised IR and Cranelift's. `tests/benches/scalar/run.py` asks it so, in turns with the peers.
 #![allow(
     clippy::disallowed_types,
@@ -127,7 +127,6 @@ fn serve(who: &str) {
                 let x = arguments(n);
                 let slots: Vec<u64> = x.iter().map(|x| x.to_bits()).collect();
                 let (ns, sum) = match who {
-                    "rust" => measure(|| by_hand(hand::function(case), &x, n)),
                     "many" => {
                         let (code, mut out) = (ours.compile(case), vec![0; SETS]);
                         measure(|| all_in_one(&code, &slots, &mut out))

@@ -3,7 +3,7 @@
 All run in turns, one measurement of 20 ms after another, so that a busy machine slows all of them alike; the table has the
 medians, as ratios to Rust by hand built for the same CPU. A peer that is not installed is named and left out.
 
-    python3 tests/benches/scalar/run.py [--rounds 15]
+    python3 tests/benches/scalar/run.py [--rounds 15] [--bench PROGRAM]
 """
 
 import argparse
@@ -35,12 +35,18 @@ class Peer:
 
 
 def build():
-    """The benchmark's program, for this CPU, in a target directory of its own."""
-    env = {**os.environ, "RUSTFLAGS": "-C target-cpu=native"}
-    command = ["cargo", "bench", "--locked", "-p", "evo-lang", "--bench", "scalar", "--no-run", "--target-dir", "target/native"]
-    made = subprocess.run(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, check=True)
+    """The benchmark's program, built as a release of the project is."""
+    command = ["cargo", "bench", "--locked", "-p", "evo-lang", "--bench", "scalar", "--no-run"]
+    made = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=True)
     line = next(line for line in made.stderr.splitlines() if "Executable" in line)
     return str(ROOT / line.split("(")[1].rstrip(")"))
+
+
+def build_rust(scratch):
+    """The functions by hand, for this CPU."""
+    command = ["rustc", "--edition=2024", "-C", "opt-level=3", "-C", "target-cpu=native", "-o", f"{scratch}/rust"]
+    subprocess.run([*command, str(HERE / "peer.rs")], cwd=ROOT, check=True)
+    return f"{scratch}/rust"
 
 
 def build_rhai():
@@ -57,9 +63,13 @@ def has(module):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    bench, scratch = build(), tempfile.mkdtemp()
-    peers = {name: Peer(bench, "--serve", serve) for name, serve in [("Rust by hand", "rust"), ("evo, one call each", "ours"), ("evo, all in one call", "many")]}
+    parser.add_argument("--bench", help="the benchmark's program, if it is built already")
+    args = parser.parse_args()
+    rounds, scratch = args.rounds, tempfile.mkdtemp()
+    bench = args.bench or build()
+    peers = {"Rust by hand": Peer(build_rust(scratch))}
+    peers["evo, one call each"] = Peer(bench, "--serve", "ours")
+    peers["evo, all in one call"] = Peer(bench, "--serve", "many")
     missing, gcc_time = [], None
     if shutil.which("gcc"):
         start = time.perf_counter()
