@@ -262,4 +262,81 @@ fn fmt_formats_stdin() {
     assert_eq!((code(&bad), out(&bad).as_str()), (2, ""));
     assert!(err(&bad).contains("x/y.evo:1:"), "{}", err(&bad));
     assert_eq!(code(&run(&["fmt", "--stdin", "--check"], "let a=1")), 1);
+const SLIPS: &str = "param rate: real = 0.5;\nlet a = 7\nlet half: int = a / 2\nlet unused = 3\nprint hlaf\n";
+
+#[test]
+fn check_fixes_what_needs_no_thought() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.evo");
+    fs::write(&file, SLIPS).unwrap();
+    let dry = evo_in(folder.path(), &["check", "p.evo", "--fix", "--dry-run"]);
+    assert_eq!(code(&dry), 2);
+    assert!(out(&dry).contains("-print hlaf\n+print half\n"), "{}", out(&dry));
+    assert_eq!(fs::read_to_string(&file).unwrap(), SLIPS, "nothing is written");
+    let fixed = evo_in(folder.path(), &["check", "p.evo", "--fix", "--deny-warnings"]);
+    assert_eq!(code(&fixed), 0, "{}", err(&fixed));
+    assert!(err(&fixed).contains("fixed[E0201] p.evo:5:7: `hlaf` → `half`"), "{}", err(&fixed));
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(text, "param _rate: real = 0.5\nlet a = 7\nlet half: int = div(a, 2)\nlet _unused = 3\nprint half\n");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count(), 1);
+}
+
+#[test]
+fn warnings_are_denied_where_asked_and_accepted_where_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.evo"), "let unused = 3\nprint 1\n").unwrap();
+    assert_eq!(code(&evo_in(folder.path(), &["check", "p.evo"])), 0);
+    let denied = evo_in(folder.path(), &["check", "p.evo", "--deny-warnings"]);
+    assert_eq!(code(&denied), 2);
+    assert!(err(&denied).contains("warning[E0220]") && err(&denied).contains("1 warning (denied)"), "{}", err(&denied));
+    fs::write(folder.path().join("p.evo"), "let unused = 3 // allow E0220: for tomorrow\nprint 1\n").unwrap();
+    assert_eq!(code(&evo_in(folder.path(), &["check", "p.evo", "--deny-warnings"])), 0);
+}
+
+#[test]
+fn diagnostics_as_json_sarif_and_annotations_have_their_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.evo"), "let 名 = 1\nlet a = \"名\" + wto\nlet two = 2\nprint a\n").unwrap();
+    fs::write(folder.path().join("q.evo"), "print 1\n").unwrap();
+    let json = evo_in(folder.path(), &["check", "p.evo", "--json"]);
+    for line in out(&json).lines() {
+        let d: serde_json::Value = serde_json::from_str(line).unwrap();
+        for text in ["event", "code", "severity", "title", "file", "label"] {
+            assert!(d[text].is_string(), "{text}: {line}");
+        }
+        for number in ["line", "column", "end_line", "end_column"] {
+            assert!(d[number].as_u64().is_some_and(|n| n > 0), "{number}: {line}");
+        }
+        for list in ["related", "notes", "help", "fix"] {
+            assert!(d[list].is_array(), "{list}: {line}");
+        }
+        for edit in d["fix"].as_array().unwrap() {
+            assert!(edit["replacement"].is_string() && edit["end_column"].is_u64(), "{line}");
+        }
+    }
+    let output = evo_in(folder.path(), &["check", "p.evo", "q.evo", "--report", "sarif"]);
+    assert_eq!(code(&output), 2);
+    let log: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!((log["version"].as_str(), log["runs"].as_array().map(Vec::len)), (Some("2.1.0"), Some(1)));
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = run["results"].as_array().unwrap();
+    assert!(!results.is_empty() && run["columnKind"] == "utf16CodeUnits");
+    for result in results {
+        assert!(["error", "warning"].contains(&result["level"].as_str().unwrap()));
+        assert!(result["message"]["text"].is_string());
+        let rule = &rules[result["ruleIndex"].as_u64().unwrap() as usize];
+        assert_eq!(rule["id"], result["ruleId"]);
+        assert!(rule["help"]["text"].as_str().unwrap().contains("```evo"), "the code's page");
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "p.evo");
+        assert!(place["region"]["startColumn"].as_u64().unwrap() >= 1);
+        for fix in result["fixes"].as_array().into_iter().flatten() {
+            let change = &fix["artifactChanges"][0]["replacements"][0];
+            assert!(change["deletedRegion"].is_object() && change["insertedContent"]["text"].is_string());
+        }
+    }
+    assert!(results.iter().any(|r| r["fixes"].is_array()), "one has a fix");
+    let lines = out(&evo_in(folder.path(), &["check", "p.evo", "--report", "github"]));
+    assert!(lines.starts_with("::error file=p.evo,line=1,col=5,endLine=1,title=E0111::"), "{lines}");
 }

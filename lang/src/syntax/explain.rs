@@ -22,10 +22,12 @@ pub(super) fn explain(tokens: &Tokens<'_>, from: usize, to: usize, position: usi
         .or_else(|| f.percent())
         .or_else(|| f.symbol())
         .or_else(|| f.bracket())
+        .or_else(|| f.value_for_type())
         .or_else(|| f.assignment())
         .or_else(|| f.habit())
         .or_else(|| f.reserved())
         .or_else(|| f.shape())
+        .or_else(|| f.no_comma())
         .unwrap_or_else(|| f.unexpected())
 }
 
@@ -70,6 +72,9 @@ impl<'a> Failure<'a> {
     }
 
     fn open_text(&self) -> Option<Diagnostic> {
+        if let Some(early) = self.open_before() {
+            return Some(early);
+        }
         let i = (self.from..self.to).find(|&i| self.kind(i) == Some(Kind::Text { closed: false }))?;
         let long = self.text(i).starts_with("\"\"\"");
         let mark = if long { "\"\"\"" } else { "\"" };
@@ -83,6 +88,23 @@ impl<'a> Failure<'a> {
             d.help("end the text with `\"`; a text of several lines stands between `\"\"\"` and `\"\"\"`")
                 .fix(start.tail(), "\"")
         })
+    }
+
+    /// A text that ends where the next one should begin, so that something touches its end and the last one stays open.
+    fn open_before(&self) -> Option<Diagnostic> {
+        let last = (self.at..self.to).find(|&i| self.kind(i) == Some(Kind::Text { closed: false }))?;
+        let touches = |i: usize| {
+            self.kind(i) == Some(Kind::Text { closed: true })
+                && matches!(self.kind(i + 1), Some(Kind::Word | Kind::Number | Kind::Open(_) | Kind::Unknown))
+                && self.span(i).end == self.span(i + 1).start
+        };
+        let line = (self.from..=last).rev().find(|&i| self.starts_line(i)).unwrap_or(self.from);
+        let text = self.span((line..self.at).find(|&i| touches(i))?);
+        let opening = Span { end: text.start + 1, ..text };
+        let title = "text is not closed where the next one begins";
+        let d = Diagnostic::error(Code::E0106, opening, title, "no `\"` closes it in time");
+        let d = d.label(text.tail(), "it ends here");
+        Some(d.help("end the text with `\"`"))
     }
 
     /// `%` as an operator, or glued to a number that something follows.
@@ -101,7 +123,23 @@ impl<'a> Failure<'a> {
         };
         let d = Diagnostic::error(Code::E0103, at, "there is no `%` operator", "not an operator");
         let d = d.note("`%` touches a number, for per cent: `5%` is 0.05");
-        Some(d.help("the remainder of a division is `rem(a, b)`"))
+        let d = d.help("the remainder of a division is `rem(a, b)`");
+        Some(match self.remainder() {
+            Some((a, b)) => {
+                let between = Span { start: a.end, end: b.start, ..a };
+                d.fix(a.head(), "rem(").fix(between, ", ").fix(b.tail(), ")")
+            }
+            None => d,
+        })
+    }
+
+    /// The operands of a `%` that stands between two names or numbers, and nothing that binds closer.
+    fn remainder(&self) -> Option<(Span, Span)> {
+        let (a, b) = (self.previous().filter(|_| self.text(self.at) == "%")?, self.at + 1);
+        let simple = |i: usize| matches!(self.kind(i), Some(Kind::Word | Kind::Number));
+        let before = a.checked_sub(1).filter(|i| *i >= self.from).map_or("", |i| self.text(i));
+        let free = !matches!(before, "." | "^" | "*" | "/" | "-") && !matches!(self.text(b + 1), "." | "^" | "(" | "[");
+        (simple(a) && simple(b) && free).then(|| (self.span(a), self.span(b)))
     }
 
     /// Symbols that other languages have.
@@ -116,7 +154,13 @@ impl<'a> Failure<'a> {
             let d = Diagnostic::error(Code::E0120, here, "there are no block comments", "not a comment");
             return Some(d.help("begin each line of the comment with `//`"));
         }
-        if text == "->" && self.previous().is_some_and(|p| self.tokens.ends_expression(p)) && !self.in_head() {
+        let head_open =
+            self.enclosing().is_some_and(|o| self.kind(o) == Some(Kind::Open(None)) && self.opens_parameters(o));
+        if text == "->"
+            && self.previous().is_some_and(|p| self.tokens.ends_expression(p))
+            && !self.in_head()
+            && !head_open
+        {
             let d = Diagnostic::error(Code::E0104, here, "`->` is for types only", "not a closure");
             return Some(d.help("a closure is written with `=>`: `x => x + 1`").fix(here, "=>"));
         }
@@ -136,15 +180,38 @@ impl<'a> Failure<'a> {
                 Diagnostic::error(Code::E0112, here, format!("there is no `{text}` operator"), "values never change");
             return Some(d.help("give the new value a name of its own: `let next = …`"));
         }
-        if self.kind(self.at) == Some(Kind::Unknown) {
-            let d = Diagnostic::error(Code::E0111, here, format!("`{text}` has no meaning here"), "unknown character");
-            return Some(match text {
-                "'" | "`" | "“" | "”" | "‘" | "’" | "「" => d.help("texts stand between `\"` and `\"`"),
-                "#" => d.help("comments begin with `//`"),
-                _ => d.help("names are made of the letters a to z, digits and `_`; other characters belong into texts"),
-            });
+        let unknown = [self.at, self.at + 1].into_iter().find(|&i| self.kind(i) == Some(Kind::Unknown));
+        unknown.map(|i| self.unknown_character(i))
+    }
+
+    fn unknown_character(&self, index: usize) -> Diagnostic {
+        let text = self.text(index);
+        let text = text.get(..text.chars().next().map_or(0, char::len_utf8)).unwrap_or("");
+        let here = self.span(index);
+        let here = Span { end: here.start + text.len() as u32, ..here };
+        let d = Diagnostic::error(Code::E0111, here, format!("`{text}` has no meaning here"), "unknown character");
+        if let Some(narrow) = text.chars().next().and_then(narrow) {
+            let d = d.note("outside of texts and comments a program is written in ASCII characters");
+            return d.help(format!("write `{narrow}`")).fix(here, narrow);
         }
-        None
+        if matches!(text, "'" | "`")
+            && let Some(end) = self.same_on_line(index)
+        {
+            return d.help("texts stand between `\"` and `\"`").fix(here, "\"").fix(self.span(end), "\"");
+        }
+        match text {
+            "'" | "`" | "‘" | "’" | "「" => d.help("texts stand between `\"` and `\"`"),
+            "#" => d.help("comments begin with `//`").fix(here, "//"),
+            "\u{3000}" | "\u{a0}" => d.help("write a space").fix(here, " "),
+            _ => d.help("names are made of the letters a to z, digits and `_`; other characters belong into texts"),
+        }
+    }
+
+    /// The next token of the same text on the line, if no text stands between.
+    fn same_on_line(&self, index: usize) -> Option<usize> {
+        let line = (index + 1..self.to).take_while(|&i| !self.starts_line(i));
+        let end = line.clone().find(|&i| self.text(i) == self.text(index))?;
+        line.take_while(|i| *i < end).all(|i| !matches!(self.kind(i), Some(Kind::Text { .. }))).then_some(end)
     }
 
     /// Whether the failure is in the head of a declaration, where `->` is at home.
@@ -186,6 +253,23 @@ impl<'a> Failure<'a> {
         None
     }
 
+    fn begins_value(&self, index: usize) -> bool {
+        matches!(self.kind(index), Some(Kind::Number | Kind::Text { .. }))
+            || matches!(self.text(index), "(" | "{" | "+" | "*" | "/" | "true" | "false" | "if" | "not" | "-")
+    }
+
+    /// `model m: f(x)`, whose value stands where its type belongs.
+    fn value_for_type(&self) -> Option<Diagnostic> {
+        let head = self.from + if self.text(self.from) == "extern" { 1 } else { 0 };
+        let head = (head..self.at).find(|&i| self.kind(i) != Some(Kind::Doc))?;
+        let is_head = self.tokens.word(head).is_some() && self.tokens.word(head + 1).is_some();
+        let has_value = (head..self.at).any(|i| self.text(i) == "=");
+        if !is_head || self.text(head + 2) != ":" || has_value || !self.begins_value(self.at) {
+            return None;
+        }
+        Some(super::value_for_type(self.text(head), self.text(head + 1), self.span(head + 2)))
+    }
+
     fn assignment(&self) -> Option<Diagnostic> {
         // The parser may have failed at the name before it.
         let next = self.tokens.word(self.at).is_some() && self.text(self.at + 1) == "=" && self.enclosing().is_some();
@@ -201,6 +285,12 @@ impl<'a> Failure<'a> {
                 .is_some_and(|i| matches!(self.text(i), "," | "{" | "(") || self.starts_line(previous));
         if let Some(open) = open.filter(|_| begins_field) {
             let name = self.text(previous);
+            if self.opens_steps(open) {
+                let title = format!("`{name} = …` lacks its `let`");
+                let d = Diagnostic::error(Code::E0115, self.span(previous), title, "no `let` before the step");
+                let d = d.help(format!("a step of a body begins with `let`: `let {name} = …`"));
+                return Some(d.fix(self.span(previous).head(), "let "));
+            }
             let what = if self.text(open) == "(" { "an argument is named" } else { "a field is given its value" };
             let d = Diagnostic::error(Code::E0105, here, format!("{what} with `:`, not with `=`"), "write `:`");
             return Some(d.help(format!("`{name}: …`")).fix(here, ":"));
@@ -315,6 +405,11 @@ impl<'a> Failure<'a> {
             let d = Diagnostic::error(Code::E0115, self.span(self.from), title, "not an item");
             return Some(d.help("go through a list inside one: `[f(x) for x in xs]`"));
         }
+        if first == "import" {
+            let d = Diagnostic::error(Code::E0115, self.span(self.from), "there is no `import`", "not an item");
+            let d = d.help("another file is used with `use \"file.evo\" as name`");
+            return Some(d.fix(self.span(self.from), "use"));
+        }
         if first == "if" {
             let d =
                 Diagnostic::error(Code::E0115, self.span(self.from), "an `if` is a value, not an item", "not an item");
@@ -350,6 +445,30 @@ impl<'a> Failure<'a> {
         self.text(open) == "(" && open == name + 1 && self.tokens.word(name).is_some()
     }
 
+    /// Whether the bracket opens the steps of a function's body.
+    fn opens_steps(&self, open: usize) -> bool {
+        let has_parameters = (self.from..open).any(|i| self.text(i) == "(" && self.opens_parameters(i));
+        let before = open.checked_sub(1).filter(|i| *i >= self.from);
+        let typed = before.is_some_and(|b| (self.from..b).rev().take(8).any(|i| self.text(i) == "->"));
+        let bound = before.is_some_and(|b| matches!(self.text(b), "=" | ")"));
+        self.text(open) == "{" && has_parameters && (bound || typed && !(self.from..open).any(|i| self.text(i) == "="))
+    }
+
+    /// Two values side by side in a list or among arguments.
+    fn no_comma(&self) -> Option<Diagnostic> {
+        let open = self.enclosing().filter(|&o| matches!(self.text(o), "(" | "["))?;
+        let previous = self.previous().filter(|&p| p > open && self.tokens.ends_expression(p))?;
+        let begins = matches!(self.kind(self.at), Some(Kind::Word | Kind::Number | Kind::Text { .. }));
+        let is_name = self.tokens.word(self.at).is_none_or(|w| !is_reserved(w));
+        if !begins || !is_name || self.in_comprehension(open) {
+            return None;
+        }
+        let shown = |i: usize| self.text(i).chars().take(24).collect::<String>();
+        let title = format!("`{}` cannot follow `{}`", shown(self.at), shown(previous));
+        let d = Diagnostic::error(Code::E0101, self.span(self.at), title, "a `,` is missing before it");
+        Some(d.help("put a `,` between the two").fix(self.span(previous).tail(), ","))
+    }
+
     fn unexpected(&self) -> Diagnostic {
         let text = self.text(self.at);
         let here = self.span(self.at);
@@ -377,4 +496,19 @@ impl<'a> Failure<'a> {
         };
         Diagnostic::error(Code::E0101, here, title, label).help(help)
     }
+}
+
+/// The character of ASCII that a wide one stands for.
+fn narrow(wide: char) -> Option<String> {
+    let narrow = match wide {
+        '、' => ',',
+        '“' | '”' => '"',
+        '‘' | '’' => return None,
+        '\u{2212}' | '\u{2013}' => '-',
+        '×' => '*',
+        '÷' => '/',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(wide) - 0xfee0)?,
+        _ => return None,
+    };
+    Some(narrow.to_string())
 }

@@ -108,17 +108,42 @@ fn position(failure: &pest::error::Error<Rule>) -> usize {
     }
 }
 
+/// A declaration whose value stands behind `:`, where its type belongs.
+pub(crate) fn value_for_type(kind: &str, name: &str, colon: Span) -> Diagnostic {
+    let title = format!("`{kind} {name}` is given its value with `=`, not with `:`");
+    let d = Diagnostic::error(Code::E0105, colon, title, "write `=`");
+    d.note("behind `:` stands a type").help(format!("`{kind} {name} = …`")).fix(colon, " =")
+}
+
 /// The name that a failing item would declare.
 fn declared(tokens: &Tokens<'_>, from: usize, to: usize, file: FileId) -> Option<Name> {
     let first = (from..to).find(|&i| tokens.word(i).is_some_and(|w| w != "extern"))?;
     let head = tokens.word(first)?;
-    let index = if head == "use" { (first..to).find(|&i| tokens.word(i) == Some("as"))? + 1 } else { first + 1 };
+    if head == "use"
+        && let Some(name) = used_in_open_text(tokens, first + 1, file)
+    {
+        return Some(name);
+    }
+    let index = match head {
+        "use" | "import" => (first..to).find(|&i| tokens.word(i) == Some("as"))? + 1,
+        _ if tokens.text(first + 1) == "=" => first,
+        _ => first + 1,
+    };
     if head != "use" && scan::is_request(head) || index >= to {
         return None;
     }
     let text = tokens.word(index)?.to_owned();
     let token = tokens.all.get(index)?;
     Some(Name { text, span: Span::new(file, token.start, token.end) })
+}
+
+/// The name in `use "file.evo as name`, whose text is not closed.
+fn used_in_open_text(tokens: &Tokens<'_>, index: usize, file: FileId) -> Option<Name> {
+    let token = tokens.all.get(index).filter(|t| t.kind == scan::Kind::Text { closed: false })?;
+    let (_, name) = tokens.text(index).rsplit_once(" as ")?;
+    let name = name.trim_end();
+    let start = token.start + tokens.text(index).rfind(name)?;
+    Some(Name { text: name.to_owned(), span: Span::new(file, start, start + name.len()) })
 }
 
 /// Parses one expression, as the command line and the tools have them.

@@ -194,13 +194,18 @@ impl<'a> Tokens<'a> {
         if is_reserved(first) || CLAUSES.contains(&first) {
             return false;
         }
+        // A declaration whose kind was forgotten.
+        if self.text(index + 1) == "=" && self.all.get(index).is_some_and(|t| t.column0) {
+            return true;
+        }
         // Two names side by side occur nowhere inside an expression.
         if self.free_word(index + 1).is_some_and(|w| !is_request(w)) {
             return true;
         }
+        let (after, token) = (self.text(index + 2), self.all.get(index));
         self.word(index + 1).is_some_and(is_reserved)
-            && self.text(index + 2) == "="
-            && self.all.get(index).is_some_and(|t| t.starts_line)
+            && (after == "=" && token.is_some_and(|t| t.starts_line)
+                || matches!(after, "{" | "(" | ":") && token.is_some_and(|t| t.column0))
     }
 
     /// The tokens at which items begin. An item begins outside brackets after a complete expression, type or body; or, to
@@ -209,7 +214,10 @@ impl<'a> Tokens<'a> {
         let mut heads: Vec<usize> = Vec::new();
         let (mut depth, mut unclosed, mut i) = (0usize, 0usize, 0usize);
         let mut docs: Option<usize> = None;
+        // Behind a character without meaning, such as `'`, words stand side by side that are no items.
+        let mut strange = false;
         while let Some(token) = self.all.get(i) {
+            strange = (strange || token.kind == Kind::Unknown) && !token.starts_line;
             match token.kind {
                 Kind::Open(Some(_)) => depth += 1,
                 Kind::Open(None) => unclosed += 1,
@@ -219,7 +227,7 @@ impl<'a> Tokens<'a> {
                     i += 1;
                     continue;
                 }
-                Kind::Word if depth == 0 && self.looks_like_item(i) => {
+                Kind::Word if depth == 0 && !strange && self.looks_like_item(i) => {
                     let after_complete = docs.is_some() || i == 0 || self.ends_expression(i - 1);
                     if token.column0 || after_complete && unclosed == 0 {
                         heads.push(docs.take().unwrap_or(i));
@@ -266,6 +274,8 @@ fn token(rest: &str, c: char) -> (Option<Kind>, usize) {
             (is_doc.then_some(Kind::Doc), run(|b| b != b'\n'))
         }
         ' ' | '\t' | '\r' => (None, 1),
+        // A comment of another language, as a whole.
+        '#' => (Some(Kind::Unknown), run(|b| b != b'\n')),
         _ => match SYMBOLS.iter().find(|s| rest.starts_with(**s)) {
             Some(symbol) => (Some(Kind::Symbol), symbol.len()),
             None if "+-*/^=<>.,:;%!|&?".contains(c) => (Some(Kind::Symbol), 1),

@@ -239,7 +239,9 @@ impl<'a> Checker<'a> {
     /// The nearest name that could have been meant by `name`.
     pub(super) fn suggest_name(&self, name: &str) -> Option<String> {
         let locals = self.body.locals.iter().rev().map(|l| l.name.as_str());
-        let globals = self.names.keys().map(String::as_str);
+        // A declaration is not what its own value means.
+        let globals = self.names.iter().filter(|(_, i)| !self.stack.contains(i)).map(|(n, _)| n.as_str());
+        let globals = globals.chain(self.broken.iter().map(String::as_str));
         let library =
             self.library.externs.keys().map(|k| &**k).chain(self.library.module.globals.iter().map(|g| &*g.name));
         crate::diag::suggest(name, locals.chain(globals).chain(library)).map(str::to_owned)

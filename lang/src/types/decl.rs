@@ -5,7 +5,7 @@ mod host;
 
 use std::sync::Arc;
 
-use super::cx::{Checker, Source, State, error_global};
+use super::cx::{Checker, Meaning, Source, State, error_global};
 use super::expr::show;
 use super::{FnTy, Ty};
 use crate::diag::{Code, Diagnostic};
@@ -307,6 +307,13 @@ impl<'a> Checker<'a> {
             self.report(diagnostic.help(format!("write `fn {}() = …`, or `let` for a value", d.name.text)));
             return None;
         }
+        if let Some(ty) = d.ty.as_ref().filter(|ty| self.is_value(ty, d.body.is_none())) {
+            let between = self.text.get(d.name.span.end as usize..ty.span.start as usize).unwrap_or("");
+            let start = d.name.span.end as usize + between.find(':').unwrap_or(0);
+            let colon = Span::new(ty.span.file, start, start + 1);
+            self.report(crate::syntax::value_for_type(&d.kind.text, &d.name.text, colon));
+            return None;
+        }
         let want = match &d.ty {
             Some(ty) => Some(self.lower(ty)),
             None => self.kind_result(&d.kind.text),
@@ -316,6 +323,28 @@ impl<'a> Checker<'a> {
             return None;
         }
         Some((value.ty.clone(), GlobalKind::Value(value)))
+    }
+
+    /// Whether what stands where a type belongs names a value: a declaration of the module or a library function, and of
+    /// a used program where nothing follows.
+    fn is_value(&mut self, ty: &ast::Ty, lone: bool) -> bool {
+        let ast::TyKind::Name(path, _) = &ty.kind else { return false };
+        let Some(first) = path.first() else { return false };
+        if self.library.types.contains_key(first.text.as_str()) || self.generics.iter().any(|g| **g == *first.text) {
+            return false;
+        }
+        match self.meaning(&first.text) {
+            Meaning::Own(index) => match self.slots.get(index).map(|s| s.source) {
+                Some(Source::Decl(d)) => {
+                    let word = d.kind.text.as_str();
+                    matches!(word, "let" | "param" | "fn") || self.library.kinds.contains_key(word)
+                }
+                Some(Source::Use(_)) => lone && path.len() > 1,
+                _ => false,
+            },
+            Meaning::Library(_) | Meaning::Extern => true,
+            _ => false,
+        }
     }
 
     /// The type that a kind gives to what it declares, with new type variables.

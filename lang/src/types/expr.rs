@@ -22,6 +22,16 @@ pub(super) fn poison(span: Span) -> Expr {
     Expr { kind: ExprKind::Error, ty: Ty::Error, span }
 }
 
+/// Whether both operands are whole numbers, made reals to be divided.
+fn is_division_of_whole(e: &Expr) -> bool {
+    let whole = |e: &Expr| match &e.kind {
+        ExprKind::Convert(hir::Conversion::IntToReal, _) => true,
+        ExprKind::Real(r) => r.fract() == 0.0,
+        _ => false,
+    };
+    matches!(&e.kind, ExprKind::Binary(_, a, b) if whole(a) && whole(b))
+}
+
 impl Checker<'_> {
     /// The expression as one of type `want`; reported, if it is not.
     pub(super) fn check(&mut self, e: &ast::Expr, want: &Ty) -> Expr {
@@ -66,7 +76,7 @@ impl Checker<'_> {
             {
                 self.overload_value(name, e.span, &want)
             }
-            (ast::ExprKind::Binary(ast::BinaryOp::Div, at, ..), Ty::Int) => {
+            (ast::ExprKind::Binary(ast::BinaryOp::Div, at, a, b), Ty::Int) => {
                 let found = self.infer(e);
                 if matches!(self.shallow(&found.ty), Ty::Real) {
                     let d = Diagnostic::error(
@@ -75,7 +85,13 @@ impl Checker<'_> {
                         "`/` divides reals; a whole number is expected here",
                         "the result is `real`",
                     );
-                    self.report(d.help("`div(a, b)` is whole-number division, `rem(a, b)` its remainder"));
+                    let d = d.help("`div(a, b)` is whole-number division, `rem(a, b)` its remainder");
+                    self.report(if is_division_of_whole(&found) {
+                        let between = Span { start: a.span.end, end: b.span.start, ..a.span };
+                        d.fix(a.span.head(), "div(").fix(between, ", ").fix(b.span.tail(), ")")
+                    } else {
+                        d
+                    });
                     return poison(e.span);
                 }
                 self.expect(found, &want)
@@ -156,6 +172,9 @@ impl Checker<'_> {
             (_, Ty::Fn(f)) if show(&f.result) == want => d.help("it is a function: call it"),
             (ExprKind::Text(t), _) if is_case(t) => {
                 d.help(format!("write the case as a bare word: `{t}`")).fix(e.span, &**t)
+            }
+            (_, have) if want == format!("[{}]", show(&have)) => {
+                d.help("put it into a list: `[…]`").fix(e.span.head(), "[").fix(e.span.tail(), "]")
             }
             (_, Ty::Real) if want == "int" => d.help("`round(x)`, `floor(x)` or `ceil(x)` give a whole number"),
             (_, Ty::Int | Ty::Real) if want == "text" => d.help("put it between quotes"),
@@ -302,6 +321,8 @@ impl Checker<'_> {
         let first = self.infer(first);
         let second = match (self.shallow(&first.ty), &second.kind) {
             (ty @ Ty::Enum(_), ast::ExprKind::Name(_)) => self.check(second, &ty),
+            // It may be a case of what is not known because of a reported error.
+            (Ty::Error, ast::ExprKind::Name(n)) if matches!(self.meaning(n), Meaning::Unknown) => poison(second.span),
             _ => self.infer(second),
         };
         if word_first { (second, first) } else { (first, second) }

@@ -58,7 +58,8 @@ impl Checker<'_> {
                 let units = UNITS.split([' ', ',']).filter(|u| !u.is_empty());
                 let d =
                     Diagnostic::error(Code::E0308, name.span, title, "not a unit").note(format!("units are {UNITS}"));
-                let d = match crate::diag::suggest(&name.text, units) {
+                let near = in_full(&name.text).or_else(|| crate::diag::suggest(&name.text, units));
+                let d = match near {
                     Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
                     None => d.help("write the number without a unit, or with one of these"),
                 };
@@ -272,4 +273,17 @@ fn number_as_real(e: Expr) -> Expr {
         }
         _ => e,
     }
+}
+
+/// The unit that people write out.
+fn in_full(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().trim_end_matches('s') {
+        "sec" | "second" => "s",
+        "m" | "minute" | "min" => "min",
+        "hr" | "hour" => "h",
+        "day" => "d",
+        "dollar" => "usd",
+        "percent" => "%",
+        _ => return None,
+    })
 }

@@ -81,6 +81,10 @@ impl Metas {
     pub(super) fn unify(&mut self, a: &Ty, b: &Ty) -> bool {
         let (a, b) = (self.shallow(a), self.shallow(b));
         match (&a, &b) {
+            // What an error leaves unknown is no second error elsewhere.
+            (Ty::Var(x), Ty::Error) | (Ty::Error, Ty::Var(x)) if meta_index(x).is_some() => {
+                self.bind(meta_index(x).unwrap_or(0), Ty::Error)
+            }
             (Ty::Error, _) | (_, Ty::Error) => true,
             (Ty::Var(x), Ty::Var(y)) if x == y => true,
             (Ty::Var(x), _) if meta_index(x).is_some() => self.bind(meta_index(x).unwrap_or(0), b),

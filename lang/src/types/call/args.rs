@@ -39,6 +39,7 @@ impl Checker<'_> {
     ) -> Option<Bound<'e>> {
         self.ask_args(slots, &args);
         let written = if self.cursor.is_some() { args.clone() } else { Vec::new() };
+        let span = self.callee(span);
         let mut bound = Bound { slots: slots.iter().map(|_| None).collect(), rest: Vec::new() };
         let mut next = 0;
         let mut ok = true;
@@ -91,6 +92,13 @@ impl Checker<'_> {
             self.ask_within(slots, &written);
         }
         complete.then_some(bound)
+    }
+
+    /// What stands before the arguments of a call, or its first line.
+    fn callee(&self, call: Span) -> Span {
+        let text = self.text.get(call.range()).unwrap_or("");
+        let head = text.split(['(', '{', '\n']).next().map_or("", str::trim_end);
+        if head.is_empty() { call } else { Span { end: call.start + head.len() as u32, ..call } }
     }
 
     /// Whether every parameter without a default is given.

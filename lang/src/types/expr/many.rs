@@ -23,7 +23,8 @@ impl Checker<'_> {
             Some(item @ (Ty::Int | Ty::Real)) => (self.check(a, &item), self.check(b, &item), item),
             _ => {
                 let (lo, hi) = (self.infer(a), self.infer(b));
-                let item = if matches!((&lo.ty, &hi.ty), (Ty::Int, Ty::Int)) { Ty::Int } else { Ty::Real };
+                let whole = |e: &Expr| matches!(e.ty, Ty::Int | Ty::Error);
+                let item = if whole(&lo) && whole(&hi) { Ty::Int } else { Ty::Real };
                 (self.expect(lo, &item), self.expect(hi, &item), item)
             }
         };
