@@ -262,6 +262,8 @@ fn fmt_formats_stdin() {
     assert_eq!((code(&bad), out(&bad).as_str()), (2, ""));
     assert!(err(&bad).contains("x/y.evo:1:"), "{}", err(&bad));
     assert_eq!(code(&run(&["fmt", "--stdin", "--check"], "let a=1")), 1);
+}
+
 const SLIPS: &str = "param rate: real = 0.5;\nlet a = 7\nlet half: int = a / 2\nlet unused = 3\nprint hlaf\n";
 
 #[test]
