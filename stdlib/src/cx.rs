@@ -129,7 +129,7 @@ pub struct Failure {
     /// Facts with numbers.
     pub notes: Vec<String>,
     /// What to do.
-    pub help: String,
+    pub help: Box<str>,
     /// The parameter whose argument is at fault, if one is.
     pub param: Option<&'static str>,
     /// Whether the run was asked to stop.
@@ -137,7 +137,7 @@ pub struct Failure {
     /// The node that failed; filled in by the runtime.
     pub node: Option<NodeId>,
     /// The generation and the candidate that it is about, where a search failed for one of them.
-    pub candidate: Option<(u64, u64)>,
+    pub candidate: Option<Box<(u64, u64)>>,
 }
 
 impl Failure {
@@ -147,7 +147,7 @@ impl Failure {
             code,
             title: title.into(),
             notes: Vec::new(),
-            help: String::new(),
+            help: Box::default(),
             param: None,
             is_cancelled: false,
             node: None,
@@ -173,13 +173,13 @@ impl Failure {
 
     /// Says which candidate it is about.
     pub fn at(mut self, generation: u64, candidate: u64) -> Failure {
-        self.candidate = Some((generation, candidate));
+        self.candidate = Some(Box::new((generation, candidate)));
         self
     }
 
     /// Adds what to do.
     pub fn help(mut self, help: impl Into<String>) -> Failure {
-        self.help = help.into();
+        self.help = help.into().into();
         self
     }
 

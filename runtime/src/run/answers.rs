@@ -215,7 +215,7 @@ pub(super) fn diagnostic(scheduler: &Scheduler, failure: &Failure, request: Span
     if !failure.help.is_empty() {
         diagnostic = diagnostic.help(failure.help.clone());
     }
-    match (failure.candidate, run) {
+    match (failure.candidate.as_deref(), run) {
         (Some((generation, candidate)), Some(run)) => {
             diagnostic.help(format!("to repeat it: `evo replay {run} --at {generation}.{candidate}`"))
         }

@@ -174,7 +174,7 @@ fn llama_tiny_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
                 title: failure.title,
                 label: "does not divide the width".into(),
                 param: failure.param.map(str::to_owned),
-                help: failure.help,
+                help: failure.help.into(),
                 ..Problem::default()
             });
             Answer::Unknown

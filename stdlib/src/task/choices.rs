@@ -52,6 +52,9 @@ pub(super) struct Options {
     pub(super) right: usize,
 }
 
+/// Gives a text of a row its tokens.
+type Encode<'a> = &'a dyn Fn(usize, &str) -> Result<Vec<u32>, TaskError>;
+
 impl Options {
     /// The choice with the highest log-likelihood, the first of equals.
     pub(super) fn chosen(&self, sums: &[f64]) -> usize {
@@ -74,7 +77,7 @@ impl Choices {
         &self,
         data: &Data,
         expected: &[String],
-        encode: &dyn Fn(usize, &str) -> Result<Vec<u32>, TaskError>,
+        encode: Encode<'_>,
     ) -> Result<Vec<Options>, TaskError> {
         let rows = self.texts(data)?.into_iter().zip(expected).enumerate();
         rows.map(|(row, (texts, answer))| {
