@@ -162,7 +162,8 @@ impl Session {
 
     /// The program's text in the one style that programs have.
     pub fn formatted(&self) -> String {
-        self.text()
+        let text = self.text();
+        evo_lang::fmt::format(&text, evo_lang::span::FileId::default()).unwrap_or(text)
     }
 
     /// The params that it declares.
