@@ -19,6 +19,7 @@ mod control;
 mod emit;
 mod memory;
 mod raw;
+pub mod rows;
 mod scalars;
 mod unit;
 
