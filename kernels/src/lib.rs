@@ -8,6 +8,7 @@
 //! order in which work happens to run. Sums are taken in a fixed order, and randomness comes only from [`rng`].
 
 pub mod backprop;
+pub mod block;
 pub mod decode;
 pub mod linalg;
 pub mod merge;

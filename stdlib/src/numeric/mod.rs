@@ -1,5 +1,9 @@
 //! Numbers: declared here, compiled by `evo_lang::ir`.
 
+mod blocks;
+
+pub use blocks::blocks;
+
 use crate::args;
 use crate::bind::Module;
 use crate::cx::{Cx, Failure};
