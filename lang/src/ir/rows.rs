@@ -17,6 +17,7 @@ use super::straight::{self, NotStraight};
 use super::verify::{IrError, function_in, malformed};
 use super::{Batch, Binary, Function, Module, Op, Type, Unary, Value, simplify};
 
+mod bind;
 mod stats;
 
 pub use stats::{deviation, mean, variance};
