@@ -31,6 +31,10 @@ bench:
 bench-scalar PYTHON="python3":
     {{PYTHON}} tests/benches/scalar/run.py
 
+# Row programs (losses with gradients, elementwise merges) beside C, PyTorch and numba, in turns: a table of ratios.
+bench-rows PYTHON="python3":
+    {{PYTHON}} tests/benches/rows/run.py
+
 # A release binary for daily use.
 install:
     cargo install --locked --path runtime

@@ -18,9 +18,8 @@
 //! | | `exp` | `log` | `tanh` | `sigmoid` | `log_sigmoid`, `softplus` | `erf` | `sin`, `cos` | `pow` |
 //! |---|---|---|---|---|---|---|---|---|
 //! | `f32` | 1.1 | 1 | 3 | 2.5 | 2 | 2 | 1.6 | 1 |
-//! | `f64` | 1 | 1 | 2 | 3 | 2 | 1 | 1 | 1 |
 //!
-//! The `f64` functions are `libm`'s, one row at a time, so that they give the bits of scalar code.
+//! The `f64` functions are `libm`'s, one row at a time.
 
 mod convert;
 mod math;

@@ -73,4 +73,3 @@ pub(super) fn store_bf16(x: &[f32], out: &mut [u16]) {
         *y = (if x.is_nan() { bits | 0x0040_0000 } else { rounded } >> 16) as u16;
     }
 }
-

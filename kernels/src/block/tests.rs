@@ -2,7 +2,8 @@ use super::*;
 
 /// Floats of every magnitude and sign: each `step`-th bit pattern, and the ends of what is regular.
 fn all_floats(step: usize) -> Vec<f32> {
-    let special = [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, f32::MAX, 1e-45];
+    let special =
+        [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, f32::MAX, 1e-45];
     (0..=u32::MAX).step_by(step).map(f32::from_bits).chain(special).collect()
 }
 
@@ -111,8 +112,19 @@ fn all_classes_give_the_same_bits() {
                 }
             }
         }
-        let two: [fn(&Singles) -> Map2<f32>; 11] =
-            [|t| t.add, |t| t.sub, |t| t.mul, |t| t.div, |t| t.min, |t| t.max, |t| t.eq, |t| t.ne, |t| t.lt, |t| t.le, |t| t.pow];
+        let two: [fn(&Singles) -> Map2<f32>; 11] = [
+            |t| t.add,
+            |t| t.sub,
+            |t| t.mul,
+            |t| t.div,
+            |t| t.min,
+            |t| t.max,
+            |t| t.eq,
+            |t| t.ne,
+            |t| t.lt,
+            |t| t.le,
+            |t| t.pow,
+        ];
         for function in two {
             let n = floats.len();
             let (mut expected, mut found) = (vec![0.0; n], vec![0.0; n]);

@@ -102,6 +102,13 @@ impl<'g> Look<'g> {
         Some(items.iter().map(|id| Look { graph: self.graph, id: *id }).collect())
     }
 
+    /// The code of a closure that is numeric, and how many values it captures, which are its first parameters.
+    pub fn closure(&self) -> Option<(std::sync::Arc<super::Code>, usize)> {
+        let node = self.graph.node(self.id);
+        let Op::NumericClosure(code) = &node.op else { return None };
+        Some((code.clone(), node.inputs.len()))
+    }
+
     /// A field of a record literal.
     pub fn field(&self, name: &str) -> Option<Look<'g>> {
         let node = self.graph.node(self.id);

@@ -1,10 +1,11 @@
 //! The methods: each merges tensor by tensor with a kernel of `evo_kernels::merge`.
 
-use evo_kernels::merge::{self as kernels, Dare, Element, Linear, MergeError, TaskArithmetic, Ties};
+use evo_kernels::merge::{self as kernels, Dare, Linear, MergeError, TaskArithmetic, Ties};
 use evo_kernels::rng::Stream;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::elementwise::Stored;
 use super::weight::{TensorInfo, Weight};
 use crate::args;
 use crate::cx::{Cx, Failure};
@@ -36,8 +37,8 @@ args! {
 }
 
 /// A method on one tensor: the inputs' elements, all of one length, into `out`.
-trait Method: Sync {
-    fn apply<E: Element>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure>;
+pub(super) trait Method: Sync {
+    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure>;
 }
 
 pub(super) fn linear(cx: &Cx<'_>, args: LinearArgs) -> Result<Model, Failure> {
@@ -46,7 +47,7 @@ pub(super) fn linear(cx: &Cx<'_>, args: LinearArgs) -> Result<Model, Failure> {
 }
 
 impl Method for LinearArgs {
-    fn apply<E: Element>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
         let weight = self.weight.at(inputs.len(), tensor)?;
         Ok(kernels::linear(inputs, &Linear { weight: &weight, normalize: self.normalize }, out)?)
     }
@@ -57,7 +58,7 @@ pub(super) fn slerp(cx: &Cx<'_>, args: SlerpArgs) -> Result<Model, Failure> {
 }
 
 impl Method for SlerpArgs {
-    fn apply<E: Element>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
         let [a, b] = inputs else {
             return Err(Failure::new("R0504", "slerp takes two models"));
         };
@@ -71,7 +72,7 @@ pub(super) fn task_arithmetic(cx: &Cx<'_>, args: TaskArgs) -> Result<Model, Fail
 }
 
 impl Method for TaskArgs {
-    fn apply<E: Element>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
         let (base, models) = split(inputs)?;
         let weight = self.weight.at(models.len(), tensor)?;
         let params = TaskArithmetic { weight: &weight, normalize: self.normalize, lambda: self.lambda };
@@ -84,7 +85,7 @@ pub(super) fn ties(cx: &Cx<'_>, args: TiesArgs) -> Result<Model, Failure> {
 }
 
 impl Method for TiesArgs {
-    fn apply<E: Element>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
         let (base, models) = split(inputs)?;
         let (weight, density) = (self.weight.at(models.len(), tensor)?, self.density.at(models.len(), tensor)?);
         let params = Ties {
@@ -103,7 +104,7 @@ pub(super) fn dare_ties(cx: &Cx<'_>, args: DareArgs) -> Result<Model, Failure> {
 }
 
 impl Method for DareArgs {
-    fn apply<E: Element>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
         let (base, models) = split(inputs)?;
         let (weight, density) = (self.weight.at(models.len(), tensor)?, self.density.at(models.len(), tensor)?);
         let params = Dare {
@@ -134,7 +135,7 @@ fn no_models() -> Failure {
 }
 
 /// Merges every tensor of the first input; parallel over tensors, with the same bits for any number of threads.
-fn merge(cx: &Cx<'_>, inputs: &[&Model], method: &impl Method) -> Result<Model, Failure> {
+pub(super) fn merge(cx: &Cx<'_>, inputs: &[&Model], method: &impl Method) -> Result<Model, Failure> {
     let first = *inputs.first().ok_or_else(no_models)?;
     let layers = first.config.num_layers;
     let one = |(name, tensor): (&String, &Tensor)| {

@@ -1,7 +1,9 @@
-//! Merging models: weights per model, per tensor or by a closure; methods tensor by tensor.
+//! Merging models: weights per model, per tensor or by a closure; methods tensor by tensor; and formulas of one's own,
+//! element by element.
 //!
 //! A merge reads its inputs' tensors and makes new ones in memory; a tensor that no input changes is shared, not copied.
 
+mod elementwise;
 mod facts;
 mod methods;
 mod weight;
@@ -23,4 +25,6 @@ pub fn module() -> Module {
         .facts("ties", facts::merge)
         .bind("dare_ties", methods::dare_ties)
         .facts("dare_ties", facts::merge)
+        .bind("elementwise", elementwise::elementwise)
+        .facts("elementwise", elementwise::check)
 }

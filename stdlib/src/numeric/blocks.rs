@@ -2,7 +2,7 @@
 
 use evo_kernels::block::{self, doubles, singles};
 use evo_lang::codegen::rows::{Blocks, Map1, Map2, Table};
-use evo_lang::ir::{Binary, Unary};
+use evo_lang::ir::{Binary, Unary, scalar};
 use rayon::prelude::*;
 
 /// The block operations for this machine, and rayon's threads.
@@ -21,7 +21,7 @@ pub fn blocks() -> Blocks {
             binary: double_binary,
             mul_add: doubles().mul_add,
             select: doubles().select,
-            softplus_and_sigmoid: doubles().softplus_and_sigmoid,
+            softplus_and_sigmoid,
             sum: doubles().sum,
         },
         load_bf16: singles().load_bf16,
@@ -83,4 +83,49 @@ macro_rules! functions {
 }
 
 functions!(single_unary, single_binary, singles, f32);
-functions!(double_unary, double_binary, doubles, f64);
+functions!(plain_unary, plain_binary, doubles, f64);
+
+/// In double precision, what is no single instruction is computed as scalar code computes it, to the bit.
+macro_rules! scalar_functions {
+    ($($name:ident $op:ident;)*) => {
+        $(fn $name(x: &[f64], out: &mut [f64]) {
+            for (y, x) in out.iter_mut().zip(x) {
+                *y = scalar::unary_real(Unary::$op, *x).unwrap_or(f64::NAN);
+            }
+        })*
+
+        fn double_unary(op: Unary) -> Map1<f64> {
+            match op {
+                $(Unary::$op => $name,)*
+                op => plain_unary(op),
+            }
+        }
+    };
+}
+
+scalar_functions! {
+    exp Exp;
+    log Log;
+    sin Sin;
+    cos Cos;
+    tanh Tanh;
+    sigmoid Sigmoid;
+    log_sigmoid LogSigmoid;
+    softplus Softplus;
+    erf Erf;
+}
+
+fn double_binary(op: Binary) -> Map2<f64> {
+    if op == Binary::Pow { pow } else { plain_binary(op) }
+}
+
+fn pow(a: &[f64], b: &[f64], out: &mut [f64]) {
+    for ((y, a), b) in out.iter_mut().zip(a.iter().cycle()).zip(b.iter().cycle()) {
+        *y = scalar::binary_real(Binary::Pow, *a, *b).unwrap_or(f64::NAN);
+    }
+}
+
+fn softplus_and_sigmoid(x: &[f64], first: &mut [f64], second: &mut [f64]) {
+    softplus(x, first);
+    sigmoid(x, second);
+}

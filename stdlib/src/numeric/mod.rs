@@ -1,6 +1,8 @@
 //! Numbers: declared here, compiled by `evo_lang::ir`.
 
 mod blocks;
+#[cfg(test)]
+mod tests;
 
 pub use blocks::blocks;
 

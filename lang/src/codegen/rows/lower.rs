@@ -296,11 +296,8 @@ impl Lowering<'_> {
             }
         }
         for (i, param) in body.params.iter().enumerate() {
-            let arg = if self.row.uniform.get(i) == Some(&true) {
-                Arg::Uniform(param.0)
-            } else {
-                graph.add(Node::Input(i))
-            };
+            let arg =
+                if self.row.uniform.get(i) == Some(&true) { Arg::Uniform(param.0) } else { graph.add(Node::Input(i)) };
             graph.args.insert(*param, arg);
         }
         for step in &body.steps {

@@ -8,20 +8,20 @@ use crate::ir::{Module, Op, Type, Value};
 
 impl RowFunction {
     /// Row code of a closure: the module's entry, whose first parameters are what the closure captured, given as
-    /// slots, and whose others are columns of reals. What was captured becomes constants.
+    /// slots, and whose last `arity` are columns of reals. What was captured becomes constants.
     ///
     /// # Errors
     /// What cannot be made straight or has steps that can fail; captured text; a parameter that is no real.
-    pub fn of_closure(module: &Module, captured: &[u64]) -> Result<RowFunction, NotStraight> {
+    pub fn of_closure(module: &Module, captured: &[u64], arity: usize) -> Result<RowFunction, NotStraight> {
         let entry = module.entry().and_then(|id| Some((id, module.function(id)?)));
         let Some((id, function)) = entry else { return Ok(malformed("no entry")?) };
         let mut slots = captured.iter().copied();
         let mut b = Builder::new("rows", &[]);
-        let (mut args, mut columns) = (Vec::new(), 0);
-        for ty in function.params() {
-            if slots.len() == 0 {
+        let mut args = Vec::new();
+        let captures = function.body.params.len().saturating_sub(arity);
+        for (i, ty) in function.params().enumerate() {
+            if i >= captures {
                 args.push(b.add_param(Type::Real));
-                columns += 1;
             } else {
                 args.push(constant(&mut b, ty, &mut slots)?);
             }
@@ -29,7 +29,7 @@ impl RowFunction {
         let result = b.call(module, id, args)?;
         let mut whole = module.clone();
         whole.functions.push(b.finish(result)?);
-        RowFunction::new(&whole, vec![false; columns])
+        RowFunction::new(&whole, vec![false; arity])
     }
 }
 
