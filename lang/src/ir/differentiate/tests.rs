@@ -1,3 +1,5 @@
+//! Slopes against closed forms and finite differences, at kinks and on sides not taken.
+
 use super::super::builder::Builder;
 use super::super::interp::{run, run_rows};
 use super::super::rows::{self, deviation};

@@ -1,3 +1,5 @@
+//! What row code is, what it is not, and what its operations mean.
+
 use super::*;
 use crate::ir::builder::Builder;
 use crate::ir::interp::run_rows;
