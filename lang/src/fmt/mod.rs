@@ -59,7 +59,9 @@ pub fn format(text: &str, file: FileId) -> Result<String, Unformatted> {
 }
 
 /// What a text says, without its layout: its rules with the text of their leaves, and its comments.
-fn tokens(text: &str) -> Option<(Vec<(Rule, &str)>, Vec<&str>)> {
+type Said<'t> = (Vec<(Rule, &'t str)>, Vec<&'t str>);
+
+fn tokens(text: &str) -> Option<Said<'_>> {
     let pairs = Grammar::parse(Rule::program, text).ok()?;
     let (mut rules, mut ends) = (Vec::new(), 0);
     let mut comments = Vec::new();
