@@ -10,7 +10,7 @@ use crate::span::Span;
 /// Steps that a walk may add to a function by calling in place and repeating.
 const GROWTH: usize = 4096;
 /// A loop is repeated in place if that makes no more steps than this, and not more rounds than [`ROUNDS`].
-const REPEATED: usize = 96;
+const REPEATED: usize = 128;
 const ROUNDS: u64 = 16;
 /// Branches of at most so many steps become selections.
 const SELECTED: usize = 6;
