@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Callee;
 use crate::ir::fold::{self, Known};
-use crate::ir::{Batch, Block, Function, Op, Step, Type, Unary, Value};
+use crate::ir::{Batch, Binary, Block, Function, Op, Step, Type, Unary, Value};
 use crate::span::Span;
 
 /// Steps that a walk may add to a function by calling in place and repeating.
@@ -12,6 +12,9 @@ const GROWTH: usize = 4096;
 /// A loop is repeated in place if that makes no more steps than this, and not more rounds than [`ROUNDS`].
 const REPEATED: usize = 128;
 const ROUNDS: u64 = 16;
+/// Rounds that are made one where a loop is long and its body has no more than [`STRIDDEN`] steps.
+const STRIDE: u64 = 4;
+const STRIDDEN: usize = 24;
 /// Branches of at most so many steps become selections.
 const SELECTED: usize = 6;
 /// How deep blocks may be in one another where functions are called in place.
@@ -143,6 +146,9 @@ impl Rewriter<'_> {
                 let last = (0..len).fold(init, |state, i| self.round(&body, i, Some(state), span, into));
                 return self.is(value, last);
             }
+            Op::Fold { len, init, body } if self.strides(len, &body) => {
+                return self.stride(value, len, init, &body, span, into);
+            }
             Op::Build { len, body } => Op::Build { len, body: self.block(body) },
             Op::Fold { len, init, body } => Op::Fold { len, init, body: self.block(body) },
             Op::Call(id, args) => {
@@ -242,14 +248,57 @@ impl Rewriter<'_> {
         self.last && len > 0 && repeated_size(len, body) <= REPEATED.min(self.growth) && len <= ROUNDS
     }
 
+    /// Whether a loop is worth to go through in strides: long, with a short body.
+    fn strides(&self, len: u64, body: &Block) -> bool {
+        let straight = body.steps.iter().all(|s| s.op.blocks().next().is_none());
+        self.last && self.level == 0 && len >= 2 * STRIDE && straight && body.steps.len() <= STRIDDEN
+    }
+
+    /// A fold of which each round is [`STRIDE`] rounds, which share what they read; the rounds left over follow.
+    fn stride(&mut self, value: Value, len: u64, init: Value, body: &Block, span: Span, into: &mut Vec<Step>) {
+        let ty = self.ty(value).cloned().unwrap_or(Type::Int);
+        let (index, state) = (self.fresh(Type::Int), self.fresh(ty.clone()));
+        self.scope.push(Vec::new());
+        self.level += 1;
+        let mut steps = Vec::with_capacity(body.steps.len() * STRIDE as usize);
+        let stride = self.constant(Op::Int(STRIDE as i64), &mut steps);
+        let first = self.computed(Op::Binary(Binary::Mul, index, stride), span, &mut steps);
+        let mut result = state;
+        for k in 0..STRIDE {
+            let k = self.constant(Op::Int(k as i64), &mut steps);
+            let at = self.computed(Op::Binary(Binary::Add, first, k), span, &mut steps);
+            result = self.round_at(body, at, Some(result), &mut steps);
+        }
+        self.level -= 1;
+        for form in self.scope.pop().unwrap_or_default() {
+            self.seen.remove(&form);
+        }
+        let whole = len / STRIDE;
+        let strides = self.fresh(ty);
+        let body_of_strides = Block { params: vec![index, state], steps, result };
+        self.add(strides, Op::Fold { len: whole, init, body: body_of_strides }, span, into);
+        let strides = self.get(strides);
+        let last = (whole * STRIDE..len).fold(strides, |state, i| self.round(body, i, Some(state), span, into));
+        self.is(value, last);
+    }
+
+    /// A whole number computed before the step at hand.
+    fn computed(&mut self, op: Op, span: Span, into: &mut Vec<Step>) -> Value {
+        let value = self.fresh(Type::Int);
+        self.step(Step { value, op, span }, into);
+        self.get(value)
+    }
+
     /// One round of a loop, in place.
     fn round(&mut self, body: &Block, i: u64, state: Option<Value>, span: Span, into: &mut Vec<Step>) -> Value {
+        let index = self.computed(Op::Int(i as i64), span, into);
+        self.round_at(body, index, state, into)
+    }
+
+    fn round_at(&mut self, body: &Block, index: Value, state: Option<Value>, into: &mut Vec<Step>) -> Value {
         self.growth = self.growth.saturating_sub(body.size());
         let mut names = BTreeMap::new();
         let body = self.renamed(body, &[], &mut names);
-        let index = self.fresh(Type::Int);
-        self.step(Step { value: index, op: Op::Int(i as i64), span }, into);
-        let index = self.get(index);
         let args = [Some(index), state];
         for (param, arg) in body.params.iter().zip(args.into_iter().flatten()) {
             self.is(*param, arg);
