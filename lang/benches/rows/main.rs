@@ -4,7 +4,7 @@
 //! fifty operations. The block operations are taken by path, so that the bench builds without the tensor crates.
 
 #![allow(unreachable_pub, dead_code, missing_docs, unused_crate_dependencies, reason = "modules of other members")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, reason = "a benchmark")]
+#![allow(clippy::disallowed_types, clippy::unwrap_used, clippy::print_stdout, clippy::panic, reason = "a benchmark")]
 
 extern crate self as evo_kernels;
 

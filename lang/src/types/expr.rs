@@ -76,31 +76,30 @@ impl Checker<'_> {
             {
                 self.overload_value(name, e.span, &want)
             }
-            (ast::ExprKind::Binary(ast::BinaryOp::Div, at, a, b), Ty::Int) => {
-                let found = self.infer(e);
-                if matches!(self.shallow(&found.ty), Ty::Real) {
-                    let d = Diagnostic::error(
-                        Code::E0317,
-                        *at,
-                        "`/` divides reals; a whole number is expected here",
-                        "the result is `real`",
-                    );
-                    let d = d.help("`div(a, b)` is whole-number division, `rem(a, b)` its remainder");
-                    self.report(if is_division_of_whole(&found) {
-                        let between = Span { start: a.span.end, end: b.span.start, ..a.span };
-                        d.fix(a.span.head(), "div(").fix(between, ", ").fix(b.span.tail(), ")")
-                    } else {
-                        d
-                    });
-                    return poison(e.span);
-                }
-                self.expect(found, &want)
-            }
+            (ast::ExprKind::Binary(ast::BinaryOp::Div, at, a, b), Ty::Int) => self.whole_division(e, *at, a, b),
             _ => {
                 let found = self.infer(e);
                 self.expect(found, &want)
             }
         }
+    }
+
+    /// `a / b` where a whole number is expected: told to be `div(a, b)`, as a fix if both are whole.
+    fn whole_division(&mut self, e: &ast::Expr, at: Span, a: &ast::Expr, b: &ast::Expr) -> Expr {
+        let found = self.infer(e);
+        if !matches!(self.shallow(&found.ty), Ty::Real) {
+            return self.expect(found, &Ty::Int);
+        }
+        let title = "`/` divides reals; a whole number is expected here";
+        let d = Diagnostic::error(Code::E0317, at, title, "the result is `real`");
+        let d = d.help("`div(a, b)` is whole-number division, `rem(a, b)` its remainder");
+        self.report(if is_division_of_whole(&found) {
+            let between = Span { start: a.span.end, end: b.span.start, ..a.span };
+            d.fix(a.span.head(), "div(").fix(between, ", ").fix(b.span.tail(), ")")
+        } else {
+            d
+        });
+        poison(e.span)
     }
 
     /// A checked expression as one of type `want`; reported, if it is not.

@@ -70,7 +70,7 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
             project.paths = paths.iter().filter_map(Value::as_str).map(|path| folder.join(path)).collect();
             return;
         }
-        ("paths", _) => wrong("a list of folders", "write `paths = [\"lib\", \"../shared\"]`"),
+        ("paths", _) => wrong("a list of folders", "write `paths = [\"lib\", \"../common\"]`"),
         ("jobs", Some(Value::Integer(jobs))) if *jobs.value() > 0 => {
             project.jobs = usize::try_from(*jobs.value()).ok();
             return;
@@ -79,11 +79,9 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
             wrong("a number of evaluations at once, at least 1", "write `jobs = 2`, or leave it out for all cores")
         }
         ("device", Some(Value::String(device))) if device.value() == "cpu" => return,
+        ("device", Some(Value::String(device))) if cfg!(feature = "cuda") && device.value() == "cuda" => return,
+        ("device", Some(Value::String(device))) if cfg!(feature = "metal") && device.value() == "metal" => return,
         ("device", Some(Value::String(device))) if matches!(device.value().as_str(), "cuda" | "metal") => {
-            let built = if device.value() == "cuda" { cfg!(feature = "cuda") } else { cfg!(feature = "metal") };
-            if built {
-                return;
-            }
             let help = format!("build evo with `--features {}`, or write `device = \"cpu\"`", device.value());
             wrong("a device that this evo was not built for", &help)
         }

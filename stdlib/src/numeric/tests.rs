@@ -218,7 +218,7 @@ fn a_program_works_in_place_and_in_every_storage() {
         for storage in [Storage::Bf16, Storage::F16] {
             let program = compile(&row, Precision::Single, &[storage; 2], &[storage; 2], &blocks()).unwrap();
             let one = if storage == Storage::Bf16 { 0x3F80 } else { 0x3C00 };
-            let two = if storage == Storage::Bf16 { 0x4000 } else { 0x4000 };
+            let two = 0x4000; // in either
             let (mut first, mut second) = (vec![one; rows], vec![one; rows]);
             fn make(storage: Storage, x: &mut [u16]) -> ColumnMut<'_> {
                 if storage == Storage::Bf16 { ColumnMut::Bf16(x) } else { ColumnMut::F16(x) }

@@ -2,7 +2,7 @@
 //! read. Equal operations are made once; a product that is only added to goes with the addition; `softplus` and
 //! `sigmoid` of one value share their exponential.
 
-use std::collections::HashMap;
+use indexmap::IndexMap;
 
 use super::uniform::UniformStep;
 use super::{Map1, Map2, Map3, Storage, Table};
@@ -160,7 +160,7 @@ struct Lowering<'a> {
     row: &'a RowFunction,
     placed: Vec<Placed>,
     /// For each value that a sort made, the column it stands in.
-    sorted: HashMap<Value, usize>,
+    sorted: IndexMap<Value, usize>,
 }
 
 pub(super) fn lower<T: Native>(
@@ -189,7 +189,7 @@ pub(super) fn lower<T: Native>(
         constants: Vec::new(),
         table: *table,
     };
-    let mut lowering = Lowering { row, placed: placed.clone(), sorted: HashMap::new() };
+    let mut lowering = Lowering { row, placed: placed.clone(), sorted: IndexMap::new() };
     let last = last.unwrap_or(0);
     for at in 0..=last {
         let outputs: &[Value] = if at == last { &columns } else { &[] };
@@ -324,8 +324,8 @@ impl Lowering<'_> {
 #[derive(Default)]
 struct Graph {
     nodes: Vec<Node>,
-    numbers: HashMap<Node, usize>,
-    args: HashMap<Value, Arg>,
+    numbers: IndexMap<Node, usize>,
+    args: IndexMap<Value, Arg>,
 }
 
 impl Graph {
@@ -472,10 +472,8 @@ impl<'a, T: Native> Allocator<'a, T> {
     fn read(&mut self, node: usize) {
         let Some(readers) = self.readers.get_mut(node) else { return };
         *readers = readers.saturating_sub(1);
-        if *readers == 0 {
-            if let Some(Some(Source::Tile(tile))) = self.places.get(node) {
-                self.free.push(*tile);
-            }
+        if let (0, Some(Some(Source::Tile(tile)))) = (*readers, self.places.get(node)) {
+            self.free.push(*tile);
         }
     }
 
