@@ -284,7 +284,7 @@ fn data_without_rows_or_columns() {
         &[],
         "E0413",
         "p.evo:2:36",
-        &["line 1 of `d.jsonl` has no `question`", "the line has q"],
+        &["line 1 of `d.jsonl` has no `question`", "the columns are q"],
     );
     let other = ASK.replace("{question}", "{query}");
     let words = ["there is no column `query`", "the columns are question, answer"];

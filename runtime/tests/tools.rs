@@ -210,7 +210,7 @@ fn every_template_makes_a_project_that_runs_at_once() {
         assert!(fs::read_to_string(project.join(".gitignore")).unwrap().contains("/runs/"));
         assert!(refused(at, &["new", &name]).contains("error[E0136]"), "it is not empty");
     }
-    assert!(refused(at, &["new", "a", "--template", "qd"]).contains("there are `merge`"));
+    assert!(refused(at, &["new", "a", "--template", "qd"]).contains("there are `loss`, `merge`"));
     assert!(refused(at, &["new", "a", "--template", "merg"]).contains("did you mean `merge`?"));
     for name in ["2a", "a b", "..", "a/.b"] {
         assert!(refused(at, &["new", name]).contains("is no name of a project"), "{name}");

@@ -1,3 +1,5 @@
+//! Block operations: accuracy over all magnitudes, special values, tails, and the same bits from every table.
+
 use super::*;
 
 /// Floats of every magnitude and sign: each `step`-th bit pattern, and the ends of what is regular.

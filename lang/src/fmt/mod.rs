@@ -35,7 +35,7 @@ pub enum Unformatted {
 /// ```
 /// # use evo_lang::{fmt::format, span::FileId};
 /// let text = format("let a=f( x,y )   // why", FileId::default());
-/// assert_eq!(text.as_deref(), Ok("let a = f(x, y)   // why\n"));
+/// assert_eq!(text.as_deref(), Ok("let a = f(x, y)  // why\n"));
 /// ```
 ///
 /// # Errors

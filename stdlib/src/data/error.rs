@@ -205,7 +205,7 @@ impl DataError {
             DataError::UnknownColumn { columns, .. } => {
                 format!("the columns are {}", columns.join(", "))
             }
-            DataError::MissingColumn { found, .. } => format!("there are {}", found.join(", ")),
+            DataError::MissingColumn { found, .. } => format!("the columns are {}", found.join(", ")),
             DataError::RepeatedColumn { name } => format!("name `{name}` once"),
             DataError::RowLength { .. } => "give every row one value a column".into(),
             DataError::Empty { .. } => "write at least one row into it".into(),
