@@ -1,8 +1,8 @@
 //! A loss over a batch that is given by columns: values and slopes.
 
+use evo_lang::codegen::rows::{Column, ColumnMut, Precision, Storage, compile};
 use evo_lang::ir::builder::Builder;
 use evo_lang::ir::differentiate::row_gradient;
-use evo_lang::ir::interp::run_rows;
 use evo_lang::ir::rows::RowFunction;
 use evo_lang::ir::straight::NotStraight;
 use evo_lang::ir::verify::IrError;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::Loss;
 use crate::args;
 use crate::cx::{Cx, Failure};
+use crate::numeric::blocks;
 
 /// The columns that a loss may read, in the order of its declaration's inputs; `beta` besides is one number.
 pub const INPUTS: [&str; 9] = [
@@ -136,16 +137,27 @@ impl Batch {
         self.run(&both)
     }
 
+    /// In double precision, by block operations; a column that is one number for the batch is that number a row.
     fn run(&self, row: &RowFunction) -> Result<Vec<Vec<f64>>, Failure> {
-        let beta = [self.beta];
-        let mut inputs: Vec<&[f64]> = self.columns.iter().map(|(_, column)| column.as_slice()).collect();
-        inputs.push(&beta);
-        let columns = run_rows(row, self.rows(), &inputs).map_err(|e| Failure::new("R0503", e.to_string()))?;
-        let whole = |column: Vec<f64>| match column.as_slice() {
-            [one] => vec![*one; self.rows()],
-            _ => column,
-        };
-        Ok(columns.into_iter().map(whole).collect())
+        let fault = |e: String| Failure::new("R0503", e);
+        let storage = vec![Storage::F64; self.columns.len() + 1];
+        let wanted = vec![Storage::F64; row.columns().len()];
+        let program =
+            compile(row, Precision::Double, &storage, &wanted, &blocks()).map_err(|e| fault(e.to_string()))?;
+        let mut inputs: Vec<Column<'_>> = self.columns.iter().map(|(_, column)| Column::F64(column)).collect();
+        inputs.push(Column::Number(self.beta));
+        let numbers = program.numbers();
+        let mut columns = vec![vec![0.0; self.rows()]; numbers.len()];
+        let mut single = vec![0.0; numbers.len()];
+        let places = columns.iter_mut().zip(&mut single).zip(&numbers);
+        let mut outputs: Vec<ColumnMut<'_>> = places
+            .map(|((column, one), number)| if *number { ColumnMut::Number(one) } else { ColumnMut::F64(column) })
+            .collect();
+        program.run(self.rows(), &inputs, &mut outputs).map_err(|e| fault(e.to_string()))?;
+        for ((column, one), _) in columns.iter_mut().zip(&single).zip(&numbers).filter(|(_, number)| **number) {
+            column.fill(*one);
+        }
+        Ok(columns)
     }
 
     /// The loss as a function of the columns given and `beta`.
