@@ -255,6 +255,9 @@ impl<'a> Checker<'a> {
             None if self.library.kinds.contains_key(name) => d
                 .note(format!("`{name}` is a kind: it stands before a declared name"))
                 .help("name a value or a function"),
+            None if self.text.get(span.end as usize..).is_some_and(|rest| rest.starts_with('(')) => {
+                d.help(format!("declare it: `fn {name}(…) = …`"))
+            }
             None => d.help(format!("declare it: `let {name} = …`")),
         };
         self.report(d);

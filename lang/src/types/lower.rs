@@ -163,7 +163,8 @@ impl<'a> Checker<'a> {
     }
 
     fn type_arity(&mut self, name: &str, wanted: usize, found: usize, span: Span) -> Ty {
-        let title = format!("`{name}` takes {wanted} type arguments, not {found}");
+        let plural = if wanted == 1 { "" } else { "s" };
+        let title = format!("`{name}` takes {wanted} type argument{plural}, not {found}");
         let help = if wanted == 0 {
             format!("write `{name}` alone")
         } else {

@@ -79,7 +79,8 @@ impl Checker<'_> {
                 }
                 (None, None) => {
                     if ok {
-                        let title = format!("{what} takes {} arguments, not {count}", slots.len());
+                        let plural = if slots.len() == 1 { "" } else { "s" };
+                        let title = format!("{what} takes {} argument{plural}, not {count}", slots.len());
                         let d = Diagnostic::error(Code::E0302, span, title, "").label(arg.value.span(), "too many");
                         self.report(d.note(takes(what, slots)).help("leave it out"));
                     }
