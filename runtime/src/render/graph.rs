@@ -8,7 +8,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use crate::engine::{NodeView, Overview};
-use crate::render::{count, duration, shortened};
+use crate::render::{count, duration, escaped, shortened};
 
 const WIDTH: f64 = 200.0;
 const HEIGHT: f64 = 46.0;
@@ -234,10 +234,6 @@ fn fitting(text: &str, columns: usize) -> String {
         longest -= 1;
     }
     shortened(text, longest)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

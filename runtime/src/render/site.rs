@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use evo_lang::ide::{Class, Doc, DocParam, highlight};
 
+use super::escaped;
+
 /// Declarations that belong together.
 #[derive(Clone, Debug)]
 pub struct Family {
@@ -146,8 +148,4 @@ fn colored(code: &str) -> String {
     }
     out.push_str(&escaped(code.get(at..).unwrap_or_default()));
     out
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
