@@ -227,6 +227,18 @@ fn programs_are_loaded_and_saved_with_their_comments() {
 }
 
 #[test]
+fn a_program_is_loaded_into_a_session_that_has_items() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("program.evo"), "//! A program\n//! of two lines.\n\nlet b = a + 1\nlet a = 2\n")
+        .unwrap();
+    let mut session = session(folder.path());
+    enter(&mut session, "let a = 1");
+    session.load("program.evo".as_ref()).unwrap();
+    assert_eq!(session.text(), "let a = 2\n// A program\n// of two lines.\n\nlet b = a + 1\n");
+    assert_eq!(show(&mut session, "b"), Datum::Int(3));
+}
+
+#[test]
 fn the_session_completes_explains_and_types() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("models/tiny")).unwrap();

@@ -119,7 +119,8 @@ impl Assembled {
     pub(super) fn of(items: &[Item]) -> Assembled {
         let (mut text, mut pieces) = (String::new(), Vec::new());
         for item in items {
-            text += &item.before;
+            // The documentation of a program that is loaded into a session with items is a comment there.
+            text += &if text.is_empty() { item.before.clone() } else { item.before.replace("//!", "//") };
             if let Some(at) = item.at {
                 pieces.push((text.len() + item.hidden, item.text.len() - item.hidden, at));
             }
