@@ -312,6 +312,34 @@ model three = o { seed: 3 }.inner.drawn",
 }
 
 #[test]
+fn compiled_code_has_the_lengths_of_the_program_that_it_calls() {
+    let inner = "param base: Model = llama_tiny { layers: 2 }\n\
+        let scales: real[layers(base)] = [1.0 + k for k in 0..layers(base)]\n\
+        fn at(i: int) -> real = scales[i] + sum([k for k in 0..layers(base)])\n\
+        fn weighed(xs: real[layers(base)]) -> real = sum(xs * scales)";
+    let outer = "use \"inner.evo\" as inner\nparam m: Model = llama_tiny { layers: 3 }\n\
+        fn deep(i: int) -> real = inner { base: m }.at(i) + inner.at(1)";
+    let text = format!(
+        "{HEAD}use \"lib/inner.evo\" as i\nuse \"lib/outer.evo\" as o\n\
+        let five = i {{ base: llama_tiny {{ layers: 5 }} }}\n\
+        fn all(k: int) -> real = 100 * i.at(k) + five.at(k) + 10000 * o.deep(k)\n\
+        merge merged = linear {{ models: [m, m], weight: (m, t) => i.at(m) * five.at(t.layer) }}\n\
+        let one = all(1)\nlet two = five.weighed([1, 1, 1, 1, 1]) + i.weighed([1, 1])"
+    );
+    let files = [("lib/inner.evo", inner), ("lib/outer.evo", outer)];
+    let mut plan = plan_with(&text, &files, Options::default());
+    assert_eq!(plan.errors, [""; 0]);
+    // Of two layers 2 + 1, of five 2 + 10, of three 2 + 3.
+    assert_eq!(plan.value("one"), Const::Real(100.0 * 3.0 + 12.0 + 10000.0 * (5.0 + 3.0)));
+    assert_eq!(plan.value("two"), Const::Real(15.0 + 3.0));
+    let (merged, all) = (plan.id("merged"), plan.id("all"));
+    let graph = plan.elaborator.graph();
+    for closure in [graph.node(merged).inputs[1], all] {
+        assert!(matches!(graph.node(closure).op, Op::NumericClosure(_)));
+    }
+}
+
+#[test]
 fn input_paths_are_relative_to_the_program_that_reads_them() {
     let text = "use \"lib/outer.evo\" as o\nuse \"lib/inner.evo\" as i\nmodel own = hf(\"models/own\")\n\
         let a = o.named\nlet b = i.rows\nlet c = i.read(\"more.jsonl\")\nlet d = i.read(\"/abs.jsonl\")";
@@ -367,6 +395,10 @@ fn what_cannot_be_planned_is_said() {
     starts("let x = [k for k in 0..20000000 if score(m, t) > k]", "E0337 a list cannot have 20000000 items");
     starts("let x = [[linear { models: [m] } for k in 0..2000] for j in 0..2000]", "E0337 the lists of this plan");
     starts("let x = sum([k for k in 0..1000000000000])", "E0337 a value of 1000000000000 numbers");
+    let weighed = |weight: &str| format!("merge x = linear {{ models: [m, m], weight: {weight} }}");
+    starts(&weighed("(m, t) => sum([0.5 for k in 0..m])"), "E0334 the ends of a range must be known");
+    starts(&weighed("(m, t) => parameters(llama_tiny { layers: m + 1 })"), "E0338 this closure is no numeric code");
+    starts(&weighed("[t => (i { k: t.layer }).f(1), 1]"), "E0338 this closure is no numeric code");
     starts(
         "let a = i { k: 3 }\nlet b = i { base: m }\ngenome H { x: real in 0..1 }\nlet c = a.n + b.n\n\
         fn f(g: i.G) -> real = g.genes[0]\nevolve s { maximize: f, stop: { evaluations: 3 } }",

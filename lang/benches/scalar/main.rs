@@ -16,7 +16,7 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use evo_lang::codegen::{Compiled, clif, compile};
-use evo_lang::hir::{GlobalKind, Program};
+use evo_lang::hir::{Expr, GlobalKind, Program};
 use evo_lang::ir::build::outline_lambda;
 use evo_lang::ir::optimize::optimize;
 use evo_lang::ir::{FuncId, Module, print};
@@ -70,7 +70,7 @@ impl Ours {
         let globals = &self.program.modules[self.program.entry.0 as usize].globals;
         let global = globals.iter().find(|g| &*g.name == case).unwrap();
         let GlobalKind::Function(function) = &global.kind else { unreachable!("{case} is a function") };
-        let mut len = |len: &Len| match len {
+        let mut len = |_: Option<&Expr>, len: &Len| match len {
             Len::Const(n) => Some(*n),
             _ => None,
         };

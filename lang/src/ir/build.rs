@@ -29,7 +29,7 @@ mod leaves;
 mod tests;
 
 pub(super) use arith::{is_intrinsic, is_over_rows};
-use leaves::{Strict, closed, key};
+use leaves::{Place, Strict, closed, key};
 
 /// Code and what it reads.
 #[derive(Clone, Debug)]
@@ -43,19 +43,18 @@ pub struct Outlined {
     pub conditional: Vec<bool>,
 }
 
+/// Tells an array's length: of the program that code is made for, or of a used one (an expression of it, as that
+/// program sees it), whose own lengths only it can tell.
+pub type Lengths<'l> = &'l mut dyn FnMut(Option<&Expr>, &Len) -> Option<u64>;
+
 /// The code of an expression; `None` if it is not numeric code: it is a leaf as a whole, or a leaf inside of it depends
 /// on what the expression itself binds (`[score(m, t) for t in tasks]`), or a length is refused by `len`.
-pub fn outline(program: &Program, e: &Expr, len: &mut dyn FnMut(&Len) -> Option<u64>) -> Option<Outlined> {
+pub fn outline(program: &Program, e: &Expr, len: Lengths<'_>) -> Option<Outlined> {
     Lowering::new(program, len).entry(&[], e)
 }
 
 /// The code of a closure of these parameters: inputs are the leaves, then the parameters.
-pub fn outline_lambda(
-    program: &Program,
-    params: &[Param],
-    body: &Expr,
-    len: &mut dyn FnMut(&Len) -> Option<u64>,
-) -> Option<Outlined> {
+pub fn outline_lambda(program: &Program, params: &[Param], body: &Expr, len: Lengths<'_>) -> Option<Outlined> {
     Lowering::new(program, len).entry(params, body)
 }
 
@@ -119,14 +118,17 @@ struct Leaf<'a> {
 #[derive(Clone)]
 struct Made<'a> {
     id: FuncId,
-    leaves: Vec<(String, Cow<'a, Expr>)>,
+    leaves: Vec<(Leaf<'a>, Type)>,
 }
 
 struct Lowering<'a, 'l> {
     program: &'a Program,
-    len: &'l mut dyn FnMut(&Len) -> Option<u64>,
+    len: Lengths<'l>,
     module: Module,
-    made: BTreeMap<(GlobalRef, String), Option<Made<'a>>>,
+    /// By declaration, the program that it is read in, and the types of its arguments.
+    made: BTreeMap<(GlobalRef, String, String), Option<Made<'a>>>,
+    /// The used program whose function is being made.
+    place: Option<Place>,
     /// How deep calls of declared functions are in one another here.
     calls: usize,
 }
@@ -135,8 +137,12 @@ struct Lowering<'a, 'l> {
 const CALL_LIMIT: usize = 64;
 
 impl<'a, 'l> Lowering<'a, 'l> {
-    fn new(program: &'a Program, len: &'l mut dyn FnMut(&Len) -> Option<u64>) -> Self {
-        Lowering { program, len, module: Module::default(), made: BTreeMap::new(), calls: 0 }
+    fn new(program: &'a Program, len: Lengths<'l>) -> Self {
+        Lowering { program, len, module: Module::default(), made: BTreeMap::new(), place: None, calls: 0 }
+    }
+
+    fn len(&mut self, len: &Len) -> Option<u64> {
+        (self.len)(self.place.as_ref().map(Place::expr), len)
     }
 
     fn entry(mut self, params: &'a [Param], root: &'a Expr) -> Option<Outlined> {
@@ -171,7 +177,7 @@ impl<'a, 'l> Lowering<'a, 'l> {
             Ty::Real | Ty::Duration | Ty::Bytes | Ty::Money => Type::Real,
             Ty::Bool => Type::Bool,
             Ty::Text => Type::Text,
-            Ty::Array(item, len) => Type::array(self.ty(item)?, (self.len)(len)?),
+            Ty::Array(item, len) => Type::array(self.ty(item)?, self.len(len)?),
             Ty::Tuple(items) => Type::structure(items.iter().map(|t| self.ty(t)).collect::<Option<Vec<_>>>()?),
             Ty::Record(_) | Ty::Genome(_) => {
                 Type::structure(ty.fields()?.iter().map(|f| self.ty(&f.ty)).collect::<Option<Vec<_>>>()?)
@@ -200,7 +206,11 @@ impl<'a, 'l> Lowering<'a, 'l> {
             return Err(Stop);
         }
         let ty = self.ty(&e.ty).ok_or(Stop)?;
-        Ok(Self::input(f, key(e), Cow::Borrowed(e), ty))
+        let (key, expr) = match &self.place {
+            Some(place) => (place.key(e), Cow::Owned(place.seen(e).ok_or(Stop)?)),
+            None => (key(e), Cow::Borrowed(e)),
+        };
+        Ok(Self::input(f, key, expr, ty))
     }
 
     /// The input for a leaf; equal leaves share one.
@@ -376,7 +386,7 @@ impl<'a, 'l> Lowering<'a, 'l> {
         match &c.source.kind {
             ExprKind::Range { lo, hi, inclusive } => {
                 let len = match &e.ty {
-                    Ty::Array(_, len @ (Len::Const(_) | Len::Static { .. })) => (self.len)(len).ok_or(Stop)?,
+                    Ty::Array(_, len @ (Len::Const(_) | Len::Static { .. })) => self.len(len).ok_or(Stop)?,
                     _ => range_len(lo, hi, *inclusive).ok_or(Stop)?,
                 };
                 Ok(Source::Range { first: self.lower(f, lo)?, len })
@@ -442,35 +452,49 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 }
             }
         }
-        let made = match self.made.get(&(at, shape.clone())) {
-            Some(made) => made.clone(),
-            None => {
-                let types = values.iter().map(|v| v.map(|v| f.b.ty(v))).collect();
-                // Marked as refused while it is made, so that a call of itself ends.
-                self.made.insert((at, shape.clone()), None);
-                if self.calls >= CALL_LIMIT {
-                    return Err(Stop);
-                }
-                self.calls += 1;
-                let made = crate::syntax::deep(|| self.function(&global.name, function, types).ok());
-                self.calls -= 1;
-                self.made.insert((at, shape), made.clone());
-                made
+        let outer = self.place.clone();
+        if let Some(instance) = elsewhere {
+            if !closed(instance, &|local| f.locals.contains_key(&local)) {
+                return Err(Stop);
             }
-        };
+            self.place = Some(Place::of(instance, outer.as_ref()).ok_or(Stop)?);
+        }
+        let types = values.iter().map(|v| v.map(|v| f.b.ty(v))).collect();
+        let made = self.made(at, &global.name, function, types, shape);
+        self.place = outer;
         let made = made.ok_or(Stop)?;
         let mut inputs = Vec::new();
-        for (mut key, mut expr) in made.leaves {
-            if let Some(instance) = elsewhere {
-                key = format!("{}~{key}", leaves::key(instance));
-                expr = Cow::Owned(leaves::seen_from_outside(&expr, instance).ok_or(Stop)?);
-            }
-            let ty = self.ty(&expr.ty).ok_or(Stop)?;
-            inputs.push(Self::input(f, key, expr, ty));
+        for (leaf, ty) in made.leaves {
+            inputs.push(Self::input(f, leaf.key, leaf.expr, ty));
         }
         inputs.extend(values.into_iter().flatten());
         f.b.span = span;
         Ok(f.b.call(&self.module, made.id, inputs)?)
+    }
+
+    /// The IR function of a declared one for arguments of this shape, made once.
+    fn made(
+        &mut self,
+        at: GlobalRef,
+        name: &Arc<str>,
+        function: &'a Function,
+        types: Vec<Option<Type>>,
+        shape: String,
+    ) -> Option<Made<'a>> {
+        let key = (at, self.place.as_ref().map(|place| place.name().to_owned()).unwrap_or_default(), shape);
+        if let Some(made) = self.made.get(&key) {
+            return made.clone();
+        }
+        // Marked as refused while it is made, so that a call of itself ends.
+        self.made.insert(key.clone(), None);
+        if self.calls >= CALL_LIMIT {
+            return None;
+        }
+        self.calls += 1;
+        let made = crate::syntax::deep(|| self.function(name, function, types).ok());
+        self.calls -= 1;
+        self.made.insert(key, made.clone());
+        made
     }
 
     /// Makes the IR function of a declared one for given argument types; `None` takes the default.
@@ -490,9 +514,10 @@ impl<'a, 'l> Lowering<'a, 'l> {
         let result = self.lower(&mut f, &function.body)?;
         let Body { mut b, leaves, .. } = f;
         b.set_params(leaves.iter().map(|leaf| leaf.value).chain(params).collect());
+        let leaves = leaves.into_iter().map(|leaf| (b.ty(leaf.value), leaf)).map(|(ty, leaf)| (leaf, ty)).collect();
         self.module.functions.push(b.finish(result)?);
         let id = self.module.entry().ok_or(Stop)?;
-        Ok(Made { id, leaves: leaves.into_iter().map(|leaf| (leaf.key, leaf.expr)).collect() })
+        Ok(Made { id, leaves })
     }
 
     fn binary(&mut self, f: &mut Body<'a>, op: BinaryOp, a: &'a Expr, b: &'a Expr, span: Span) -> Lowered<Value> {

@@ -158,7 +158,7 @@ pub(crate) fn differential(text: &str) -> Result<(), String> {
 }
 
 fn outlined(program: &evo_lang::hir::Program, params: &[Param], body: &evo_lang::hir::Expr) -> Option<build::Outlined> {
-    let mut length = |len: &evo_lang::types::Len| match len {
+    let mut length = |_: Option<&evo_lang::hir::Expr>, len: &evo_lang::types::Len| match len {
         evo_lang::types::Len::Const(n) => Some(*n).filter(|n| *n < 10_000),
         _ => None,
     };

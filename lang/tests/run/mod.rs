@@ -103,7 +103,7 @@ fn inputs(program: &Program, code: &Outlined) -> Option<Vec<u64>> {
     Some(slots)
 }
 
-fn lens(len: &Len) -> Option<u64> {
+fn lens(_: Option<&Expr>, len: &Len) -> Option<u64> {
     match len {
         Len::Const(n) => Some(*n),
         _ => None,

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
-use crate::hir::{BinaryOp, Expr, ExprKind, GlobalKind, GlobalRef, LocalId, Program};
-use crate::types::{Len, Ty};
+use crate::hir::{BinaryOp, Expr, ExprKind, GlobalKind, GlobalRef, Instance, LocalId, ModuleId, Program};
+use crate::types::Ty;
 
 /// A set of keys.
 type Keys = BTreeSet<String>;
@@ -34,48 +35,87 @@ pub(super) fn key(e: &Expr) -> String {
     out
 }
 
-/// What a used program's function reads of its own program, as the user's program reads it; `None` for what has no such form,
-/// and for a type whose lengths only its own program can tell.
-pub(super) fn seen_from_outside(leaf: &Expr, instance: &Expr) -> Option<Expr> {
-    if is_fixed(&leaf.ty) { moved(leaf, instance) } else { None }
+/// A used program as the user's program sees it.
+#[derive(Clone)]
+pub(super) struct Place {
+    instance: Arc<Expr>,
+    key: Arc<str>,
+}
+
+impl Place {
+    /// The program that `instance` names in the program `outer`; `None` for what has no such form.
+    pub(super) fn of(instance: &Expr, outer: Option<&Place>) -> Option<Place> {
+        let seen = match outer {
+            Some(outer) => outer.seen(instance)?,
+            None => instance.clone(),
+        };
+        // Told apart by the expression as it stands in the tree, which does not move.
+        let key = outer.map_or_else(|| key(instance), |outer| outer.key(instance));
+        Some(Place { instance: Arc::new(seen), key: key.into() })
+    }
+
+    /// What tells places apart.
+    pub(super) fn name(&self) -> &str {
+        &self.key
+    }
+
+    /// The program, as an expression of the user's program.
+    pub(super) fn expr(&self) -> &Expr {
+        &self.instance
+    }
+
+    /// What the program reads, as the user's program reads it; `None` for what has no such form.
+    pub(super) fn seen(&self, e: &Expr) -> Option<Expr> {
+        moved(e, &self.instance)
+    }
+
+    /// The key of what the program reads.
+    pub(super) fn key(&self, e: &Expr) -> String {
+        format!("{}~{}", self.key, key(e))
+    }
 }
 
 fn moved(e: &Expr, instance: &Expr) -> Option<Expr> {
+    let moved_all = |args: &[Option<Expr>]| -> Option<Vec<Option<Expr>>> {
+        args.iter().map(|arg| arg.as_ref().map_or(Some(None), |arg| moved(arg, instance).map(Some))).collect()
+    };
     let kind = match &e.kind {
         ExprKind::Global(at) if matches!(instance.ty, Ty::Instance(module) if module == at.module) => {
             ExprKind::Member { instance: Box::new(instance.clone()), global: at.index }
         }
+        // The library's own declarations are the same for all programs.
+        ExprKind::Global(at) if at.module == ModuleId(0) => e.kind.clone(),
         ExprKind::Member { instance: inner, global } => {
             ExprKind::Member { instance: Box::new(moved(inner, instance)?), global: *global }
+        }
+        ExprKind::Instance(set) => {
+            let outer = match &set.outer {
+                Some(outer) => moved(outer, instance)?,
+                None => instance.clone(),
+            };
+            let args = set.args.iter().map(|(i, arg)| Some((*i, moved(arg, instance)?))).collect::<Option<_>>()?;
+            let seed = match &set.seed {
+                Some(seed) => Some(moved(seed, instance)?),
+                None => None,
+            };
+            ExprKind::Instance(Box::new(Instance { outer: Some(outer), module: set.module, args, seed }))
         }
         ExprKind::Field { base, name, index } => {
             ExprKind::Field { base: Box::new(moved(base, instance)?), name: name.clone(), index: *index }
         }
-        ExprKind::CallExtern { ext, args, rest, type_args } if rest.is_empty() => {
-            let mut seen = Vec::with_capacity(args.len());
-            for arg in args {
-                seen.push(match arg {
-                    Some(arg) => Some(moved(arg, instance)?),
-                    None => None,
-                });
-            }
-            let (ext, type_args) = (ext.clone(), type_args.clone());
-            ExprKind::CallExtern { ext, args: seen, rest: Vec::new(), type_args }
+        ExprKind::Index { base, index } => {
+            ExprKind::Index { base: Box::new(moved(base, instance)?), index: Box::new(moved(index, instance)?) }
         }
+        ExprKind::CallExtern { ext, args, rest, type_args } if rest.is_empty() => ExprKind::CallExtern {
+            ext: ext.clone(),
+            args: moved_all(args)?,
+            rest: Vec::new(),
+            type_args: type_args.clone(),
+        },
         ExprKind::Int(_) | ExprKind::Real(_) | ExprKind::Bool(_) | ExprKind::Text(_) => e.kind.clone(),
         _ => return None,
     };
     Some(Expr { kind, ty: e.ty.clone(), span: e.span })
-}
-
-/// Whether a type says all its lengths itself.
-fn is_fixed(ty: &Ty) -> bool {
-    match ty {
-        Ty::Int | Ty::Real | Ty::Bool | Ty::Enum(_) | Ty::Text => true,
-        Ty::Array(item, Len::Const(_)) => is_fixed(item),
-        Ty::Tuple(items) => items.iter().all(is_fixed),
-        _ => false,
-    }
 }
 
 fn write_key(e: &Expr, out: &mut String) -> bool {
@@ -88,6 +128,7 @@ fn write_key(e: &Expr, out: &mut String) -> bool {
         ExprKind::Seed => write!(out, "seed").is_ok(),
         ExprKind::Int(value) => write!(out, "{value}").is_ok(),
         ExprKind::Field { base, name, .. } => write_key(base, out) && write!(out, ".{name}").is_ok(),
+        ExprKind::Member { instance, global } => write_key(instance, out) && write!(out, ".{global}").is_ok(),
         ExprKind::CallExtern { ext, args, rest, .. } if rest.is_empty() => {
             let _ = write!(out, "{}/{}/{}(", ext.family, ext.name, ext.overload);
             args.iter().all(|arg| match arg {

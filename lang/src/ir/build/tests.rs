@@ -93,7 +93,7 @@ fn program(functions: Vec<Function>) -> Program {
     Program { modules: vec![module], entry: ModuleId(0) }
 }
 
-fn lens(len: &Len) -> Option<u64> {
+fn lens(_: Option<&Expr>, len: &Len) -> Option<u64> {
     match len {
         Len::Const(n) => Some(*n),
         _ => None,

@@ -14,6 +14,7 @@ use crate::plan::konst::Const;
 use crate::span::Span;
 use crate::types::{Len, Ty};
 
+use super::code::sees_plain;
 use super::expr::OPERAND;
 
 impl Elaborator {
@@ -68,7 +69,38 @@ impl Elaborator {
                 inputs.push(self.reference(env.instance, genome.module, genome.global, e.span)?);
             }
         }
+        if let Some(closure) = inputs.iter().find_map(|id| self.uncompiled(*id)) {
+            return Err(self.not_code(closure, &ext.name));
+        }
         self.add_call(e, ext, args, inputs)
+    }
+
+    /// A closure of numbers that is no numeric code, in what a library function is given. The library computes those
+    /// itself, such as a merge's weights; it has the engine apply only what sees genomes or nodes.
+    fn uncompiled(&self, id: NodeId) -> Option<NodeId> {
+        let node = self.graph.node(id);
+        match &node.op {
+            Op::Closure(c) if !c.body.params().is_empty() && sees_plain(c.body.params()) => Some(id),
+            Op::List | Op::Tuple | Op::Record(_) | Op::If => node.inputs.iter().find_map(|id| self.uncompiled(*id)),
+            _ => None,
+        }
+    }
+
+    fn not_code(&mut self, closure: NodeId, name: &str) -> Abort {
+        if self.probe(closure).is_none() {
+            // Its body has been reported.
+            return Abort;
+        }
+        let (span, label) = (self.graph.node(closure).span, self.graph.node(closure).label.clone());
+        let what = label.map_or("this closure".to_owned(), |label| format!("`{label}`"));
+        self.fail(
+            Diagnostic::error(Code::E0338, span, format!("{what} is no numeric code"), "cannot be compiled")
+                .note(format!(
+                    "`{name}` computes it with numbers alone: models, results and programs that depend on its parameters \
+                     are none"
+                ))
+                .help("let it call only what computes numbers from numbers; name other results before it"),
+        )
     }
 
     /// An argument: an effort is capped in a tiny run, an input's path seen from the entry program's folder.

@@ -72,17 +72,20 @@ impl Elaborator {
 
     fn outlined(
         &mut self,
-        outline: impl FnOnce(&crate::hir::Program, &mut dyn FnMut(&Len) -> Option<u64>) -> Option<build::Outlined>,
+        outline: impl FnOnce(&crate::hir::Program, build::Lengths<'_>) -> Option<build::Outlined>,
         env: &Env,
     ) -> Result<Option<build::Outlined>> {
         let program = self.program.clone();
         let mut failed = false;
-        let mut lens = |len: &Len| match self.len(len, Span::default(), env) {
-            Ok(n) => Some(n),
-            Err(_) => {
-                failed = true;
-                None
-            }
+        let mut lens = |place: Option<&Expr>, len: &Len| {
+            let inner = match place {
+                // A program that the run chooses has no length before it.
+                Some(place) => Env::new(self.quietly(|me| me.instance(place, env)).ok()?),
+                None => env.clone(),
+            };
+            let n = self.len(len, Span::default(), &inner).ok();
+            failed |= n.is_none();
+            n
         };
         let outlined = outline(&program, &mut lens);
         if failed { Err(Abort) } else { Ok(outlined) }
@@ -129,7 +132,7 @@ impl Elaborator {
 
 /// Whether a closure sees numbers and records at hand, such as a tensor, and neither genomes nor nodes: then it is code even
 /// where it reads what a call computes, such as `layers(base)`.
-fn sees_plain(params: &[Param]) -> bool {
+pub(super) fn sees_plain(params: &[Param]) -> bool {
     params.iter().all(|p| matches!(p.ty, Ty::Int | Ty::Real | Ty::Bool | Ty::Enum(_) | Ty::Record(_)))
 }
 
