@@ -70,10 +70,12 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
         let at = (span.first + token) * width + task.head * group * d;
         queries.extend(q[at..at + group * d].iter().map(|x| x * scale));
     }
+    let pages = 0..seen.div_ceil(PANEL);
     let mut scores = vec![0.0; rows * seen];
-    let keys = Panels { data: span.cache.keys(layer, task.head), depth: d, stride: d * PANEL };
-    let target = Target::new(&mut scores, seen);
-    product(&queries, d, &keys, 0..seen.div_ceil(PANEL), &target);
+    for page in pages.clone() {
+        let keys = Panels { data: span.cache.keys(layer, task.head, page), depth: d, stride: d * PANEL };
+        product(&queries, d, &keys, 0..1, &Target::new(&mut scores, seen).from(page * PANEL));
+    }
 
     for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
         let position = span.start + task.from + i / group;
@@ -85,9 +87,12 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
 
     let padded = d.next_multiple_of(PANEL);
     let mut out = vec![0.0; rows * padded];
-    let values =
-        Panels { data: span.cache.values(layer, task.head), depth: seen, stride: span.cache.capacity() * PANEL };
-    let target = Target::new(&mut out, padded);
-    product(&scores, seen, &values, 0..padded / PANEL, &target);
+    for page in pages {
+        let depth = PANEL.min(seen - page * PANEL);
+        let values = Panels { data: span.cache.values(layer, task.head, page), depth, stride: PANEL * PANEL };
+        // Each sum goes on where the last page's ended: the chain is that over all positions.
+        let target = Target::new(&mut out, padded).adding();
+        product(&scores[page * PANEL..], seen, &values, 0..padded / PANEL, &target);
+    }
     out
 }

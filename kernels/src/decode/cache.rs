@@ -1,55 +1,56 @@
-//! Keys and values of the tokens that a sequence has seen, laid out as the matrix product wants them.
+//! Keys and values of the tokens that a sequence has seen, in pages that sequences share.
+//!
+//! A page holds 32 positions of all layers, laid out as the matrix product wants them. It belongs to every sequence that
+//! begins with its tokens: a fork costs no copy, and a sequence that goes on from the middle of a shared page copies that
+//! one page (Kwon et al., 2023, "Efficient memory management for large language model serving with PagedAttention").
+
+use std::sync::Arc;
 
 use super::Config;
 use super::matrix::PANEL;
 
-/// The keys and values of one sequence. Its size is fixed when it is made.
+/// The keys and values of one sequence. Cloning forks it: both share what was seen so far.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    layers: Vec<LayerCache>,
+    shape: Shape,
+    pages: Vec<Arc<Page>>,
     len: usize,
-    /// A multiple of [`PANEL`].
-    capacity: usize,
+}
+
+/// What a page holds for each layer and head.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    layers: usize,
     kv_heads: usize,
     head_dim: usize,
 }
 
-#[derive(Clone, Debug)]
-struct LayerCache {
-    /// `[head][position / 32][dimension][position % 32]`: panels whose columns are positions.
-    keys: Vec<f32>,
-    /// `[head][dimension / 32][position][dimension % 32]`: panels whose columns are dimensions.
-    values: Vec<f32>,
+impl Shape {
+    /// Elements of one head's keys: panels whose columns are positions, `[dimension][position]`.
+    fn keys(self) -> usize {
+        self.head_dim * PANEL
+    }
+
+    /// Elements of one head's values: panels whose columns are dimensions, `[dimension / 32][position][dimension % 32]`.
+    fn values(self) -> usize {
+        self.head_dim.next_multiple_of(PANEL) * PANEL
+    }
+
+    /// Where the keys of a head begin; its values follow them.
+    fn head(self, layer: usize, head: usize) -> usize {
+        (layer * self.kv_heads + head) * (self.keys() + self.values())
+    }
 }
 
+/// 32 positions of all layers and heads.
+#[derive(Clone, Debug)]
+struct Page(Box<[f32]>);
+
 impl Cache {
-    /// An empty cache for at least `capacity` tokens.
-    pub fn new(config: &Config, capacity: usize) -> Self {
-        Self::sized(config.num_layers, config.num_kv_heads, config.head_dim, capacity)
-    }
-
-    fn sized(layers: usize, kv_heads: usize, head_dim: usize, capacity: usize) -> Self {
-        let capacity = capacity.next_multiple_of(PANEL);
-        let layer = LayerCache {
-            keys: vec![0.0; kv_heads * capacity * head_dim],
-            values: vec![0.0; kv_heads * capacity * head_dim.next_multiple_of(PANEL)],
-        };
-        Self { layers: vec![layer; layers], len: 0, capacity, kv_heads, head_dim }
-    }
-
-    /// A copy that has room for at least `capacity` tokens (more if this one holds more).
-    pub fn fork(&self, capacity: usize) -> Self {
-        let capacity = capacity.max(self.len);
-        let mut fork = Self::sized(self.layers.len(), self.kv_heads, self.head_dim, capacity);
-        fork.len = self.len;
-        let key_panels = self.len.div_ceil(PANEL) * PANEL * self.head_dim;
-        for (to, from) in fork.layers.iter_mut().zip(&self.layers) {
-            let of = (fork.capacity * self.head_dim, self.capacity * self.head_dim);
-            copy_heads(&mut to.keys, &from.keys, of, key_panels);
-            let of = (fork.capacity * PANEL, self.capacity * PANEL);
-            copy_heads(&mut to.values, &from.values, of, self.len * PANEL);
-        }
-        fork
+    /// An empty cache.
+    pub fn new(config: &Config) -> Self {
+        let shape = Shape { layers: config.num_layers, kv_heads: config.num_kv_heads, head_dim: config.head_dim };
+        Self { shape, pages: Vec::new(), len: 0 }
     }
 
     /// Tokens seen.
@@ -62,9 +63,13 @@ impl Cache {
         self.len == 0
     }
 
-    /// Tokens that there is room for, seen ones included.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// Bytes that `tokens` tokens of one sequence take, in whole pages.
+    pub fn bytes(config: &Config, tokens: usize) -> usize {
+        Self::new(config).page_len() * size_of::<f32>() * tokens.div_ceil(PANEL)
+    }
+
+    fn page_len(&self) -> usize {
+        self.shape.head(self.shape.layers, 0)
     }
 
     /// Counts `n` more tokens as seen, after all layers have written theirs.
@@ -72,44 +77,72 @@ impl Cache {
         self.len += n;
     }
 
-    /// Writes one token's keys and values, head after head, at `position`.
+    /// Makes room for `n` more tokens, in pages that are this cache's alone.
+    pub(super) fn prepare(&mut self, n: usize) {
+        if !self.len.is_multiple_of(PANEL)
+            && let Some(last) = self.pages.last_mut()
+        {
+            Arc::make_mut(last);
+        }
+        let page = vec![0.0; if n == 0 { 0 } else { self.page_len() }];
+        while self.pages.len() * PANEL < self.len + n {
+            self.pages.push(Arc::new(Page(page.clone().into())));
+        }
+    }
+
+    /// Writes one token's keys and values, head after head, at `position`, for which room was made.
     pub(super) fn write(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        assert!(position < self.capacity);
-        let (head_dim, capacity) = (self.head_dim, self.capacity);
-        let panels = head_dim.div_ceil(PANEL);
-        let layer = &mut self.layers[layer];
-        for head in 0..self.kv_heads {
-            let from = head * head_dim..(head + 1) * head_dim;
-            let first = (head * capacity + position / PANEL * PANEL) * head_dim + position % PANEL;
+        let shape = self.shape;
+        let page = &mut Arc::make_mut(&mut self.pages[position / PANEL]).0;
+        let lane = position % PANEL;
+        for head in 0..shape.kv_heads {
+            let from = head * shape.head_dim..(head + 1) * shape.head_dim;
+            let (to_keys, rest) = page[shape.head(layer, head)..].split_at_mut(shape.keys());
             for (d, &x) in keys[from.clone()].iter().enumerate() {
-                layer.keys[first + d * PANEL] = x;
+                to_keys[d * PANEL + lane] = x;
             }
-            for (d, &x) in values[from].iter().enumerate() {
-                let panel = head * panels + d / PANEL;
-                layer.values[(panel * capacity + position) * PANEL + d % PANEL] = x;
+            for (panel, values) in values[from].chunks(PANEL).enumerate() {
+                let at = (panel * PANEL + lane) * PANEL;
+                rest[at..at + values.len()].copy_from_slice(values);
             }
         }
     }
 
-    /// The key panels of one head: `head_dim` deep, one every `head_dim · 32`.
-    pub(super) fn keys(&self, layer: usize, head: usize) -> &[f32] {
-        let size = self.capacity * self.head_dim;
-        &self.layers[layer].keys[head * size..(head + 1) * size]
+    /// The keys of one head in one page: a panel `head_dim` deep, whose columns are the positions.
+    pub(super) fn keys(&self, layer: usize, head: usize, page: usize) -> &[f32] {
+        &self.pages[page].0[self.shape.head(layer, head)..][..self.shape.keys()]
     }
 
-    /// The value panels of one head: one every `capacity · 32`.
-    pub(super) fn values(&self, layer: usize, head: usize) -> &[f32] {
-        let size = self.capacity * self.head_dim.next_multiple_of(PANEL);
-        &self.layers[layer].values[head * size..(head + 1) * size]
+    /// The values of one head in one page: panels 32 positions deep, whose columns are the dimensions.
+    pub(super) fn values(&self, layer: usize, head: usize, page: usize) -> &[f32] {
+        &self.pages[page].0[self.shape.head(layer, head) + self.shape.keys()..][..self.shape.values()]
     }
 }
 
-/// Copies the first `len` elements of each block; blocks are `of.0` apart in `to` and `of.1` apart in `from`.
-fn copy_heads(to: &mut [f32], from: &[f32], of: (usize, usize), len: usize) {
-    if of.0 == 0 || of.1 == 0 {
-        return;
-    }
-    for (to, from) in to.chunks_exact_mut(of.0).zip(from.chunks_exact(of.1)) {
-        to[..len].copy_from_slice(&from[..len]);
+#[cfg(test)]
+mod tests {
+    //! Sharing of pages.
+
+    use super::*;
+
+    #[test]
+    fn a_fork_shares_whole_pages_and_copies_the_one_it_writes_to() {
+        let shape = Shape { layers: 2, kv_heads: 1, head_dim: 3 };
+        let mut cache = Cache { shape, pages: Vec::new(), len: 0 };
+        cache.prepare(40);
+        for position in 0..40 {
+            for layer in 0..2 {
+                cache.write(layer, position, &[position as f32; 3], &[0.5; 3]);
+            }
+        }
+        cache.advance(40);
+        let mut fork = cache.clone();
+        fork.prepare(1);
+        fork.write(1, 40, &[-1.0; 3], &[-2.0; 3]);
+        fork.advance(1);
+        assert!(Arc::ptr_eq(&cache.pages[0], &fork.pages[0]));
+        assert_eq!((cache.pages.len(), fork.pages.len()), (2, 2));
+        assert_eq!((cache.keys(1, 0, 1)[8], fork.keys(1, 0, 1)[8]), (0.0, -1.0));
+        assert_eq!((fork.keys(1, 0, 1)[7], fork.values(1, 0, 1)[8 * PANEL]), (39.0, -2.0));
     }
 }

@@ -19,7 +19,7 @@ pub enum DecodeError {
     /// A sequence that begins with no token.
     #[error("the prompt is empty")]
     EmptyPrompt,
-    /// A sequence longer than the model's positions, or than its cache has room for.
+    /// A sequence longer than the model's positions.
     #[error("{length} tokens are more than the model's {limit} positions")]
     TooLong {
         /// Tokens wanted.
@@ -116,9 +116,9 @@ impl Decoder {
         &self.weights
     }
 
-    /// An empty cache for at least `capacity` tokens.
-    pub fn cache(&self, capacity: usize) -> Cache {
-        Cache::new(&self.config, capacity)
+    /// An empty cache.
+    pub fn cache(&self) -> Cache {
+        Cache::new(&self.config)
     }
 
     /// Runs all tokens of a batch. The result has a row of the residual stream, normed and ready for the head, for each
@@ -129,6 +129,9 @@ impl Decoder {
     pub fn hidden(&self, batch: &mut [Entry<'_>], threads: usize) -> Result<Vec<f32>, DecodeError> {
         for entry in batch.iter() {
             self.check_entry(entry)?;
+        }
+        for entry in batch.iter_mut() {
+            entry.cache.prepare(entry.tokens.len());
         }
         let mut pass = Pass::new(self, batch, threads);
         for (index, layer) in self.weights.layers.iter().enumerate() {
@@ -158,7 +161,7 @@ impl Decoder {
             return Err(DecodeError::EmptyPrompt);
         }
         let length = entry.cache.len() + entry.tokens.len();
-        let limit = entry.cache.capacity().min(self.config.max_positions);
+        let limit = self.config.max_positions;
         if length > limit {
             return Err(DecodeError::TooLong { length, limit });
         }

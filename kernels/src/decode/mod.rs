@@ -1,8 +1,9 @@
 //! One configurable transformer decoder for evaluating language models: inference only, in f32.
 //!
 //! In reading order: [`config`] (what makes one decoder another), [`matrix`] (packed weights and the matrix product),
-//! [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a batch), [`generate`] (greedy
-//! answers and log-probabilities of many prompts).
+//! [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a batch), [`prefix`] (what many
+//! texts have in common), [`generate`] (answers to many prompts), [`likelihood`] (log-probabilities of many texts),
+//! [`sample`] (the next token).
 //!
 //! Batches hold sequences of unequal length without padding: a row for each token, attention for each sequence. Every sum
 //! is taken in an order that depends on its own row alone, so an answer has the same bits alone or in any batch, on one
@@ -13,8 +14,11 @@ pub mod cache;
 pub mod config;
 pub mod decoder;
 pub mod generate;
+pub mod likelihood;
 pub mod matrix;
 mod parallel;
+mod prefix;
+pub mod sample;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -23,4 +27,6 @@ pub mod vector;
 pub use cache::Cache;
 pub use config::{Activation, Config, Norm, NormKind, Rope, RopeScaling};
 pub use decoder::{DecodeError, Decoder, Entry, Layer, Linear, Weights};
+pub use generate::{Choose, Greedy};
 pub use matrix::Matrix;
+pub use sample::{Sampler, Sampling};

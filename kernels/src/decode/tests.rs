@@ -70,7 +70,7 @@ fn tokens(seed: u64, n: usize) -> Vec<u32> {
 
 /// All logits of one sequence, run alone in one pass on one thread.
 fn alone(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
-    let mut cache = decoder.cache(tokens.len());
+    let mut cache = decoder.cache();
     let entry = Entry { tokens, cache: &mut cache, wanted: tokens.len() };
     let hidden = decoder.hidden(&mut [entry], 1).unwrap();
     decoder.logits(&hidden, 1)
@@ -87,7 +87,7 @@ fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() 
     let expected: Vec<Vec<f32>> = sequences.iter().map(|s| alone(&decoder, s)).collect();
     assert!(expected.iter().flatten().all(|x| x.is_finite()));
     for threads in [1, 2, 5] {
-        let mut caches: Vec<Cache> = sequences.iter().map(|s| decoder.cache(s.len())).collect();
+        let mut caches: Vec<Cache> = sequences.iter().map(|_| decoder.cache()).collect();
         let mut batch: Vec<Entry<'_>> = sequences
             .iter()
             .zip(&mut caches)
@@ -99,7 +99,7 @@ fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() 
     }
     for piece in [1, 3, 50] {
         for (sequence, expected) in sequences.iter().zip(&expected) {
-            let mut cache = decoder.cache(sequence.len());
+            let mut cache = decoder.cache();
             let mut logits = Vec::new();
             for tokens in sequence.chunks(piece) {
                 let entry = Entry { tokens, cache: &mut cache, wanted: tokens.len() };
@@ -161,6 +161,69 @@ fn logprobs_are_those_of_the_whole_text() {
     }
 }
 
+/// Texts over three tokens: many begin alike, are beginnings of others, or are equal.
+fn entangled(n: u64) -> Vec<Vec<u32>> {
+    let stream = Stream::from_seed(77);
+    let text = |i: u64| (0..1 + u64::from(stream.u32(i)) % 23).map(move |k| stream.at(i / 2).u32(k) % 3).collect();
+    (0..n).map(text).collect()
+}
+
+#[test]
+fn texts_with_common_beginnings_have_the_bits_that_they_have_alone() {
+    let decoder = decoder(config());
+    let texts = entangled(200);
+    let pairs: Vec<(&[u32], &[u32])> = texts.iter().map(|t| t.split_at(t.len().div_ceil(3))).collect();
+    let found = decoder.logprobs(&pairs, 2).unwrap();
+    for (i, pair) in pairs.iter().enumerate() {
+        assert_eq!(bits(&decoder.logprobs(&[*pair], 1).unwrap()[0]), bits(&found[i]), "text {i}");
+    }
+}
+
+#[test]
+fn answers_end_and_make_room_for_others_without_changing_them() {
+    let decoder = decoder(config());
+    let prompts = entangled(170);
+    let stop: Vec<u32> = (0..12).collect();
+    let answers = decoder.greedy(&prompts, 20, &stop, 2).unwrap();
+    let lengths: std::collections::BTreeSet<usize> = answers.iter().map(Vec::len).collect();
+    assert!(lengths.len() > 3, "answers of different lengths: {lengths:?}");
+    for (prompt, answer) in prompts.iter().zip(&answers) {
+        assert_eq!(&decoder.greedy(std::slice::from_ref(prompt), 20, &stop, 1).unwrap()[0], answer);
+    }
+    let sampling = Sampling { temperature: 1.3, top_p: 0.9, repetition_penalty: 1.1, ..Sampling::default() };
+    let sampler = |i: usize| Sampler::new(sampling, &stop, Stream::from_seed(1).at(i as u64), &prompts[i]);
+    let mut samplers: Vec<Sampler<'_>> = (0..prompts.len()).map(sampler).collect();
+    let drawn = decoder.generate(&prompts, &mut samplers, 9, 2).unwrap();
+    assert_ne!(drawn, answers);
+    for i in (0..prompts.len()).step_by(7) {
+        assert_eq!(decoder.generate(&prompts[i..=i], &mut [sampler(i)], 9, 1).unwrap()[0], drawn[i]);
+    }
+}
+
+#[test]
+fn what_texts_have_in_common_is_run_once() {
+    let decoder = decoder(config());
+    let run = |texts: &[Vec<u32>]| {
+        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let mut tree = prefix::Prefixes::new(&decoder, &texts, texts.iter().map(|t| t.len() - 1).collect());
+        let mut count = (0, 0);
+        while !tree.is_empty() {
+            let mut pass = tree.take(0, usize::MAX);
+            let mut entries = tree.entries(&mut pass);
+            count = (count.0 + 1, count.1 + entries.iter().map(|entry| entry.tokens.len()).sum::<usize>());
+            let hidden = decoder.hidden(&mut entries, 1).unwrap();
+            tree.finish(pass, hidden);
+        }
+        count
+    };
+    assert_eq!(run(&vec![tokens(1, 30); 9]), (1, 30));
+    let shots = |i: u64| [tokens(1, 100), tokens(50 + i % 3, 20), vec![i as u32; 5]].concat();
+    assert_eq!(run(&(0..12).map(shots).collect::<Vec<_>>()), (3, 100 + 3 * 20 + 12 * 5));
+    // Two tokens in common save too little to be a pass.
+    assert_eq!(run(&[tokens(1, 2), [tokens(1, 2), tokens(2, 20)].concat()]), (1, 24));
+    assert_eq!(run(&[tokens(1, 590), tokens(2, 3)]).1, 593);
+}
+
 #[test]
 fn long_prompts_go_through_in_passes() {
     let decoder = decoder(config());
@@ -192,9 +255,9 @@ fn bad_requests_are_errors() {
     assert_eq!(decoder.greedy(&[vec![53]], 1, &[], 1), Err(range.clone()));
     assert_eq!(decoder.greedy(&[vec![]], 1, &[], 1), Err(DecodeError::EmptyPrompt));
     assert_eq!(decoder.logprobs(&[(&[1], &[2, 53])], 1), Err(range));
-    let mut cache = decoder.cache(1);
-    let entry = Entry { tokens: &[1; 33], cache: &mut cache, wanted: 1 };
-    assert!(matches!(decoder.hidden(&mut [entry], 1), Err(DecodeError::TooLong { length: 33, limit: 32 })));
+    let mut cache = decoder.cache();
+    let entry = Entry { tokens: &[1; 601], cache: &mut cache, wanted: 1 };
+    assert!(matches!(decoder.hidden(&mut [entry], 1), Err(DecodeError::TooLong { length: 601, limit: 600 })));
     let weights = decoder.clone();
     let wrong = Config { hidden_size: 21, ..config() };
     assert!(Decoder::new(wrong, weights.weights().clone()).is_err());

@@ -21,6 +21,10 @@ pub(super) struct Target<'a> {
     data: *mut f32,
     rows: usize,
     cols: usize,
+    /// The column of the first panel.
+    first: usize,
+    /// Whether sums begin from what stands there, rather than from zero.
+    adds: bool,
     _life: PhantomData<&'a mut [f32]>,
 }
 
@@ -31,7 +35,17 @@ unsafe impl Sync for Target<'_> {}
 impl<'a> Target<'a> {
     /// The matrix `data` of `cols` columns.
     pub(super) fn new(data: &'a mut [f32], cols: usize) -> Self {
-        Self { rows: data.len() / cols, cols, data: data.as_mut_ptr(), _life: PhantomData }
+        Self { rows: data.len() / cols, cols, first: 0, adds: false, data: data.as_mut_ptr(), _life: PhantomData }
+    }
+
+    /// The same from column `first` on.
+    pub(super) fn from(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+
+    /// The same with sums that begin from what stands there.
+    pub(super) fn adding(self) -> Self {
+        Self { adds: true, ..self }
     }
 }
 
@@ -45,7 +59,7 @@ pub(super) fn product(x: &[f32], stride: usize, panels: &Panels<'_>, range: Rang
     assert!(stride >= panels.depth && panels.stride >= panels.depth * PANEL);
     assert!(x.len() >= (target.rows - 1) * stride + panels.depth);
     assert!(panels.data.len() >= (range.end - 1) * panels.stride + panels.depth * PANEL);
-    assert!(range.end <= target.cols.div_ceil(PANEL));
+    assert!(target.first + (range.end - 1) * PANEL < target.cols);
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -151,7 +165,8 @@ unsafe fn product_with<V: Vector>(
                     depth: panels.depth,
                     out: target.data.add(from * target.cols),
                     cols: target.cols,
-                    first: panel * PANEL,
+                    first: target.first + panel * PANEL,
+                    adds: target.adds,
                 };
                 match (to - from, together) {
                     (1, 4) => tile::<V, 1, 4>(&place),
@@ -185,6 +200,7 @@ struct Place {
     out: *mut f32,
     cols: usize,
     first: usize,
+    adds: bool,
 }
 
 /// `R` rows by `P` panels, held in registers while the columns go by.
@@ -197,6 +213,22 @@ unsafe fn tile<V: Vector, const R: usize, const P: usize>(place: &Place) {
     const MOST: usize = PANEL / 8;
     let vectors = PANEL / V::WIDTH;
     let mut sums = [[[V::zero(); MOST]; P]; R];
+    if place.adds {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            for (p, sums) in sums.iter_mut().enumerate() {
+                let column = place.first + p * PANEL;
+                let mut line = [0.0f32; PANEL];
+                // SAFETY: row `r` of the target has `cols` elements; `line` has `PANEL`.
+                unsafe {
+                    let from = place.out.add(r * place.cols + column);
+                    std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), PANEL.min(place.cols - column));
+                    for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
+                        *sum = V::load(line.as_ptr().add(v * V::WIDTH));
+                    }
+                }
+            }
+        }
+    }
     for k in 0..place.depth {
         for p in 0..P {
             let mut w = [V::zero(); MOST];

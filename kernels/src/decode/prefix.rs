@@ -1,0 +1,182 @@
+//! What many texts have in common: a prefix tree whose edges are computed once each, and its way through the decoder.
+
+use std::ops::Range;
+
+use super::{Cache, DecodeError, Decoder, Entry};
+
+/// Texts that are run in one pass; bounds the memory of the pages that they write to.
+const OPEN: usize = 64;
+/// Tokens of one pass; bounds the memory of activations, and is enough to keep the matrix product busy.
+const PASS: usize = 512;
+/// Tokens that a common beginning must save to be worth a pass of its own.
+const WORTH_SHARING: usize = 8;
+
+/// A stretch of tokens that some texts have in common, after what a cache has seen.
+pub(super) struct Edge {
+    /// The texts, as places in the sorted order.
+    texts: Range<usize>,
+    /// Up to which token of these texts it goes.
+    to: usize,
+    cache: Cache,
+}
+
+/// The end of a text in the tree.
+pub(super) struct End {
+    /// The text, as it was numbered by the caller.
+    pub(super) text: usize,
+    /// What it has seen: all its tokens.
+    pub(super) cache: Cache,
+}
+
+/// A row of the residual stream, and the texts to which it belongs.
+pub(super) struct Row {
+    /// The texts, as they were numbered by the caller.
+    pub(super) texts: Vec<usize>,
+    /// The token after which it stands, from 0.
+    pub(super) position: usize,
+}
+
+/// Many texts, and what of them is still to be run.
+pub(super) struct Prefixes<'a> {
+    decoder: &'a Decoder,
+    /// The texts in the order of their tokens, with their numbers.
+    sorted: Vec<(&'a [u32], usize)>,
+    /// From which token on the rows of a text are wanted, by its number.
+    wanted: Vec<usize>,
+    /// What can be run, the next one last. Depth first, so that few caches are alive at a time.
+    ready: Vec<Edge>,
+}
+
+/// What a pass made.
+#[derive(Default)]
+pub(super) struct Done {
+    /// The wanted rows, one for each of `rows`.
+    pub(super) hidden: Vec<f32>,
+    pub(super) rows: Vec<Row>,
+    pub(super) ends: Vec<End>,
+}
+
+/// The edges of one pass, each with the tokens of it that are run.
+pub(super) struct Pass {
+    edges: Vec<(Edge, Range<usize>)>,
+}
+
+impl<'a> Prefixes<'a> {
+    /// The tree of texts, of which rows are wanted from some token on. No text is empty.
+    pub(super) fn new(decoder: &'a Decoder, texts: &[&'a [u32]], wanted: Vec<usize>) -> Self {
+        let mut sorted: Vec<(&[u32], usize)> = texts.iter().enumerate().map(|(i, &text)| (text, i)).collect();
+        sorted.sort();
+        let mut tree = Self { decoder, sorted, wanted, ready: Vec::new() };
+        tree.open(0..texts.len(), 0, &decoder.cache());
+        tree
+    }
+
+    /// Whether all was run.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// Makes edges of some texts that have their first `depth` tokens in common and are longer.
+    fn open(&mut self, texts: Range<usize>, depth: usize, cache: &Cache) {
+        let mut edges = Vec::new();
+        let mut from = texts.start;
+        while from < texts.end {
+            let same = |n: &usize| self.sorted[*n].0.get(depth) == self.sorted[from].0.get(depth);
+            let group = from..(from..texts.end).take_while(same).last().map_or(from + 1, |last| last + 1);
+            from = group.end;
+            let common = common(self.sorted[group.start].0, self.sorted[group.end - 1].0);
+            if (common - depth) * (group.len() - 1) >= WORTH_SHARING {
+                edges.push((group, common));
+            } else {
+                edges.extend(self.equals(group));
+            }
+        }
+        // The last edge is run first.
+        for (texts, to) in edges.into_iter().rev() {
+            self.ready.push(Edge { texts, to, cache: cache.clone() });
+        }
+    }
+
+    /// Some texts, cut into runs of equal ones.
+    fn equals(&self, texts: Range<usize>) -> Vec<(Range<usize>, usize)> {
+        let mut runs: Vec<(Range<usize>, usize)> = Vec::new();
+        for i in texts {
+            let text = self.sorted[i].0;
+            match runs.last_mut() {
+                Some((run, _)) if self.sorted[run.start].0 == text => run.end += 1,
+                _ => runs.push((i..i + 1, text.len())),
+            }
+        }
+        runs
+    }
+
+    /// Takes out what one pass can run beside `others` sequences of one token each, so that at most `ends` texts come to
+    /// their ends; at least one edge if there are no others.
+    pub(super) fn take(&mut self, others: usize, mut ends: usize) -> Pass {
+        let mut pass = Pass { edges: Vec::new() };
+        let mut tokens = others;
+        while let Some(edge) = self.ready.last() {
+            let rest = edge.cache.len()..edge.to;
+            let ending = self.longer(edge) - edge.texts.start;
+            let first = pass.edges.is_empty();
+            let fits = first || tokens + rest.len() <= PASS && pass.edges.len() + others < OPEN;
+            if !fits || ending > ends && !(first && others == 0) {
+                break;
+            }
+            let now = rest.start..rest.end.min(rest.start + PASS.saturating_sub(tokens).max(1));
+            tokens += now.len();
+            ends = ends.saturating_sub(ending);
+            pass.edges.extend(self.ready.pop().map(|edge| (edge, now)));
+        }
+        pass
+    }
+
+    /// The entries of a pass, in the order of its edges.
+    pub(super) fn entries<'p>(&'p self, pass: &'p mut Pass) -> Vec<Entry<'p>> {
+        let entries = pass.edges.iter_mut().map(|(edge, now)| {
+            let from = edge.texts.clone().map(|i| self.wanted[self.sorted[i].1]).min().unwrap_or(now.end);
+            let wanted = now.end - from.clamp(now.start, now.end);
+            Entry { tokens: &self.sorted[edge.texts.start].0[now.clone()], cache: &mut edge.cache, wanted }
+        });
+        entries.collect()
+    }
+
+    /// Takes note of a pass that was run, with the wanted rows that it gave.
+    pub(super) fn finish(&mut self, pass: Pass, hidden: Vec<f32>) -> Done {
+        let mut done = Done { hidden, ..Done::default() };
+        for (edge, now) in pass.edges {
+            let numbers: Vec<usize> = edge.texts.clone().map(|i| self.sorted[i].1).collect();
+            let from = numbers.iter().map(|&n| self.wanted[n]).min().unwrap_or(now.end);
+            for position in from.clamp(now.start, now.end)..now.end {
+                let texts = numbers.iter().copied().filter(|&n| self.wanted[n] <= position).collect();
+                done.rows.push(Row { texts, position });
+            }
+            if now.end < edge.to {
+                self.ready.push(edge);
+                continue;
+            }
+            let longer = self.longer(&edge);
+            let ended = self.sorted[edge.texts.start..longer].iter();
+            done.ends.extend(ended.map(|&(_, text)| End { text, cache: edge.cache.clone() }));
+            self.open(longer..edge.texts.end, edge.to, &edge.cache);
+        }
+        done
+    }
+
+    /// The first text of an edge that goes on after it.
+    fn longer(&self, edge: &Edge) -> usize {
+        edge.texts.clone().find(|&i| self.sorted[i].0.len() > edge.to).unwrap_or(edge.texts.end)
+    }
+
+    /// Runs one pass of the tree alone.
+    pub(super) fn step(&mut self, threads: usize) -> Result<Done, DecodeError> {
+        let mut pass = self.take(0, usize::MAX);
+        let hidden = self.decoder.hidden(&mut self.entries(&mut pass), threads)?;
+        Ok(self.finish(pass, hidden))
+    }
+}
+
+/// How many tokens two texts begin with alike.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
