@@ -1,40 +1,10 @@
-//! Files that appear whole or not at all, and checksums of what lies on disk.
+//! Checksums of what lies on disk, and files that appear whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A path that no other thread or process uses: `<stem>.<process>-<count>.tmp` in `folder`.
-pub(crate) fn aside(folder: &Path, stem: &str) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    folder.join(format!("{stem}.{}-{count}.tmp", std::process::id()))
-}
-
-/// Writes a file so that a reader, or a crash at any moment, sees the old content or the new: aside, synced, renamed.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let temporary = aside(folder, &stem);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary); // the first error is the one to report
-    }
-    written?;
-    sync_folder(folder)
-}
-
-/// Makes renames within a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder).and_then(|file| file.sync_all()) {
-        // Some file systems cannot sync a directory; the rename itself is atomic all the same.
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => Ok(()),
-        other => other,
-    }
-}
+pub(crate) use evo_stdlib::files::{aside, sync_folder, write_whole};
 
 /// Removes a file or a whole directory; one that is gone already is no error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
@@ -115,18 +85,6 @@ pub(crate) fn sync_below(root: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run.json");
-        write_whole(&path, b"old").unwrap();
-        write_whole(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        let missing = folder.path().join("no/such/folder/run.json");
-        assert!(write_whole(&missing, b"x").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
 
     #[test]
     fn a_checksum_sees_names_lengths_and_bytes() {

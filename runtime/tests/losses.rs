@@ -123,18 +123,121 @@ fn a_loss_of_ones_own_reads_params_calls_others_and_is_drawn() {
 }
 
 #[test]
-fn what_a_batch_does_not_give_is_named() {
+fn what_a_batch_does_not_give_is_told_when_it_is_planned() {
     let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::builder().cwd(folder.path()).function(probe(&Probed::default())).build();
+    let failure = |call: &str| {
+        let text = format!("{PROBE}print probe(\"x\", {call})\n");
+        engine.load_text("losses.evo", &text).plan(&Settings::new()).err()
+    };
     for (call, said) in [
-        ("loss_values(aot, z: [1.0])", "`logp_chosen`"),
-        ("loss_values(dpo, z: [1.0], chosen: [1.0, 2.0])", "one length"),
-        ("loss_values(dpo)", "no column"),
+        ("loss_values(aot, z: [1.0])", "the loss `aot` reads `logp_chosen`"),
+        ("loss_values(dpo)", "the loss `dpo` reads `z`"),
+        ("lrml(tau: 0.1).loss_values(chosen: [1.0], logp_rejected: [1.0])", "the loss `lrml` reads `z`"),
         ("loss_slopes(dpo, by: chosen, z: [1.0])", "no slope by `chosen`"),
     ] {
-        let (outcome, _) = run(folder.path(), &format!("{PROBE}print probe(\"x\", {call})\n"));
-        let failure = outcome.failure.unwrap();
+        let failure = failure(call).unwrap_or_else(|| panic!("{call}"));
         let diagnostic = &failure.diagnostics[0];
-        assert_eq!(diagnostic.code.as_str(), "R0503");
+        assert_eq!(diagnostic.code.as_str(), "E0353");
         assert!(diagnostic.title.contains(said), "{}", diagnostic.title);
+    }
+    assert!(failure("loss_values(dpo, chosen: [1.0], rejected: [0.5])").is_none());
+}
+
+#[test]
+fn columns_of_two_lengths_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{PROBE}print probe(\"x\", loss_values(dpo, z: [1.0], chosen: [1.0, 2.0]))\n");
+    let diagnostic = &run(folder.path(), &text).0.failure.unwrap().diagnostics[0];
+    assert_eq!((diagnostic.code.as_str(), diagnostic.title.contains("one length")), ("R0503", true));
+}
+
+#[test]
+fn a_loss_with_settings_is_a_value() {
+    let text = format!(
+        "{PROBE}\
+        param k = 0.5\n\
+        loss mine(z: real, scale: real = 1, power: int = 1) = scale * relu(1 - z) ^ power\n\
+        loss soft = lrml(tau: 2 * k)\n\
+        fn at(t: real) -> [real] = loss_values(lrml {{ tau: t }}, z: [0.5, -1.0])\n\
+        fn of(l: Loss) -> [real] = loss_slopes(l, z: [0.5, -1.0])\n\
+        loss by_hand(z: real) = lrml(z, tau: 1)\n\
+        print probe(\"0\", soft.loss_values(z: [0.5, -1.0]))\n\
+        print probe(\"1\", at(1))\n\
+        print probe(\"2\", by_hand.loss_values(z: [0.5, -1.0]))\n\
+        print probe(\"3\", of(lrml(tau: 1)))\n\
+        print probe(\"4\", of(by_hand))\n\
+        print probe(\"5\", of(mine(power: 2, scale: 3)))\n\
+        plot [lrml(tau: t) for t in [0.05, 0.1]] over -1..1 to \"lrml.svg\"\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, mut probed) = run(folder.path(), &text);
+    assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
+    probed.sort_by(|a, b| a.0.cmp(&b.0));
+    let found: Vec<&Vec<f64>> = probed.iter().map(|(_, values)| values).collect();
+    assert_eq!((found[0], found[1]), (found[2], found[2]));
+    assert_eq!(found[3], found[4]);
+    near("mine", found[5], &[-3.0, -12.0]);
+    let svg = std::fs::read_to_string(folder.path().join("lrml.svg")).unwrap();
+    assert!(svg.contains("lrml(tau: 0.05)") && svg.contains("lrml(tau: 0.1)"), "{svg}");
+}
+
+#[test]
+fn a_saved_loss_is_used_again() {
+    let text = format!(
+        "{PROBE}\
+        type Side = one_of[left, right]\n\
+        param k = 0.25\n\
+        let ends: real[2] = [k, -1e-7]\n\
+        let side: Side = right\n\
+        /// Half of what `mine` is.\n\
+        fn half(x: real, s: Side) -> real = if s == side then k * x + ends[0] else ends[1]\n\
+        /// A loss of one's own. // not a comment\n\
+        loss mine(z: real, beta: real, tau: real = 0.5, on: Side = left) {{\n  let x = z / tau // as it is\n  half(x, on) + dpo(z) * beta\n}}\n\
+        loss other = mine(tau: 4 * k, on: right)\n\
+        save mine to \"out/mine.evo\"\n\
+        save other to \"out/other.evo\"\n\
+        save lrml(tau: 0.1) to \"lrml.evo\"\n\
+        print probe(\"mine\", mine.loss_values(z: [0.5, -1.0]))\n\
+        print probe(\"other\", other.loss_values(z: [0.5, -1.0]))\n\
+        print probe(\"lrml\", loss_values(lrml(tau: 0.1), z: [0.5, -1.0]))\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, mut first) = run(folder.path(), &text);
+    assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
+    let mine = std::fs::read_to_string(folder.path().join("out/mine.evo")).unwrap();
+    assert!(mine.starts_with("//! The loss `mine`, saved by the program `losses`.\n"), "{mine}");
+    assert!(mine.contains("let k: real = 0.25\n") && mine.contains("let x = z / tau // as it is\n"), "{mine}");
+    let again = format!(
+        "{PROBE}use \"out/mine.evo\" as a\nuse \"out/other.evo\" as b\nuse \"lrml.evo\" as c\n\
+        print probe(\"mine\", loss_values(a.mine, z: [0.5, -1.0]))\n\
+        print probe(\"other\", b.mine.loss_values(z: [0.5, -1.0]))\n\
+        print probe(\"lrml\", c.lrml.loss_values(z: [0.5, -1.0]))\n\
+        save b.mine(tau: 2) to \"third.evo\"\n"
+    );
+    let (outcome, mut second) = run(folder.path(), &again);
+    assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
+    first.sort_by(|a, b| a.0.cmp(&b.0));
+    second.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(first, second);
+    let third = std::fs::read_to_string(folder.path().join("third.evo")).unwrap();
+    assert!(third.contains("tau: real = 2.0, on: Side = right"), "{third}");
+}
+
+#[test]
+fn what_has_no_text_of_its_own_is_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("other.evo"), "fn f(x: real) -> real = x\n").unwrap();
+    for (text, said) in [
+        ("use \"other.evo\" as o\nloss l(z: real) = o.f(z)\nsave l to \"l.evo\"", "another program"),
+        ("save dpo to \"dpo.txt\"", "no name of one"),
+        ("let k = 1 / (0.0 * 1)\nloss l(z: real) = k * z\nsave l to \"l.evo\"", "no literal"),
+    ] {
+        let failure = run(folder.path(), text).0.failure.unwrap();
+        let diagnostic = &failure.diagnostics[0];
+        assert_eq!(diagnostic.code.as_str(), "R0511");
+        let all = format!("{} {:?}", diagnostic.title, diagnostic.notes);
+        assert!(all.contains(said), "{all}");
+        assert!(!folder.path().join("l.evo").exists() && !folder.path().join("dpo.txt").exists());
     }
 }

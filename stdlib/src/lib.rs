@@ -7,7 +7,7 @@
 pub mod bind;
 pub mod cx;
 pub mod data;
-mod files;
+pub mod files;
 pub mod library;
 pub mod loss;
 pub mod merge;

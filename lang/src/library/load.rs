@@ -65,7 +65,7 @@ impl Loader {
 
     /// Runs `f` with a checker for one declaration of the library.
     fn with<R>(&mut self, f: impl FnOnce(&mut Checker<'_>) -> R) -> R {
-        let mut checker = Checker::new(&self.library, &[], ModuleId(0), "");
+        let mut checker = Checker::new(&self.library, &[], &self.library.sources, ModuleId(0), "");
         checker.read_library();
         let out = f(&mut checker);
         let (_, diagnostics) = checker.globals();
@@ -229,7 +229,7 @@ impl Loader {
     /// Functions and values written in the language itself.
     fn functions(&mut self, own: &ast::Module) {
         let library = self.library.clone();
-        let mut checker = Checker::new(&library, &[], ModuleId(0), "");
+        let mut checker = Checker::new(&library, &[], &library.sources, ModuleId(0), "");
         checker.read_library();
         let used = own.items.iter().map(|_| None).collect();
         checker.declare(own, &used);

@@ -27,8 +27,9 @@
 //!   for any type, programs among them, and is found from the arguments.
 //! * Marks, as documentation lines: `@tiny steps 4` caps the parameter or field `steps` under `--tiny`;
 //!   `@input file` says that the text `file` is a path to read, relative to the program's own file;
+//!   `@aside text` says that the argument `text` changes nothing that is computed, and so enters no identity;
 //!   `@as T` on a kind lets its functions be values of the node type `T`: a function of kind `k` becomes
-//!   `as_k(name, inputs, formula)`, if there is such a function, with the closure of its inputs;
+//!   `as_k(name, inputs, formula, settings, source, …)`, if there is such a function, with the closure of its inputs;
 //!   `@rows a b c` on a kind makes its functions row code: they are computed over the rows of a batch, whose columns
 //!   they take by these names, and may use `batch_mean` and its kin; other parameters have defaults;
 //!   `@elementwise` lets a function of reals map over arrays too; `@static` marks a function that is known before
@@ -208,6 +209,8 @@ pub struct ExternParam {
     pub tiny: Option<f64>,
     /// The path of an input: relative to the file of the program that reads it.
     pub input: bool,
+    /// Changes nothing that is computed: it is no part of a call's identity.
+    pub aside: bool,
     /// Documentation.
     pub doc: Arc<str>,
 }

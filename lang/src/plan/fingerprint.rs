@@ -67,7 +67,7 @@ impl<'e> Walk<'e> {
         items.into_iter().try_for_each(|item| self.expr(item))
     }
 
-    fn optional(&mut self, items: &[Option<Expr>]) -> Result<(), Abort> {
+    fn optional<'x>(&mut self, items: impl ExactSizeIterator<Item = Option<&'x Expr>>) -> Result<(), Abort> {
         self.hasher.number(items.len() as u64);
         for item in items {
             match item {
@@ -128,7 +128,8 @@ impl<'e> Walk<'e> {
             }
             ExprKind::CallExtern { ext, args, rest, type_args } => {
                 self.hasher.tag(17).text(&ext.family).text(&ext.name).number(u64::from(ext.overload));
-                self.optional(args)?;
+                let is_aside = |i: usize| ext.params.get(i).is_some_and(|p| p.aside);
+                self.optional(args.iter().enumerate().map(|(i, arg)| arg.as_ref().filter(|_| !is_aside(i))))?;
                 for (name, value) in rest {
                     self.hasher.text(name);
                     self.expr(value)?;
@@ -149,7 +150,7 @@ impl<'e> Walk<'e> {
                         self.global(owner, function.index)?;
                     }
                 }
-                self.optional(args)?;
+                self.optional(args.iter().map(Option::as_ref))?;
             }
             ExprKind::CallValue { function, args } => {
                 self.hasher.tag(19);

@@ -153,13 +153,18 @@ impl Graph {
         span: Span,
         salt: Option<&Key>,
     ) -> (NodeId, bool) {
-        let keys: Vec<&Key> = inputs.iter().map(|id| &self.node(*id).key).collect();
+        let keys: Vec<&Key> = inputs
+            .iter()
+            .enumerate()
+            .map(|(i, id)| if op.is_aside(i) { &NO_KEY } else { &self.node(*id).key })
+            .collect();
         let key = op.key(&keys, salt);
         if let Some(id) = self.by_key.get(&key) {
             return (*id, false);
         }
         let drawn = |(i, id): (usize, &NodeId)| match op.param(i) {
             Some("stop") => Some(&NO_KEY),
+            _ if op.is_aside(i) => Some(&NO_KEY),
             Some("on_failure") => None,
             _ => Some(&self.node(*id).draw_key),
         };
@@ -232,6 +237,11 @@ impl Op {
             Op::Extern(ext) => ext.params.get(i).map(|p| &*p.name),
             _ => None,
         }
+    }
+
+    /// Whether input `i` of a call changes nothing that is computed.
+    fn is_aside(&self, i: usize) -> bool {
+        matches!(self, Op::Extern(ext) if ext.params.get(i).is_some_and(|p| p.aside))
     }
 
     fn key(&self, inputs: &[&Key], salt: Option<&Key>) -> Key {

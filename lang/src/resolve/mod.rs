@@ -157,7 +157,7 @@ impl Reader<'_> {
             .collect();
         self.reading.pop();
         let id = ModuleId(self.modules.len() as u32);
-        let mut checker = Checker::new(self.library, &self.modules, id, text);
+        let mut checker = Checker::new(self.library, &self.modules, &self.sources, id, text);
         checker.ask_at(self.cursor.filter(|_| self.reading.is_empty()));
         checker.declare(&tree, &used);
         checker.check_all(&tree);

@@ -186,18 +186,26 @@ impl Checker<'_> {
         args: Vec<Arg<'_>>,
         span: Span,
     ) -> Expr {
+        let settings = self.gives_settings(reference, f, &args);
         let slots: Vec<Slot> = f
             .params
             .iter()
-            .map(|p| Slot { name: p.name.clone(), ty: p.ty.clone(), needed: p.default.is_none(), domain: None })
+            .map(|p| (p, p.default.is_none() && !settings))
+            .map(|(p, needed)| Slot { name: p.name.clone(), ty: p.ty.clone(), needed, domain: None })
             .collect();
         let what = format!("`{name}`");
         let result = f.body.ty.clone();
-        self.only_in_row_code(Some(reference), name, span);
+        if !settings {
+            self.only_in_row_code(Some(reference), name, span);
+        }
         let Some(bound) = self.bind_args(&what, &slots, false, args, span) else {
-            return Expr { kind: ExprKind::Error, ty: result, span };
+            let ty = if settings { Ty::Error } else { result };
+            return Expr { kind: ExprKind::Error, ty, span };
         };
         let args = self.check_args(&what, &slots, bound.slots);
+        if settings {
+            return self.constructed(instance.map(Box::new), reference, &args, span).unwrap_or_else(|| poison(span));
+        }
         let ty = match self.foreign_or_own_ty(reference) {
             Ty::Fn(f) => f.result.clone(),
             _ => result,

@@ -8,7 +8,7 @@ use super::{Asked, Ty, unify::Metas};
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Function, Global, GlobalKind, GlobalRef, LocalId, Module, ModuleId};
 use crate::library::{Extern, Library};
-use crate::span::Span;
+use crate::span::{SourceMap, Span};
 use crate::syntax::ast;
 
 /// Checks one module. The modules that it uses are checked already.
@@ -17,6 +17,8 @@ pub(crate) struct Checker<'a> {
     pub(super) library: &'a Library,
     /// All modules checked so far; module 0 is the library's.
     pub(super) modules: &'a [Module],
+    /// The texts of all of them, and of the library.
+    pub(super) sources: &'a SourceMap,
     /// The module being checked.
     pub(super) id: ModuleId,
     /// Whether it is the library that is being read.

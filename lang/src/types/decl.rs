@@ -314,9 +314,11 @@ impl<'a> Checker<'a> {
             self.report(crate::syntax::value_for_type(&d.kind.text, &d.name.text, colon));
             return None;
         }
+        // A function of some kinds is a value of a node type, and so is a value that is declared as one.
+        let value = self.library.kinds.get(d.kind.text.as_str()).and_then(|kind| kind.value.clone());
         let want = match &d.ty {
             Some(ty) => Some(self.lower(ty)),
-            None => self.kind_result(&d.kind.text),
+            None => value.or_else(|| self.kind_result(&d.kind.text)),
         };
         let value = self.body_value(d, want.as_ref(), span)?;
         if matches!(value.ty, Ty::Error) {

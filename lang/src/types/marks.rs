@@ -19,9 +19,9 @@ pub(crate) fn has(docs: &[String], mark: &str) -> bool {
     docs.iter().any(|l| l.split_whitespace().next() == Some(mark))
 }
 
-/// Whether `@input name` marks a parameter as the path of an input.
-pub(crate) fn is_input(docs: &[String], name: &str) -> bool {
-    docs.iter().any(|l| l.strip_prefix("@input").is_some_and(|l| l.split_whitespace().any(|word| word == name)))
+/// Whether a mark such as `@input file` names a parameter.
+pub(crate) fn names(docs: &[String], mark: &str, name: &str) -> bool {
+    docs.iter().any(|l| l.strip_prefix(mark).is_some_and(|l| l.split_whitespace().any(|word| word == name)))
 }
 
 /// The cap of `@tiny name cap`.

@@ -10,6 +10,7 @@ mod cx;
 mod decl;
 mod expr;
 mod finish;
+mod listing;
 mod lower;
 mod marks;
 mod names;

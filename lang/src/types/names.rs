@@ -7,7 +7,7 @@ use crate::diag::{Code, Diagnostic};
 use crate::hir::{Module, ModuleId};
 use crate::library::Library;
 use crate::resolve::{mentions, order};
-use crate::span::Span;
+use crate::span::{SourceMap, Span};
 use crate::syntax::ast::{self, ItemKind};
 
 /// For each item of a module, the module that it uses, if it is a `use` that could be read.
@@ -15,10 +15,17 @@ pub(crate) type Uses = Vec<Option<ModuleId>>;
 
 impl<'a> Checker<'a> {
     /// A checker for module `id`, whose text is `text`.
-    pub(crate) fn new(library: &'a Library, modules: &'a [Module], id: ModuleId, text: &'a str) -> Self {
+    pub(crate) fn new(
+        library: &'a Library,
+        modules: &'a [Module],
+        sources: &'a SourceMap,
+        id: ModuleId,
+        text: &'a str,
+    ) -> Self {
         Self {
             library,
             modules,
+            sources,
             id,
             in_library: false,
             text,

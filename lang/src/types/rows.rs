@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::call::Arg;
 use super::cx::{Checker, Source};
 use super::numeric::free_locals;
 use super::{FnTy, Ty};
@@ -25,10 +26,7 @@ impl Checker<'_> {
         {
             return;
         }
-        let here = self.stack.last().and_then(|i| self.slots.get(*i));
-        if let Some(Source::Decl(d)) = here.map(|slot| slot.source)
-            && !self.columns(&d.kind.text).is_empty()
-        {
+        if self.is_in_row_code() {
             return;
         }
         let kinds: Vec<&str> = self.library.kinds.values().filter(|k| !k.rows.is_empty()).map(|k| &*k.name).collect();
@@ -40,9 +38,28 @@ impl Checker<'_> {
             "no batch",
         );
         self.report(d.help(match function {
-            Some(_) => format!("give it rows: `{name}.loss_values(z: [0.5])`"),
+            Some(_) => format!("give it rows, as in `{name}.loss_values(z: [0.5])`, or settings alone, by their names"),
             None => format!("use it in a declared `{kinds}`"),
         }));
+    }
+
+    /// Whether the declaration at hand is computed over rows.
+    fn is_in_row_code(&self) -> bool {
+        let here = self.stack.last().and_then(|i| self.slots.get(*i));
+        matches!(here.map(|slot| slot.source), Some(Source::Decl(d)) if d.params.is_some() && !self.columns(&d.kind.text).is_empty())
+    }
+
+    /// Whether a call gives a function over rows settings alone, by their names, and so makes a value of it: `lrml(tau: 0.1)`.
+    pub(super) fn gives_settings(&self, reference: GlobalRef, function: &Function, args: &[Arg<'_>]) -> bool {
+        let Some(word) = self.word(reference) else { return false };
+        let columns = self.columns(&word);
+        let is_column = |name: &str| columns.iter().any(|c| **c == *name);
+        !columns.is_empty()
+            && !args.is_empty()
+            && args.iter().all(|a| a.name.is_some_and(|name| !is_column(&name.text)))
+            && function.params.iter().any(|p| is_column(&p.name))
+            && self.library.kinds.get(&word).is_some_and(|kind| kind.value.is_some())
+            && !self.is_in_row_code()
     }
 
     /// Checks the parameters of a function that is computed over rows, and that it reads one of its columns.
@@ -114,24 +131,32 @@ impl Checker<'_> {
         }
     }
 
-    /// `as_kind(name, inputs, (inputs) => function(inputs))`, where the library has that function.
+    /// `as_kind(name, inputs, (inputs) => function(inputs), …)`, where the library has that function.
     fn as_node(&mut self, e: Expr, value: Ty) -> Expr {
-        match self.constructed(&e, &value) {
+        let (instance, reference) = match &e.kind {
+            ExprKind::Global(reference) => (None, *reference),
+            ExprKind::Member { instance, global } => match instance.ty {
+                Ty::Instance(module) => (Some(instance.clone()), GlobalRef { module, index: *global }),
+                _ => return Expr { ty: value, ..e },
+            },
+            _ => return Expr { ty: value, ..e },
+        };
+        match self.constructed(instance, reference, &[], e.span) {
             Some(made) => made,
             None => Expr { ty: value, ..e },
         }
     }
 
-    fn constructed(&mut self, e: &Expr, value: &Ty) -> Option<Expr> {
-        let (instance, reference) = match &e.kind {
-            ExprKind::Global(reference) => (None, *reference),
-            ExprKind::Member { instance, global } => match instance.ty {
-                Ty::Instance(module) => (Some(instance.clone()), GlobalRef { module, index: *global }),
-                _ => return None,
-            },
-            _ => return None,
-        };
+    /// A function over rows as the node that it is accepted as, with settings in place of its parameters' defaults.
+    pub(super) fn constructed(
+        &mut self,
+        instance: Option<Box<Expr>>,
+        reference: GlobalRef,
+        settings: &[Option<Expr>],
+        span: Span,
+    ) -> Option<Expr> {
         let word = self.word(reference)?;
+        let value = self.library.kinds.get(&word)?.value.clone()?;
         let ext = self.library.overloads(&format!("as_{word}")).first()?.clone();
         let columns = self.columns(&word).to_vec();
         let GlobalKind::Function(function) = self.done_kind(reference)?.clone() else { return None };
@@ -139,30 +164,41 @@ impl Checker<'_> {
             true => self.done(reference.index)?.name.clone(),
             false => self.modules.get(reference.module.0 as usize)?.globals.get(reference.index)?.name.clone(),
         };
-        let text = |t: &Arc<str>| Expr { kind: ExprKind::Text(t.clone()), ty: Ty::Text, span: e.span };
+        let text = |t: &str| Expr { kind: ExprKind::Text(t.into()), ty: Ty::Text, span };
+        let list = |items: Vec<Expr>| Expr { kind: ExprKind::Array(items), ty: Ty::List(Arc::new(Ty::Text)), span };
         let inputs = function.params.iter().filter(|p| columns.contains(&p.name));
-        let inputs: Vec<Expr> = inputs.map(|p| text(&p.name)).collect();
-        let inputs = Expr { kind: ExprKind::Array(inputs), ty: Ty::List(Arc::new(Ty::Text)), span: e.span };
-        let formula = self.over_columns(&function, &columns, instance, reference, e.span);
-        let args = vec![Some(text(&name)), Some(inputs), Some(formula)];
-        let kind = ExprKind::CallExtern { ext, args, rest: Vec::new(), type_args: Vec::new() };
-        Some(Expr { kind, ty: value.clone(), span: e.span })
+        let inputs = list(inputs.map(|p| text(&p.name)).collect());
+        let set: Vec<(Arc<str>, Expr)> = function
+            .params
+            .iter()
+            .zip(settings)
+            .filter_map(|(p, setting)| Some((p.name.clone(), setting.clone()?)))
+            .collect();
+        let names = list(set.iter().map(|(name, _)| text(name)).collect());
+        let listing = self.listing(instance.as_deref(), reference, &function, settings);
+        // Without a text of its own there are no pieces, and the settings alone tell one from another.
+        let (pieces, values) = listing.map_or((Vec::new(), set), |listing| (listing.pieces, listing.holes));
+        let source = list(pieces.iter().map(|piece| text(piece)).collect());
+        let formula = self.over_columns(&function, &columns, (instance, reference), settings, span);
+        let args = [text(&name), inputs, formula, names, source].map(Some).into();
+        let kind = ExprKind::CallExtern { ext, args, rest: values, type_args: Vec::new() };
+        Some(Expr { kind, ty: value, span })
     }
 
-    /// The closure that takes a function's columns and leaves its other parameters to their defaults.
+    /// The closure that takes a function's columns, with its other parameters set, or left to their defaults.
     fn over_columns(
         &mut self,
         function: &Function,
         columns: &[Arc<str>],
-        instance: Option<Box<Expr>>,
-        reference: GlobalRef,
+        (instance, reference): (Option<Box<Expr>>, GlobalRef),
+        settings: &[Option<Expr>],
         span: Span,
     ) -> Expr {
         let outside = self.body.locals.len();
         let (mut params, mut args) = (Vec::new(), Vec::new());
-        for p in &function.params {
+        for (i, p) in function.params.iter().enumerate() {
             if !columns.contains(&p.name) {
-                args.push(None);
+                args.push(settings.get(i).cloned().flatten());
                 continue;
             }
             let local = self.bind(&p.name, p.ty.clone());
@@ -175,7 +211,8 @@ impl Checker<'_> {
         let body = Expr { kind, ty: result.clone(), span };
         let inputs = params.iter().map(|p| (Some(p.name.clone()), p.ty.clone())).collect();
         let ty = Ty::Fn(Arc::new(FnTy { params: inputs, result }));
-        let lambda = Lambda { params, body, captures: Vec::new(), numeric: function.numeric };
-        Expr { kind: ExprKind::Lambda(Arc::new(lambda)), ty, span }
+        let captures = free_locals(&body).into_iter().filter(|l| params.iter().all(|p| p.local != *l)).collect();
+        let numeric = self.is_numeric_body(&params, &body);
+        Expr { kind: ExprKind::Lambda(Arc::new(Lambda { params, body, captures, numeric })), ty, span }
     }
 }

@@ -84,7 +84,8 @@ impl Checker<'_> {
             rest: p.rest,
             optional,
             tiny,
-            input: marks::is_input(docs, &p.name.text),
+            input: marks::names(docs, "@input", &p.name.text),
+            aside: marks::names(docs, "@aside", &p.name.text),
             doc: marks::text(&p.docs),
         }
     }
