@@ -248,7 +248,7 @@ fn the_session_completes_explains_and_types() {
     let labels =
         |entry: &str| -> Vec<String> { session.complete(entry, entry.len()).into_iter().map(|c| c.label).collect() };
     assert_eq!(labels("a.best.")[0], "x");
-    assert_eq!(labels("answ"), ["answer"]);
+    assert_eq!(labels("answ"), ["answer", "answers"]);
     assert!(labels("ev").contains(&"evolve".to_owned()), "{:?}", labels("ev"));
     assert_eq!(labels("evolve c { maximize: up, st"), ["stop"]);
     assert_eq!(labels("hf(\"mod"), ["models/"]);

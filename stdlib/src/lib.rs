@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`value`] (what passes between nodes), [`cx`] (the seam to the world), [`bind`] (how a declaration
 //! meets its implementation), [`library`] (all families together); then the families: [`numeric`], [`model`], [`data`],
-//! [`task`], [`train`], [`merge`], [`search`], [`show`]; and [`plot`] (pictures as text).
+//! [`answer`], [`task`], [`train`], [`merge`], [`search`], [`show`]; and [`plot`] (pictures as text).
 
+pub mod answer;
 pub mod bind;
 pub mod cx;
 pub mod data;
@@ -29,6 +30,7 @@ fn modules() -> Vec<bind::Module> {
         numeric::module(),
         model::bind::module(),
         data::bind::module(),
+        answer::bind::module(),
         task::bind::module(),
         train::bind::module(),
         loss::module(),

@@ -21,6 +21,7 @@ pub mod template;
 pub mod tensor;
 pub mod tiny;
 pub mod tokenizer;
+pub mod vocabulary;
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -38,6 +39,7 @@ pub use template::Message;
 pub use tensor::{DType, LengthError, Tensor, Tensors, View};
 pub use tiny::{Tiny, llama_tiny};
 pub use tokenizer::{Tokenizer, TokenizerHeader};
+pub use vocabulary::Vocabulary;
 
 /// A language model. Cloning shares everything.
 #[derive(Clone, Debug)]

@@ -2,19 +2,20 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::ModelError;
+use super::{ModelError, Vocabulary};
 
 /// A tokenizer as Hugging Face's `tokenizer.json` describes it.
 #[derive(Clone)]
 pub struct Tokenizer {
-    inner: Arc<tokenizers::Tokenizer>,
-    json: Arc<str>,
+    pub(super) inner: Arc<tokenizers::Tokenizer>,
+    pub(super) json: Arc<str>,
     path: PathBuf,
+    pub(super) vocabulary: Arc<OnceLock<Result<Vocabulary, String>>>,
 }
 
 impl Tokenizer {
@@ -23,7 +24,7 @@ impl Tokenizer {
         let inner = json
             .parse::<tokenizers::Tokenizer>()
             .map_err(|e| ModelError::Tokenizer { path: path.to_path_buf(), cause: e.to_string() })?;
-        Ok(Self { inner: Arc::new(inner), json: json.into(), path: path.to_path_buf() })
+        Ok(Self { inner: Arc::new(inner), json: json.into(), path: path.to_path_buf(), vocabulary: Arc::default() })
     }
 
     /// The ids of `text`. Special tokens inside the text are recognised; with `add_special` the tokenizer's own, such as a
@@ -70,7 +71,7 @@ impl Tokenizer {
         blake3::hash(self.json.as_bytes())
     }
 
-    fn error(&self, cause: &str) -> ModelError {
+    pub(super) fn error(&self, cause: &str) -> ModelError {
         ModelError::Tokenizer { path: self.path.clone(), cause: cause.into() }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
 
 use super::{AnswerForm, Choices, Compare, Extract, Method, Task, TaskError, score};
+use crate::answer::Answering;
 use crate::args;
 use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
@@ -30,7 +31,9 @@ pub fn module() -> Module {
 }
 
 args! {
-    struct ExactMatchArgs { data: Data, prompt: Arc<str>, expected: Arc<str>, max_tokens: i64, extract: Arc<str> }
+    struct ExactMatchArgs {
+        data: Data, prompt: Arc<str>, expected: Arc<str>, max_tokens: i64, extract: Arc<str>, by: Answering,
+    }
 }
 args! { struct LikelihoodArgs { data: Data, prompt: Arc<str>, expected: Arc<str> } }
 args! {
@@ -48,7 +51,7 @@ fn exact_match(_: &Cx<'_>, args: ExactMatchArgs) -> Result<Task, Failure> {
         _ => Extract::Whole,
     };
     let max_tokens = usize::try_from(args.max_tokens).unwrap_or(1);
-    task(args.data, &args.prompt, &args.expected, Method::ExactMatch { max_tokens, extract })
+    task(args.data, &args.prompt, &args.expected, Method::ExactMatch { max_tokens, extract, by: args.by })
 }
 
 fn likelihood(_: &Cx<'_>, args: LikelihoodArgs) -> Result<Task, Failure> {
@@ -218,6 +221,7 @@ impl From<TaskError> for Failure {
         match error {
             TaskError::Data(error) => error.into(),
             TaskError::Model(error) => error.into(),
+            TaskError::Form(error) => error.into(),
             TaskError::Decode(_) => {
                 Failure::new("R0513", error.to_string()).help("shorten the prompts, or lower `max_tokens`")
             }

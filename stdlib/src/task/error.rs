@@ -2,6 +2,7 @@
 
 use evo_kernels::decode::DecodeError;
 
+use crate::answer::FormError;
 use crate::data::DataError;
 use crate::model::ModelError;
 
@@ -17,6 +18,9 @@ pub enum TaskError {
     /// The decoder refused the tokens.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The form of answers cannot be written by the model.
+    #[error(transparent)]
+    Form(FormError),
     /// The data has no row.
     #[error("a task needs at least one row of data")]
     Empty,

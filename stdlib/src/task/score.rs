@@ -2,18 +2,21 @@
 
 use super::choices::{Choices, Options};
 use super::{Extract, TaskError};
+use crate::answer::{Answer, Answering, answers};
 use crate::data::{Data, Template};
 use crate::model::Model;
 
 /// How answers are scored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Method {
-    /// The share of rows whose greedy answer, of at most `max_tokens` tokens, is the expected one: 0 to 1.
+    /// The share of rows whose answer, of at most `max_tokens` tokens, is the expected one: 0 to 1.
     ExactMatch {
         /// The longest answer, in tokens.
         max_tokens: usize,
         /// What of both texts is compared.
         extract: Extract,
+        /// How answers are written.
+        by: Answering,
     },
     /// The log-probability (in nats) of the expected answer's tokens given the prompt, divided by their number, averaged over
     /// rows: at most 0. The end token is one of them, so that a model must also know where the answer ends, as
@@ -137,9 +140,9 @@ impl Task {
 /// the first row's log-probability too.
 pub fn score(model: &Model, task: &Prepared, threads: usize) -> Result<Score, TaskError> {
     let records = match &task.method {
-        Method::ExactMatch { max_tokens, extract } => {
+        Method::ExactMatch { max_tokens, extract, by } => {
             likelihood(model, task, 1, threads)?;
-            exact_match(model, task, (*max_tokens, *extract), threads)?
+            exact_match(model, task, (*max_tokens, *extract, by), threads)?
         }
         Method::Likelihood { .. } => likelihood(model, task, usize::MAX, threads)?,
         Method::MultipleChoice(_) => multiple_choice(model, task, threads)?,
@@ -188,18 +191,13 @@ fn multiple_choice(model: &Model, task: &Prepared, threads: usize) -> Result<Vec
 fn exact_match(
     model: &Model,
     task: &Prepared,
-    (max_tokens, extract): (usize, Extract),
+    (max_tokens, extract, by): (usize, Extract, &Answering),
     threads: usize,
 ) -> Result<Vec<Record>, TaskError> {
-    let tokenizer = model.require_tokenizer()?;
-    let answers = model.decoder(threads)?.greedy(&task.prompts, max_tokens, &task.stop, threads)?;
-    answers
-        .iter()
-        .zip(&task.expected)
-        .map(|(ids, expected)| {
-            let answer = tokenizer.decode(ids, true)?;
-            let matches = extract.apply(&answer).is_some_and(|found| Some(found) == extract.apply(expected));
-            Ok(Record { score: f64::from(matches), answer: Some(answer) })
-        })
-        .collect()
+    let answers = answers(model, &task.prompts, max_tokens, by, threads)?;
+    let matches = |(answer, expected): (Answer, &String)| {
+        let matches = extract.apply(&answer.text).is_some_and(|found| Some(found) == extract.apply(expected));
+        Record { score: f64::from(matches), answer: Some(answer.text) }
+    };
+    Ok(answers.into_iter().zip(&task.expected).map(matches).collect())
 }

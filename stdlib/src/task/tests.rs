@@ -6,6 +6,7 @@ use evo_kernels::backprop::{Batch, Weights, Workspace, forward};
 use evo_kernels::rng::Stream;
 
 use super::*;
+use crate::answer::Answering;
 use crate::data::{Cell, Data, DataError, Template};
 use crate::model::{Card, Model, Tensor, Tiny, llama_tiny};
 use crate::train::{Settings, examples, train};
@@ -26,7 +27,7 @@ fn task(method: Method) -> Task {
     Task { data: sums(), prompt: template("{question}"), expected: template("{answer}"), method }
 }
 
-const EXACT: Method = Method::ExactMatch { max_tokens: 3, extract: Extract::Whole };
+const EXACT: Method = Method::ExactMatch { max_tokens: 3, extract: Extract::Whole, by: Answering::GREEDY };
 const LIKELIHOOD: Method = Method::Likelihood { end: true };
 
 fn scored(model: &Model, task: &Task, threads: usize) -> Result<Score, TaskError> {
@@ -53,7 +54,7 @@ fn a_trained_model_is_right_and_knows_it() {
         (scored(&model(), &task(LIKELIHOOD), 1).unwrap(), scored(&trained, &task(LIKELIHOOD), 1).unwrap());
     assert!(after.value > -0.2 && before.value < -4.0, "{} {}", before.value, after.value);
     // Too short for the answer and its end: the end is not needed, the answer is.
-    let short = Method::ExactMatch { max_tokens: 1, extract: Extract::LastNumber };
+    let short = Method::ExactMatch { max_tokens: 1, extract: Extract::LastNumber, by: Answering::GREEDY };
     assert_eq!(scored(&trained, &task(short), 1).unwrap().value, exact.value);
 }
 
