@@ -407,6 +407,43 @@ fn what_cannot_be_planned_is_said() {
 }
 
 #[test]
+fn what_cannot_be_differentiated_is_said() {
+    let errors = |text: &str| plan_with(&format!("{HEAD}{text}"), &[], Options::default()).errors;
+    let found = errors(
+        "fn f(xs: real[40000]) -> real = sum(xs * xs)\nlet g = gradient(f)\nfn h(x: real[40000]) -> real = gradient(f)(x)[0]",
+    );
+    let long = "E0354 there is no gradient of this function: unrolled, it has more than 65536 steps";
+    assert_eq!(found, [long], "one cause, one error");
+    let found = errors(
+        "fn f(x: real, n: int) -> real = if x > 0 then x * div(6, n) else x\nfn g(n: int) -> real = slope(f)(0.5, n)",
+    );
+    assert_eq!(found, ["E0354 there is no slope of this function: a step that can fail stands under a condition"]);
+    let found = errors("fn f(x: real) -> real = x * score(m, t)\nlet s = slope(f)(0.5)");
+    assert_eq!(found, [""; 0], "a result of the run is a constant");
+    let found = errors("fn f(x: real) -> real = parameters(llama_tiny { layers: round(x) })\nlet s = slope(f)(0.5)");
+    assert_eq!(found, ["E0354 there is no slope of this function: it is no numeric code"]);
+}
+
+#[test]
+fn a_derivative_reads_what_its_function_reads() {
+    let mut plan = plan(&format!(
+        "{HEAD}param k: real = 3\nlet found = score(m, t)\nfn f(x: real) -> real = k * x ^ 2 + found * x\n\
+        let a = slope(x => k * x ^ 2)(2)\nlet b = slope(f)(2)\nlet c = slope(f)(found)\n\
+        let chosen = if found > 0 then slope(f)(found) else 0\n\
+        merge e = linear {{ models: [m, m], weight: (i, t) => slope(f)(t.depth) }}"
+    ));
+    assert_eq!(plan.value("a"), Const::Real(12.0));
+    for name in ["b", "c", "chosen"] {
+        let id = plan.id(name);
+        let op = plan.elaborator.graph().node(id).op.clone();
+        assert!(matches!(op, Op::Numeric(_) | Op::If), "{name}");
+    }
+    let merged = plan.id("e");
+    let graph = plan.elaborator.graph();
+    assert!(matches!(graph.node(graph.node(merged).inputs[1]).op, Op::NumericClosure(_)));
+}
+
+#[test]
 fn a_list_that_the_run_cuts_short_is_planned_with_its_upper_bound() {
     let mut plan = plan(&format!(
         "{HEAD}let all = [llama_tiny {{ layers: k }} for k in 1..=3]

@@ -14,21 +14,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::builder::{Builder, Mark};
+use super::straight::NotStraight;
 use super::verify::IrError;
 use super::{Binary, FuncId, Module, Op, Type, Unary, Value, simplify};
 use crate::hir::{
-    BinaryOp, Comprehension, Conversion, Expr, ExprKind, Function, GlobalKind, GlobalRef, Lambda, LocalId, Param,
-    Program, UnaryOp,
+    BinaryOp, Comprehension, Conversion, Expr, ExprKind, GlobalRef, Lambda, LocalId, Param, Program, UnaryOp,
 };
 use crate::span::Span;
 use crate::types::{Len, Ty};
 
 mod arith;
+mod call;
+mod derivative;
 mod leaves;
 #[cfg(test)]
 mod tests;
 
 pub(super) use arith::{is_intrinsic, is_over_rows};
+use call::Made;
+pub(super) use derivative::is_derivative;
+pub use derivative::not_differentiable;
 use leaves::{Place, Strict, closed, key};
 
 /// Code and what it reads.
@@ -114,13 +119,6 @@ struct Leaf<'a> {
     value: Value,
 }
 
-/// An IR function made from a declared one, and the leaves that it takes before its arguments.
-#[derive(Clone)]
-struct Made<'a> {
-    id: FuncId,
-    leaves: Vec<(Leaf<'a>, Type)>,
-}
-
 struct Lowering<'a, 'l> {
     program: &'a Program,
     len: Lengths<'l>,
@@ -129,16 +127,26 @@ struct Lowering<'a, 'l> {
     made: BTreeMap<(GlobalRef, String, String), Option<Made<'a>>>,
     /// The used program whose function is being made.
     place: Option<Place>,
+    /// Functions of a value and its gradient, by the function and its parameter that they are made of.
+    slopes: BTreeMap<(FuncId, usize), FuncId>,
+    /// Why a derivative could not be made.
+    refused: Option<NotStraight>,
     /// How deep calls of declared functions are in one another here.
     calls: usize,
 }
 
-/// How deep calls of declared functions may be in one piece of code. What goes deeper is taken apart by the plan.
-const CALL_LIMIT: usize = 64;
-
 impl<'a, 'l> Lowering<'a, 'l> {
     fn new(program: &'a Program, len: Lengths<'l>) -> Self {
-        Lowering { program, len, module: Module::default(), made: BTreeMap::new(), place: None, calls: 0 }
+        Lowering {
+            program,
+            len,
+            module: Module::default(),
+            made: BTreeMap::new(),
+            place: None,
+            slopes: BTreeMap::new(),
+            refused: None,
+            calls: 0,
+        }
     }
 
     fn len(&mut self, len: &Len) -> Option<u64> {
@@ -274,6 +282,7 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 self.lower(f, body)
             }
             ExprKind::Comprehension(c) => self.comprehension(f, c, e),
+            ExprKind::CallExtern { ext, args, .. } if is_derivative(&ext.name) => self.derivative(f, args, e.span),
             ExprKind::CallExtern { ext, args, rest, .. } if rest.is_empty() => {
                 let args: Vec<&'a Expr> = args.iter().map(Option::as_ref).collect::<Option<_>>().ok_or(Stop)?;
                 self.intrinsic(f, ext, &args, e.span)
@@ -406,118 +415,6 @@ impl<'a, 'l> Lowering<'a, 'l> {
                 Ok(Source::Arrays(vec![array], len))
             }
         }
-    }
-
-    /// A call of a closure that is at hand: its body, with its parameters bound.
-    fn expand(&mut self, f: &mut Body<'a>, function: &'a Expr, args: &'a [Expr]) -> Lowered<Value> {
-        let lambda: &'a Lambda = match &function.kind {
-            ExprKind::Lambda(lambda) => lambda,
-            ExprKind::Local(local) => match f.locals.get(local) {
-                Some(Bound::Lambda(lambda)) => lambda,
-                _ => return Err(Stop),
-            },
-            _ => return Err(Stop),
-        };
-        let args = self.all(f, args)?;
-        for (param, arg) in lambda.params.iter().zip(args) {
-            f.bind(param.local, Bound::Value(arg));
-        }
-        self.lower(f, &lambda.body)
-    }
-
-    /// A call of a declared function.
-    fn call(
-        &mut self,
-        f: &mut Body<'a>,
-        elsewhere: Option<&'a Expr>,
-        at: GlobalRef,
-        args: &'a [Option<Expr>],
-        span: Span,
-    ) -> Lowered<Value> {
-        let program = self.program;
-        let global = program.modules.get(at.module.0 as usize).and_then(|m| m.globals.get(at.index)).ok_or(Stop)?;
-        let GlobalKind::Function(function) = &global.kind else { return Err(Stop) };
-        let mut values = Vec::new();
-        let mut shape = String::new();
-        for arg in args {
-            match arg {
-                Some(arg) => {
-                    let value = self.lower(f, arg)?;
-                    shape.push_str(&format!("{:?};", f.b.ty(value)));
-                    values.push(Some(value));
-                }
-                None => {
-                    shape.push_str("default;");
-                    values.push(None);
-                }
-            }
-        }
-        let outer = self.place.clone();
-        if let Some(instance) = elsewhere {
-            if !closed(instance, &|local| f.locals.contains_key(&local)) {
-                return Err(Stop);
-            }
-            self.place = Some(Place::of(instance, outer.as_ref()).ok_or(Stop)?);
-        }
-        let types = values.iter().map(|v| v.map(|v| f.b.ty(v))).collect();
-        let made = self.made(at, &global.name, function, types, shape);
-        self.place = outer;
-        let made = made.ok_or(Stop)?;
-        let mut inputs = Vec::new();
-        for (leaf, ty) in made.leaves {
-            inputs.push(Self::input(f, leaf.key, leaf.expr, ty));
-        }
-        inputs.extend(values.into_iter().flatten());
-        f.b.span = span;
-        Ok(f.b.call(&self.module, made.id, inputs)?)
-    }
-
-    /// The IR function of a declared one for arguments of this shape, made once.
-    fn made(
-        &mut self,
-        at: GlobalRef,
-        name: &Arc<str>,
-        function: &'a Function,
-        types: Vec<Option<Type>>,
-        shape: String,
-    ) -> Option<Made<'a>> {
-        let key = (at, self.place.as_ref().map(|place| place.name().to_owned()).unwrap_or_default(), shape);
-        if let Some(made) = self.made.get(&key) {
-            return made.clone();
-        }
-        // Marked as refused while it is made, so that a call of itself ends.
-        self.made.insert(key.clone(), None);
-        if self.calls >= CALL_LIMIT {
-            return None;
-        }
-        self.calls += 1;
-        let made = crate::syntax::deep(|| self.function(name, function, types).ok());
-        self.calls -= 1;
-        self.made.insert(key, made.clone());
-        made
-    }
-
-    /// Makes the IR function of a declared one for given argument types; `None` takes the default.
-    fn function(&mut self, name: &Arc<str>, function: &'a Function, types: Vec<Option<Type>>) -> Lowered<Made<'a>> {
-        let given: Vec<Type> = types.iter().flatten().cloned().collect();
-        let mut f = Body::new(name.clone(), &given);
-        let params = f.b.params().to_vec();
-        let mut rest = params.iter();
-        for (param, ty) in function.params.iter().zip(&types) {
-            let value = match (ty, &param.default) {
-                (Some(_), _) => *rest.next().ok_or(Stop)?,
-                (None, Some(default)) => self.lower(&mut f, default)?,
-                (None, None) => return Err(Stop),
-            };
-            f.bind(param.local, Bound::Value(value));
-        }
-        let result = self.lower(&mut f, &function.body)?;
-        let Body { mut b, leaves, .. } = f;
-        b.set_params(leaves.iter().map(|leaf| leaf.value).chain(params).collect());
-        let leaves = leaves.into_iter().map(|leaf| (b.ty(leaf.value), leaf)).map(|(ty, leaf)| (leaf, ty)).collect();
-        self.module.functions.push(b.finish(result)?);
-        let id = self.module.entry().ok_or(Stop)?;
-        Ok(Made { id, leaves })
     }
 
     fn binary(&mut self, f: &mut Body<'a>, op: BinaryOp, a: &'a Expr, b: &'a Expr, span: Span) -> Lowered<Value> {

@@ -549,3 +549,8 @@ pub fn is_intrinsic(name: &str) -> bool {
 pub fn is_over_rows(name: &str) -> bool {
     build::is_over_rows(name)
 }
+
+/// Whether a library function of this name makes a derivative of a function: `slope` and `gradient`.
+pub fn is_derivative(name: &str) -> bool {
+    build::is_derivative(name)
+}

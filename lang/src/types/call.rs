@@ -2,6 +2,7 @@
 //! of programs, whose params a block sets.
 
 mod args;
+mod derivative;
 mod library;
 
 use std::sync::Arc;

@@ -548,6 +548,7 @@ impl Checker<'_> {
     pub(super) fn is_numeric_body(&self, params: &[hir::Param], body: &Expr) -> bool {
         let function = |r: &GlobalRef| match self.done_kind(*r) {
             Some(hir::GlobalKind::Function(f)) => f.numeric,
+            Some(hir::GlobalKind::Value(Expr { kind: ExprKind::Lambda(l), .. })) => l.numeric,
             _ => false,
         };
         params.iter().all(|p| p.ty.is_numeric() || matches!(p.ty, Ty::Record(_)))

@@ -26,13 +26,24 @@ pub(super) fn is_numeric(e: &Expr, is_numeric_function: &dyn Fn(&crate::hir::Glo
         | ExprKind::Real(_)
         | ExprKind::Bool(_) => typed(),
         ExprKind::Case(_) | ExprKind::Member { .. } => typed(),
+        ExprKind::CallExtern { ext, args, .. } if crate::ir::is_derivative(&ext.name) => {
+            let numeric = |e: &Expr| if let ExprKind::Lambda(l) = &e.kind { ok(&l.body) } else { ok(e) };
+            typed() && args.iter().flatten().all(numeric)
+        }
         ExprKind::CallExtern { ext, args, rest, .. } => {
             typed() && rest.is_empty() && is_numeric_extern(ext) && args.iter().flatten().all(ok)
         }
         ExprKind::CallFunction { function, args, .. } => {
             typed() && is_numeric_function(function) && args.iter().flatten().all(|a| is_place(a) || ok(a))
         }
-        ExprKind::CallValue { .. } => false,
+        ExprKind::CallValue { function, args } => {
+            let numeric = match &function.kind {
+                ExprKind::Lambda(l) => ok(&l.body),
+                ExprKind::Global(reference) => is_numeric_function(reference),
+                _ => false,
+            };
+            typed() && numeric && args.iter().all(ok)
+        }
         ExprKind::Index { base, index } => typed() && ok(base) && ok(index),
         ExprKind::Array(items) | ExprKind::Tuple(items) => typed() && items.iter().all(ok),
         ExprKind::Record(fields) => typed() && fields.iter().all(|(_, v)| ok(v)),

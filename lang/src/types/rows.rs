@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use super::Ty;
 use super::call::Arg;
 use super::cx::{Checker, Source};
 use super::numeric::free_locals;
-use super::{FnTy, Ty};
 use crate::diag::{Code, Diagnostic};
-use crate::hir::{Expr, ExprKind, Function, GlobalKind, GlobalRef, Lambda, Param};
+use crate::hir::{Expr, ExprKind, Function, GlobalKind, GlobalRef, Param};
 use crate::span::Span;
 use crate::syntax::ast;
 
@@ -206,13 +206,8 @@ impl Checker<'_> {
             params.push(Param { local, name: p.name.clone(), ty: p.ty.clone(), default: None });
         }
         self.body.locals.truncate(outside);
-        let result = function.body.ty.clone();
         let kind = ExprKind::CallFunction { instance, function: reference, args };
-        let body = Expr { kind, ty: result.clone(), span };
-        let inputs = params.iter().map(|p| (Some(p.name.clone()), p.ty.clone())).collect();
-        let ty = Ty::Fn(Arc::new(FnTy { params: inputs, result }));
-        let captures = free_locals(&body).into_iter().filter(|l| params.iter().all(|p| p.local != *l)).collect();
-        let numeric = self.is_numeric_body(&params, &body);
-        Expr { kind: ExprKind::Lambda(Arc::new(Lambda { params, body, captures, numeric })), ty, span }
+        let body = Expr { kind, ty: function.body.ty.clone(), span };
+        self.closed_over(params, body, span)
     }
 }

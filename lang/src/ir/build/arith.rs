@@ -16,6 +16,7 @@ pub(in crate::ir) fn is_intrinsic(name: &str) -> bool {
         || binary(name).is_some()
         || matches!(name, "clamp" | "where" | "sum" | "mean")
         || is_over_rows(name)
+        || super::is_derivative(name)
 }
 
 /// Whether a library function of this name sees all rows of a batch.

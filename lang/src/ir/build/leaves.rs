@@ -183,6 +183,13 @@ impl<'a> Strict<'a> {
                 keys.extend(args.iter().flatten().flat_map(|arg| self.keys(arg)));
                 keys
             }
+            ExprKind::CallValue { function, args } => {
+                let mut keys = self.keys(function);
+                keys.extend(args.iter().flat_map(|arg| self.keys(arg)));
+                keys
+            }
+            // It is asked for where it is called.
+            ExprKind::Lambda(lambda) => self.keys(&lambda.body),
             _ => children(e).into_iter().flat_map(|child| self.keys(child)).collect(),
         };
         let key = key(e);

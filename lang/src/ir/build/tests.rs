@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codegen::evaluate_both;
-use crate::hir::{Global, ModuleId};
+use crate::hir::{Function, Global, GlobalKind, ModuleId};
 use crate::ir::{Fault, text_id};
 use crate::library::Extern;
 use crate::span::FileId;

@@ -27,6 +27,9 @@ impl Elaborator {
         type_args: &[(Arc<str>, Ty)],
         env: &Env,
     ) -> Result<NodeId> {
+        if !ext.family.is_empty() && crate::ir::is_derivative(&ext.name) {
+            return self.derivative(e, ext, args, env);
+        }
         let mut inputs = Vec::with_capacity(args.len() + 1);
         let mut failed = false;
         for (param, arg) in ext.params.iter().filter(|p| !p.rest).zip(args) {

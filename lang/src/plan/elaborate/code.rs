@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::expr::OPERAND;
 use super::{Abort, Elaborator, Result};
 use crate::diag::{self, Diagnostic};
-use crate::hir::{Expr, ExprKind, Param};
+use crate::hir::{Expr, ExprKind, LocalId, Param};
+use crate::ir::straight::NotStraight;
 use crate::ir::{self, build};
+use crate::library::Extern;
 use crate::plan::closure::{Body, Env};
 use crate::plan::graph::{NodeId, Op};
 use crate::plan::key::Key;
@@ -61,6 +64,62 @@ impl Elaborator {
         Ok(Some(self.graph.add(Op::NumericClosure(code), inputs, ty.clone(), span, None).0))
     }
 
+    /// The derivative of a closure where its arguments are nodes of their own; reported, if there is none.
+    pub(super) fn derivative(
+        &mut self,
+        e: &Expr,
+        ext: &Arc<Extern>,
+        args: &[Option<Expr>],
+        env: &Env,
+    ) -> Result<NodeId> {
+        let mut inner = env.clone();
+        let mut read = args.to_vec();
+        for (i, arg) in read.iter_mut().flatten().enumerate().skip(2) {
+            let local = LocalId(OPERAND + i as u32);
+            let id = self.expr(arg, env)?;
+            inner.bind(local, id);
+            arg.kind = ExprKind::Local(local);
+        }
+        let kind = ExprKind::CallExtern { ext: ext.clone(), args: read, rest: Vec::new(), type_args: Vec::new() };
+        let call = Expr { kind, ..e.clone() };
+        match self.numeric(&call, &inner)? {
+            Some(id) => Ok(id),
+            None => Err(self.not_differentiable(&call, ext, &inner)),
+        }
+    }
+
+    fn not_differentiable(&mut self, call: &Expr, ext: &Extern, env: &Env) -> Abort {
+        let program = self.program.clone();
+        let reason = {
+            let mut lens = |place: Option<&Expr>, len: &Len| self.len_of(place, len, env)?.ok();
+            build::not_differentiable(&program, call, &mut lens)
+        };
+        let name = &ext.name;
+        let of = |span: Span| if span.end > span.start { span } else { call.span };
+        let title = |reason: &str| format!("there is no {name} of this function: {reason}");
+        self.fail(match reason {
+            Some(reason @ NotStraight::TooLong) => {
+                Diagnostic::error(diag::Code::E0354, call.span, title(&reason.to_string()), "too long to differentiate")
+                    .note("loops are written out to be differentiated, one round after another")
+                    .help("differentiate a part with shorter loops")
+            }
+            Some(reason @ (NotStraight::CanFail(at) | NotStraight::Index(at))) => Diagnostic::error(
+                diag::Code::E0354,
+                of(at),
+                title(&reason.to_string()),
+                "cannot be differentiated past",
+            )
+            .label(call.span, format!("the {name} is taken here"))
+            .note("both sides of a condition are computed, and a zero is passed back by the one not taken")
+            .help("take indices and whole-number arithmetic out of the `if`, or choose between reals"),
+            Some(NotStraight::Malformed(_)) | None => {
+                Diagnostic::error(diag::Code::E0354, call.span, title("it is no numeric code"), "cannot be compiled")
+                    .note("a function that comes as an argument, and models and their scores, are none")
+                    .help("give a declared function, or a closure, that computes with numbers alone")
+            }
+        })
+    }
+
     /// A leaf is a name, or a part that some node computes.
     fn leaf(&mut self, leaf: &Expr, whole: &Expr, env: &Env) -> Result<NodeId> {
         debug_assert!(!std::ptr::eq(leaf, whole));
@@ -78,17 +137,21 @@ impl Elaborator {
         let program = self.program.clone();
         let mut failed = false;
         let mut lens = |place: Option<&Expr>, len: &Len| {
-            let inner = match place {
-                // A program that the run chooses has no length before it.
-                Some(place) => Env::new(self.quietly(|me| me.instance(place, env)).ok()?),
-                None => env.clone(),
-            };
-            let n = self.len(len, Span::default(), &inner).ok();
-            failed |= n.is_none();
-            n
+            let n = self.len_of(place, len, env);
+            failed |= matches!(n, Some(Err(Abort)));
+            n?.ok()
         };
         let outlined = outline(&program, &mut lens);
         if failed { Err(Abort) } else { Ok(outlined) }
+    }
+
+    /// A length of the program at hand, or of a used one; `None` where the run chooses that program.
+    fn len_of(&mut self, place: Option<&Expr>, len: &Len, env: &Env) -> Option<Result<u64>> {
+        let inner = match place {
+            Some(place) => Env::new(self.quietly(|me| me.instance(place, env)).ok()?),
+            None => env.clone(),
+        };
+        Some(self.len(len, Span::default(), &inner))
     }
 
     fn code(&mut self, module: ir::Module, result: &Ty, span: Span) -> Result<Arc<Code>> {

@@ -146,6 +146,9 @@ impl Checker<'_> {
 
     /// A call of a library function.
     pub(in crate::types) fn call_extern(&mut self, ext: &Arc<Extern>, args: Vec<Arg<'_>>, span: Span) -> Expr {
+        if !ext.family.is_empty() && crate::ir::is_derivative(&ext.name) {
+            return self.call_derivative(ext, args, span);
+        }
         if !ext.family.is_empty() && crate::ir::is_over_rows(&ext.name) {
             self.only_in_row_code(None, &ext.name, span);
         }
