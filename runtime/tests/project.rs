@@ -63,7 +63,7 @@ fn a_folder_is_the_programs_in_it() {
 #[test]
 fn a_project_names_its_main_program_its_params_and_where_to_look() {
     let folder = tempfile::tempdir().unwrap();
-    let toml = "name = \"p\"\nmain = \"src/main.evo\"\npaths = [\"lib\"]\njobs = 1\n[params]\nn = 3\nword = \"hi\"\nother = 1\n";
+    let toml = "name = \"p\"\nmain = \"src/main.evo\"\npaths = [\"lib\"]\nworkers = 1\n[params]\nn = 3\nword = \"hi\"\nother = 1\n";
     put(
         folder.path(),
         &[
@@ -86,6 +86,21 @@ fn a_project_names_its_main_program_its_params_and_where_to_look() {
         "params that a program lacks are not its own"
     );
     assert!(evo(folder.path(), &["check"]).status.success());
+}
+
+#[test]
+fn a_project_says_how_many_evaluations_run_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &[("evo.toml", "main = \"a.evo\"\nworkers = 3\n"), ("a.evo", "print 1 + 1\n")]);
+    let workers = |args: &[&str]| {
+        let out = evo(folder.path(), args);
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let started =
+            text.lines().find(|line| line.contains("run_started")).unwrap_or_else(|| panic!("{text}")).to_owned();
+        serde_json::from_str::<serde_json::Value>(&started).unwrap()["jobs"].as_u64().unwrap()
+    };
+    assert_eq!(workers(&["run", "--json"]), 3);
+    assert_eq!(workers(&["run", "--json", "--jobs", "2"]), 2, "the command line counts for more");
 }
 
 #[test]
@@ -112,9 +127,10 @@ fn what_is_wrong_with_a_project_is_told_with_its_place() {
         refused(&evo(folder.path(), &["check", "a.evo"]))
     };
     for (toml, code, place) in [
-        ("jobs = = 2\n", "E0140", "evo.toml:1:8"),
-        ("main = \"a.evo\"\njbos = 2\n", "E0141", "evo.toml:2:1"),
-        ("jobs = \"two\"\n", "E0142", "evo.toml:1:8"),
+        ("workers = = 2\n", "E0140", "evo.toml:1:11"),
+        ("main = \"a.evo\"\nwokers = 2\n", "E0141", "evo.toml:2:1"),
+        ("workers = \"two\"\n", "E0142", "evo.toml:1:11"),
+        ("jobs = 2\n", "E0141", "evo.toml:1:1"),
         ("device = \"cuda\"\n", "E0142", "evo.toml:1:10"),
         ("[params]\nn = \"many\"\n", "E0422", "evo.toml:2:5"),
         ("main = \"a.evo\"\n[params]\nm = 1\n", "E0421", "evo.toml:3:5"),
@@ -123,6 +139,6 @@ fn what_is_wrong_with_a_project_is_told_with_its_place() {
         assert!(told.contains(&format!("error[{code}]")) && told.contains(place), "{toml}: {told}");
         assert_eq!(told.matches("error[").count(), 1, "{told}");
     }
-    put(folder.path(), &[("evo.toml", "jobs = 2\n")]);
+    put(folder.path(), &[("evo.toml", "workers = 2\n")]);
     assert!(refused(&evo(folder.path(), &["run"])).contains("E0130"));
 }

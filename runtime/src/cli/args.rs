@@ -97,7 +97,7 @@ pub(super) struct RunArgs {
     pub(super) file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) settings: SettingArgs,
-    /// Evaluations at once [default: all cores]; results do not depend on it
+    /// Evaluations at once [default: `workers` of evo.toml, else all cores]; results do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,
     /// Where relative output paths start [default: the working directory]
@@ -223,7 +223,7 @@ pub(super) struct EvalArgs {
     pub(super) tasks: PathBuf,
     #[command(flatten)]
     pub(super) settings: SettingArgs,
-    /// Evaluations at once [default: all cores]
+    /// Evaluations at once [default: `workers` of evo.toml, else all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,
     /// Print events as JSON, one a line, instead of text

@@ -25,8 +25,8 @@ pub struct Project {
     pub main: Option<PathBuf>,
     /// Folders in which used programs and input files are looked for after the program's own.
     pub paths: Vec<PathBuf>,
-    /// Evaluations at once.
-    pub jobs: Option<usize>,
+    /// Evaluations at once, where the command line does not say.
+    pub workers: Option<usize>,
     /// What params are, where the command line does not say: for each program what it declares of them.
     pub params: IndexMap<String, ParamValue>,
     /// The file's path, as messages show it.

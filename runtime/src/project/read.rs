@@ -19,7 +19,7 @@ pub(super) struct Fault {
     pub(super) help: String,
 }
 
-const KEYS: [&str; 6] = ["name", "main", "paths", "device", "jobs", "params"];
+const KEYS: [&str; 6] = ["name", "main", "paths", "device", "workers", "params"];
 
 /// The project of a folder, from the text of its file.
 pub(super) fn project(folder: &Path, text: String) -> Project {
@@ -71,21 +71,18 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
             return;
         }
         ("paths", _) => wrong("a list of folders", "write `paths = [\"lib\", \"../common\"]`"),
-        ("jobs", Some(Value::Integer(jobs))) if *jobs.value() > 0 => {
-            project.jobs = usize::try_from(*jobs.value()).ok();
+        ("workers", Some(Value::Integer(workers))) if *workers.value() > 0 => {
+            project.workers = usize::try_from(*workers.value()).ok();
             return;
         }
-        ("jobs", _) => {
-            wrong("a number of evaluations at once, at least 1", "write `jobs = 2`, or leave it out for all cores")
+        ("workers", _) => {
+            wrong("a number of evaluations at once, at least 1", "write `workers = 2`, or leave it out for all cores")
         }
         ("device", Some(Value::String(device))) if device.value() == "cpu" => return,
-        ("device", Some(Value::String(device))) if cfg!(feature = "cuda") && device.value() == "cuda" => return,
-        ("device", Some(Value::String(device))) if cfg!(feature = "metal") && device.value() == "metal" => return,
         ("device", Some(Value::String(device))) if matches!(device.value().as_str(), "cuda" | "metal") => {
-            let help = format!("build evo with `--features {}`, or write `device = \"cpu\"`", device.value());
-            wrong("a device that this evo was not built for", &help)
+            wrong("a device that evo does not compute on yet", "write `device = \"cpu\"`, or leave it out")
         }
-        ("device", _) => wrong("`cpu`, `cuda` or `metal`", "write `device = \"cpu\"`"),
+        ("device", _) => wrong("where evo computes, a text", "write `device = \"cpu\"`, the one that there is"),
         ("params", _) => match item.as_table_like() {
             Some(table) => return params(project, table),
             None => wrong("a table of params", "write `[params]`, then `name = value` on lines of their own"),
@@ -96,6 +93,7 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
             title: format!("`{FILE}` has no key `{unknown}`"),
             label: "unknown".to_owned(),
             help: match suggest(unknown, KEYS) {
+                _ if unknown == "jobs" => "`workers` is how many evaluations run at once".to_owned(),
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("its keys are {}", KEYS.join(", ")),
             },
@@ -154,22 +152,24 @@ mod tests {
     #[test]
     fn a_whole_file() {
         let p = of(
-            "name = \"x\"\nmain = \"a.evo\"\npaths = [\"lib\"]\njobs = 2\ndevice = \"cpu\"\n[params]\nn = 3\nbase = 'hf(\"m\")'\n",
+            "name = \"x\"\nmain = \"a.evo\"\npaths = [\"lib\"]\nworkers = 2\ndevice = \"cpu\"\n[params]\nn = 3\nbase = 'hf(\"m\")'\n",
         );
         assert_eq!(p.faults, []);
-        assert_eq!((p.name.as_deref(), p.jobs), (Some("x"), Some(2)));
+        assert_eq!((p.name.as_deref(), p.workers), (Some("x"), Some(2)));
         assert_eq!((p.main.as_deref(), p.paths), (Some(Path::new("p/a.evo")), vec!["p/lib".into()]));
         assert_eq!(p.params["base"], ParamValue::Source("hf(\"m\")".to_owned()));
     }
 
     #[test]
     fn what_is_wrong_has_a_code_and_a_place() {
-        let text = "nme = \"x\"\njobs = 0\npaths = \"lib\"\n[params]\na = [1]\nb = 1979-05-27\n";
+        let text = "nme = \"x\"\nworkers = 0\npaths = \"lib\"\n[params]\na = [1]\nb = 1979-05-27\n";
         let found: Vec<(&str, &str)> = of(text).faults.iter().map(|f| (f.code.as_str(), &text[f.at.clone()])).collect();
         let expected =
             [("E0141", "nme"), ("E0142", "0"), ("E0142", "\"lib\""), ("E0142", "[1]"), ("E0142", "1979-05-27")];
         assert_eq!(found, expected);
         assert_eq!(of(text).faults[0].help, "did you mean `name`?");
+        assert_eq!(of("jobs = 2").faults[0].help, "`workers` is how many evaluations run at once");
+        assert!(of("device = \"cuda\"").faults[0].title.contains("does not compute on yet"));
         assert_eq!(of("a = = 1").faults[0].code, Code::E0140);
         assert_eq!(of("a = 1\na = 2").faults[0].code, Code::E0140);
     }

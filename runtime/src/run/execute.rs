@@ -133,7 +133,7 @@ pub(crate) fn plan(
         options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny },
         base: base(&host.root, Path::new(&program.file)),
         paths: program.project.as_ref().map(|p| p.paths.clone()).unwrap_or_default(),
-        jobs: program.project.as_ref().and_then(|p| p.jobs),
+        jobs: program.project.as_ref().and_then(|p| p.workers),
         hash: hash(&program.sources),
         params: IndexMap::new(),
         seed: settings.seed.unwrap_or(0),
