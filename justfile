@@ -35,6 +35,10 @@ bench-scalar PYTHON="python3":
 bench-rows PYTHON="python3":
     {{PYTHON}} tests/benches/rows/run.py
 
+# The decoder on SmolLM2 (MODEL: its GGUF file) beside transformers, llama.cpp and candle, in turns; PROBLEMS: GSM8K's test problems as JSON Lines.
+bench-decode MODEL PROBLEMS PYTHON="python3":
+    {{PYTHON}} tests/benches/decode/run.py {{MODEL}} {{PROBLEMS}}
+
 # A release binary for daily use.
 install:
     cargo install --locked --path runtime
