@@ -19,17 +19,18 @@
 //! |---|---|---|---|---|---|---|---|---|
 //! | `f32` | 1.1 | 1 | 3 | 2.5 | 2 | 2 | 1.6 | 1 |
 //!
-//! The `f64` functions are `libm`'s, one row at a time.
+//! In `f64` there are the exact ones alone; the caller has scalar code for the others.
 
 mod convert;
+mod hint;
 mod math;
 mod simple;
 mod slices;
 #[cfg(test)]
 mod tests;
-mod wide;
 
 pub use convert::{load_f16, store_f16};
+pub use hint::prefetch;
 use simple::{double, single};
 
 /// Lengths that are multiples of this run without a remainder on every machine.
@@ -109,7 +110,7 @@ macro_rules! run {
 macro_rules! class {
     ($class:ident $features:tt $table:ident $float:ident
         { $($one:ident = $one_body:expr;)* } { $($two:ident = $two_body:expr;)* } { $($three:ident = $three_body:expr;)* }
-        { $($slices:ident ($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)* } { $twin:ident = $twin_body:expr; }) => {
+        { $($slices:ident ($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)* } { $($twin:ident = $twin_body:expr;)* }) => {
         mod $class {
             #[allow(clippy::wildcard_imports, reason = "the operations of the parent")]
             use super::super::*;
@@ -118,10 +119,10 @@ macro_rules! class {
             $(run! { $two $features (a: &[$float], b: &[$float], out: &mut [$float]) { map2(a, b, out, $two_body) } })*
             $(run! { $three $features (a: &[$float], b: &[$float], c: &[$float], out: &mut [$float]) { map3(a, b, c, out, $three_body) } })*
             $(run! { $slices $features ($($arg: $ty),*) $(-> $ret)? { super::super::slices::$slices($($arg),*) } })*
-            run! { $twin $features (x: &[$float], first: &mut [$float], second: &mut [$float]) { twin(x, first, second, $twin_body) } }
+            $(run! { $twin $features (x: &[$float], first: &mut [$float], second: &mut [$float]) { twin(x, first, second, $twin_body) } })*
 
             pub(super) static TABLE: $table =
-                $table { $($one,)* $($two,)* $($three,)* $($slices,)* $twin };
+                $table { $($one,)* $($two,)* $($three,)* $($slices,)* $($twin,)* };
         }
     };
 }
@@ -134,7 +135,7 @@ macro_rules! table {
         two { $($two:ident $two_doc:literal $two_body:expr;)* }
         three { $($three:ident $three_doc:literal $three_body:expr;)* }
         slices { $($slices:ident $slices_doc:literal ($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)* }
-        twin $twin:ident $twin_doc:literal $twin_body:expr;
+        twins { $($twin:ident $twin_doc:literal $twin_body:expr;)* }
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
@@ -143,22 +144,21 @@ macro_rules! table {
             $(#[doc = $two_doc] pub $two: Map2<$float>,)*
             $(#[doc = $three_doc] pub $three: Map3<$float>,)*
             $(#[doc = $slices_doc] pub $slices: fn($($ty),*) $(-> $ret)?,)*
-            #[doc = $twin_doc]
-            pub $twin: Twin<$float>,
+            $(#[doc = $twin_doc] pub $twin: Twin<$float>,)*
         }
 
         mod $module {
             use super::$table;
 
             class! { portable [] $table $float { $($one = $one_body;)* } { $($two = $two_body;)* } { $($three = $three_body;)* }
-                { $($slices ($($arg: $ty),*) $(-> $ret)?;)* } { $twin = $twin_body; } }
+                { $($slices ($($arg: $ty),*) $(-> $ret)?;)* } { $($twin = $twin_body;)* } }
             #[cfg(target_arch = "x86_64")]
             class! { avx2 ["avx2,fma"] $table $float { $($one = $one_body;)* } { $($two = $two_body;)* } { $($three = $three_body;)* }
-                { $($slices ($($arg: $ty),*) $(-> $ret)?;)* } { $twin = $twin_body; } }
+                { $($slices ($($arg: $ty),*) $(-> $ret)?;)* } { $($twin = $twin_body;)* } }
             #[cfg(target_arch = "x86_64")]
             class! { avx512 ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"] $table $float
                 { $($one = $one_body;)* } { $($two = $two_body;)* } { $($three = $three_body;)* }
-                { $($slices ($($arg: $ty),*) $(-> $ret)?;)* } { $twin = $twin_body; } }
+                { $($slices ($($arg: $ty),*) $(-> $ret)?;)* } { $($twin = $twin_body;)* } }
 
             /// The tables that this machine can run, the best first.
             pub(super) fn all() -> Vec<&'static $table> {
@@ -231,11 +231,13 @@ table! {
         store_bf16 "`f32` to the bits of the nearest `bf16`, ties to even" (x: &[f32], out: &mut [u16]);
         sum "the sum of a block: 32 interleaved partial sums, added in order in `f64`" (x: &[f32]) -> f64;
     }
-    twin softplus_and_sigmoid "log(1 + eˣ) and 1 / (1 + e⁻ˣ)" math::softplus_and_sigmoid;
+    twins {
+        softplus_and_sigmoid "log(1 + eˣ) and 1 / (1 + e⁻ˣ)" math::softplus_and_sigmoid;
+    }
 }
 
 table! {
-    /// The operations on `f64`.
+    /// The operations on `f64` that are an instruction or a few; the others are scalar code's, a row at a time.
     Doubles double_tables doubles f64
     one {
         neg "-x" |x: f64| -x;
@@ -246,22 +248,12 @@ table! {
         round "to the nearest whole number, halves away from zero" double::round;
         sqrt "√x" |x: f64| x.sqrt();
         relu "max(x, 0); NaN for NaN" double::relu;
-        exp "eˣ" libm::exp;
-        log "the natural logarithm" libm::log;
-        sin "the sine of radians" libm::sin;
-        cos "the cosine of radians" libm::cos;
-        tanh "the hyperbolic tangent" libm::tanh;
-        sigmoid "1 / (1 + e⁻ˣ)" |x: f64| wide::softplus_and_sigmoid(x).1;
-        log_sigmoid "log(1 / (1 + e⁻ˣ))" |x: f64| -wide::softplus_and_sigmoid(-x).0;
-        softplus "log(1 + eˣ)" |x: f64| wide::softplus_and_sigmoid(x).0;
-        erf "the error function" libm::erf;
     }
     two {
         add "a + b" |a: f64, b: f64| a + b;
         sub "a − b" |a: f64, b: f64| a - b;
         mul "a · b" |a: f64, b: f64| a * b;
         div "a / b" |a: f64, b: f64| a / b;
-        pow "aᵇ" libm::pow;
         min "the lesser; NaN if either is" double::min;
         max "the greater; NaN if either is" double::max;
         eq "a = b" |a: f64, b: f64| double::truth(a == b);
@@ -276,5 +268,5 @@ table! {
     slices {
         sum "the sum of a block: 32 interleaved partial sums, added in order" (x: &[f64]) -> f64;
     }
-    twin softplus_and_sigmoid "log(1 + eˣ) and 1 / (1 + e⁻ˣ)" wide::softplus_and_sigmoid;
+    twins {}
 }

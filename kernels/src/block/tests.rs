@@ -26,11 +26,13 @@ fn ulps(found: f32, exact: f64) -> f64 {
 }
 
 fn sigmoid(x: f64) -> f64 {
-    wide::softplus_and_sigmoid(x).1
+    let e = libm::exp(-x.abs());
+    if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
 }
 
 fn softplus(x: f64) -> f64 {
-    wide::softplus_and_sigmoid(x).0
+    let positive = if x > 0.0 || x.is_nan() { x } else { 0.0 };
+    positive + libm::log1p(libm::exp(-x.abs()))
 }
 
 type Case = (&'static str, fn(&Singles) -> Map1<f32>, fn(f64) -> f64, f64);
@@ -57,11 +59,12 @@ const CASES: [Case; 17] = [
 
 #[test]
 fn each_function_keeps_its_stated_accuracy_over_all_floats() {
-    let floats = all_floats(4801);
+    let step = if std::env::var_os("EVO_SLOW").is_some() { 257 } else { 4801 };
+    let floats = all_floats(step);
     let table = singles();
     let mut breaches = Vec::new();
+    let mut out = vec![0.0; floats.len()];
     for (name, function, exact, bound) in CASES {
-        let mut out = vec![0.0; floats.len()];
         function(table)(&floats, &mut out);
         let (mut worst, mut at) = (0.0, 0.0);
         for (x, y) in floats.iter().zip(&out) {

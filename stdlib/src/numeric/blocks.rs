@@ -28,6 +28,7 @@ pub fn blocks() -> Blocks {
         store_bf16: singles().store_bf16,
         load_f16: block::load_f16,
         store_f16: block::store_f16,
+        prefetch: block::prefetch,
         share,
     }
 }
@@ -36,8 +37,9 @@ fn share(count: usize, run: &(dyn Fn(usize) + Sync)) {
     (0..count).into_par_iter().with_max_len(1).for_each(run);
 }
 
+/// The functions of one element type: those that its table has, those given, and powers.
 macro_rules! functions {
-    ($unary:ident, $binary:ident, $table:ident, $float:ident) => {
+    ($unary:ident, $binary:ident, $table:ident, $float:ident, $pow:expr, $($op:ident $function:expr;)*) => {
         fn $unary(op: Unary) -> Map1<$float> {
             let table = $table();
             match op {
@@ -48,16 +50,8 @@ macro_rules! functions {
                 Unary::Ceil => table.ceil,
                 Unary::Round => table.round,
                 Unary::Sqrt => table.sqrt,
-                Unary::Exp => table.exp,
-                Unary::Log => table.log,
-                Unary::Sin => table.sin,
-                Unary::Cos => table.cos,
-                Unary::Tanh => table.tanh,
-                Unary::Sigmoid => table.sigmoid,
-                Unary::LogSigmoid => table.log_sigmoid,
-                Unary::Softplus => table.softplus,
                 Unary::Relu => table.relu,
-                Unary::Erf => table.erf,
+                $(Unary::$op => $function,)*
                 // Row code is lowered without these.
                 Unary::Not | Unary::ToReal | Unary::ToInt => |x, out| out.copy_from_slice(x),
             }
@@ -70,7 +64,7 @@ macro_rules! functions {
                 Binary::Sub => table.sub,
                 Binary::Mul => table.mul,
                 Binary::Div | Binary::IntDiv | Binary::Rem => table.div,
-                Binary::Pow => table.pow,
+                Binary::Pow => $pow,
                 Binary::Min => table.min,
                 Binary::Max => table.max,
                 Binary::Eq => table.eq,
@@ -82,41 +76,36 @@ macro_rules! functions {
     };
 }
 
-functions!(single_unary, single_binary, singles, f32);
-functions!(plain_unary, plain_binary, doubles, f64);
-
-/// In double precision, what is no single instruction is computed as scalar code computes it, to the bit.
-macro_rules! scalar_functions {
-    ($($name:ident $op:ident;)*) => {
-        $(fn $name(x: &[f64], out: &mut [f64]) {
-            for (y, x) in out.iter_mut().zip(x) {
-                *y = scalar::unary_real(Unary::$op, *x).unwrap_or(f64::NAN);
-            }
-        })*
-
-        fn double_unary(op: Unary) -> Map1<f64> {
-            match op {
-                $(Unary::$op => $name,)*
-                op => plain_unary(op),
-            }
-        }
-    };
+functions! { single_unary, single_binary, singles, f32, singles().pow,
+    Exp singles().exp;
+    Log singles().log;
+    Sin singles().sin;
+    Cos singles().cos;
+    Tanh singles().tanh;
+    Sigmoid singles().sigmoid;
+    LogSigmoid singles().log_sigmoid;
+    Softplus singles().softplus;
+    Erf singles().erf;
 }
 
-scalar_functions! {
-    exp Exp;
-    log Log;
-    sin Sin;
-    cos Cos;
-    tanh Tanh;
-    sigmoid Sigmoid;
-    log_sigmoid LogSigmoid;
-    softplus Softplus;
-    erf Erf;
+// In double precision, what is no single instruction is computed as scalar code computes it, to the bit.
+functions! { double_unary, double_binary, doubles, f64, pow,
+    Exp |x, out| each(Unary::Exp, x, out);
+    Log |x, out| each(Unary::Log, x, out);
+    Sin |x, out| each(Unary::Sin, x, out);
+    Cos |x, out| each(Unary::Cos, x, out);
+    Tanh |x, out| each(Unary::Tanh, x, out);
+    Sigmoid |x, out| each(Unary::Sigmoid, x, out);
+    LogSigmoid |x, out| each(Unary::LogSigmoid, x, out);
+    Softplus |x, out| each(Unary::Softplus, x, out);
+    Erf |x, out| each(Unary::Erf, x, out);
 }
 
-fn double_binary(op: Binary) -> Map2<f64> {
-    if op == Binary::Pow { pow } else { plain_binary(op) }
+#[inline(always)]
+fn each(op: Unary, x: &[f64], out: &mut [f64]) {
+    for (y, x) in out.iter_mut().zip(x) {
+        *y = scalar::unary_real(op, *x).unwrap_or(f64::NAN);
+    }
 }
 
 fn pow(a: &[f64], b: &[f64], out: &mut [f64]) {
@@ -126,6 +115,6 @@ fn pow(a: &[f64], b: &[f64], out: &mut [f64]) {
 }
 
 fn softplus_and_sigmoid(x: &[f64], first: &mut [f64], second: &mut [f64]) {
-    softplus(x, first);
-    sigmoid(x, second);
+    each(Unary::Softplus, x, first);
+    each(Unary::Sigmoid, x, second);
 }

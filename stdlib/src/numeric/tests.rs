@@ -5,7 +5,7 @@ use evo_lang::ir::builder::Builder;
 use evo_lang::ir::interp::run_rows;
 use evo_lang::ir::rows::{RowFunction, mean, verify};
 use evo_lang::ir::verify::IrError;
-use evo_lang::ir::{Batch, Binary, Op, Type, Unary, Value};
+use evo_lang::ir::{Batch, Binary, Op, Type, Unary, Value, scalar};
 
 use super::blocks;
 
@@ -238,6 +238,61 @@ fn a_program_works_in_place_and_in_every_storage() {
         let mut outputs = [ColumnMut::F64(&mut first), ColumnMut::F64(&mut second)];
         program.run(rows, &[Column::F32(&x), Column::F32(&x)], &mut outputs).unwrap();
         assert_eq!((first, second), (vec![1.0; rows], vec![2.0; rows]));
+    }
+}
+
+/// Reals of every magnitude and sign, those that break things among them.
+fn all_reals() -> Vec<f64> {
+    let special =
+        [0.0, -0.0, 0.5, -0.5, 1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 5e-324, 1e6];
+    let patterns = (0..40_000u64).map(|i| f64::from_bits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let usual = (0..40_000).map(|i| f64::from(i - 20_000) * 0.003_7);
+    special.into_iter().chain(patterns).chain(usual).collect()
+}
+
+fn same_reals(found: &[f64], expected: impl Iterator<Item = f64>, what: &str) {
+    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+        assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{what} of real {i}: {a:e}, not {b:e}");
+    }
+}
+
+#[test]
+fn double_precision_is_scalar_code_to_the_bit() {
+    let reals = all_reals();
+    let others: Vec<f64> = reals.iter().rev().copied().collect();
+    let table = blocks().f64;
+    let (mut out, mut also) = (vec![0.0; reals.len()], vec![0.0; reals.len()]);
+    for op in Unary::ALL.into_iter().filter(|op| scalar::unary_real(*op, 1.0).is_some()) {
+        (table.unary)(op)(&reals, &mut out);
+        same_reals(&out, reals.iter().map(|x| scalar::unary_real(op, *x).unwrap()), op.name());
+    }
+    for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Pow, Binary::Min, Binary::Max] {
+        (table.binary)(op)(&reals, &others, &mut out);
+        let expected = reals.iter().zip(&others).map(|(a, b)| scalar::binary_real(op, *a, *b).unwrap());
+        same_reals(&out, expected, op.name());
+    }
+    (table.softplus_and_sigmoid)(&reals, &mut out, &mut also);
+    same_reals(&out, reals.iter().map(|x| scalar::math::softplus(*x)), "softplus");
+    same_reals(&also, reals.iter().map(|x| scalar::math::sigmoid(*x)), "sigmoid");
+    (table.mul_add)(&reals, &others, &[0.25], &mut out);
+    same_reals(&out, reals.iter().zip(&others).map(|(a, b)| a * b + 0.25), "mul_add");
+}
+
+#[test]
+fn a_program_of_two_sweeps_works_in_place() {
+    // The first output is written by the first sweep, over what the second reads.
+    let row = code(1, 0, |b, v| {
+        let (middle, twice) = (mean(b, v[0])?, b.binary(Binary::Add, v[0], v[0])?);
+        let off = b.binary(Binary::Sub, v[0], middle)?;
+        b.push(Op::Struct(vec![twice, off]))
+    });
+    let program = compile(&row, Precision::Single, &[Storage::F32], &[Storage::F32; 2], &blocks()).unwrap();
+    for rows in [4, 600] {
+        let x: Vec<f32> = (0..rows).map(|i| (i % 4) as f32).collect();
+        let (mut first, mut second) = (x.clone(), vec![0f32; rows]);
+        let mut outputs = [ColumnMut::F32(&mut first), ColumnMut::F32(&mut second)];
+        program.run(rows, &[Column::InPlace(0)], &mut outputs).unwrap();
+        assert!(x.iter().zip(&first).zip(&second).all(|((x, twice), off)| *twice == x + x && *off == x - 1.5));
     }
 }
 

@@ -65,6 +65,9 @@ pub struct Blocks {
     pub load_f16: fn(&[u16], &mut [f32]),
     /// `f32` to the bits of the nearest `f16`.
     pub store_f16: fn(&[f32], &mut [u16]),
+    /// Asks for the cache lines of so many bytes from an address on, which need not be one of memory; with `true`, to
+    /// write them.
+    pub prefetch: fn(*const u8, usize, bool),
     /// Calls the closure with each of `0..n`, on as many threads as there are.
     pub share: fn(usize, &(dyn Fn(usize) + Sync)),
 }

@@ -3,15 +3,18 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::lower::{Code, Instr, Source, Sweep, Target};
+use super::lower::{Code, Sweep};
 use super::uniform::{Number, compute};
-use super::{BLOCK, Blocks, CHUNK, Column, ColumnMut, LANES, Misfit, Storage};
+use super::{Blocks, CHUNK, Column, ColumnMut, LANES, Misfit, Storage};
 use crate::ir::rows::order;
 use crate::ir::{Type, Value};
 
+mod ahead;
 mod memory;
+mod walk;
 
-use memory::{Float, Scratch, Tile};
+use memory::{Float, Scratch};
+use walk::{Context, Yield, chunk};
 
 /// Rows from which on several threads take part: below, waking them costs more than they save.
 const WORTH_SHARING: usize = 2 * CHUNK;
@@ -52,8 +55,8 @@ impl RowProgram {
         }
     }
 
-    /// Computes all outputs for `rows` rows. An input that is [`Column::InPlace`] is read, block by block, before its
-    /// output is written, so that a program may work in place; other inputs cannot alias outputs.
+    /// Computes all outputs for `rows` rows. An input that is [`Column::InPlace`] is copied before its output is written;
+    /// other inputs cannot alias outputs.
     ///
     /// # Errors
     /// Columns of other lengths or storage than the program was compiled for; nothing is written then.
@@ -73,21 +76,6 @@ impl std::fmt::Debug for RowProgram {
         };
         write!(f, "RowProgram({precision}, operations a sweep {sweeps:?}, {tiles} tiles)")
     }
-}
-
-/// What a sweep reads besides its rows.
-struct Context<'a, T> {
-    blocks: &'a Blocks,
-    inputs: &'a [Column<'a>],
-    /// Uniform values, then constants.
-    uniform: &'a [T],
-    sorted: &'a [Vec<T>],
-}
-
-/// What a chunk yields besides its outputs.
-struct Yield<T> {
-    sums: Vec<f64>,
-    kept: Vec<Vec<T>>,
 }
 
 /// A chunk's rows, the part of the outputs that it writes, and what came of it.
@@ -116,6 +104,12 @@ impl<T: Float> Program<T> {
                 };
             }
         }
+        let held = memory::hold(inputs, outputs);
+        let inputs: Vec<Column<'_>> = inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| held.get(i).and_then(Option::as_ref).map_or(*input, memory::Held::column))
+            .collect();
         let mut sorted: Vec<Vec<T>> = vec![Vec::new(); self.code.sorted];
         for (stage, sweep) in self.code.sweeps.iter().enumerate() {
             self.uniform(stage as u32..stage as u32 + 1, rows, &mut numbers);
@@ -124,7 +118,8 @@ impl<T: Float> Program<T> {
             }
             let known = numbers.iter().map(|n| n.real()).chain(self.code.constants.iter().copied());
             let uniform: Vec<T> = known.map(T::from_f64).collect();
-            let context = Context { blocks, inputs, uniform: &uniform, sorted: &sorted };
+            let context =
+                Context { blocks, table: &self.code.table, inputs: &inputs, uniform: &uniform, sorted: &sorted };
             let found = self.sweep(sweep, &context, rows, outputs);
             for (value, sum) in sweep.sums.iter().zip(found.sums) {
                 if let Some(slot) = numbers.get_mut(value.0 as usize) {
@@ -195,10 +190,10 @@ impl<T: Float> Program<T> {
         outputs: &mut [ColumnMut<'_>],
     ) -> Yield<T> {
         let mut rest: Vec<ColumnMut<'_>> = outputs.iter_mut().map(memory::reborrow).collect();
-        let mut total = Yield { sums: vec![0.0; sweep.sums.len()], kept: vec![Vec::new(); sweep.kept] };
+        let mut total = Yield::nothing(sweep);
         if rows <= CHUNK {
             let mut scratch = self.scratch();
-            total = self.chunk(sweep, context, 0..rows, &mut rest, &mut scratch);
+            total = chunk(sweep, context, 0..rows, &mut rest, &mut scratch);
             self.give_back(scratch);
             return total;
         }
@@ -219,7 +214,7 @@ impl<T: Float> Program<T> {
             let mut task = task.lock().unwrap_or_else(PoisonError::into_inner);
             let task = &mut *task;
             let mut scratch = self.scratch();
-            task.result = Some(self.chunk(sweep, context, task.rows.clone(), &mut task.outputs, &mut scratch));
+            task.result = Some(chunk(sweep, context, task.rows.clone(), &mut task.outputs, &mut scratch));
             self.give_back(scratch);
         };
         if rows < WORTH_SHARING {
@@ -244,29 +239,6 @@ impl<T: Float> Program<T> {
     fn give_back(&self, scratch: Scratch<T>) {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
     }
-
-    fn chunk(
-        &self,
-        sweep: &Sweep<T>,
-        context: &Context<'_, T>,
-        rows: Range<usize>,
-        outputs: &mut [ColumnMut<'_>],
-        scratch: &mut Scratch<T>,
-    ) -> Yield<T> {
-        let mut result = Yield { sums: vec![0.0; sweep.sums.len()], kept: vec![Vec::new(); sweep.kept] };
-        let first = rows.start;
-        for start in rows.clone().step_by(BLOCK) {
-            let len = BLOCK.min(rows.end - start);
-            let place = Place { start, offset: start - first, len, padded: len.next_multiple_of(LANES) };
-            let mut block = Block { context, place, outputs, scratch, table: &self.code.table };
-            block.begin();
-            for instr in &sweep.code {
-                block.step(instr, &mut result);
-            }
-            block.end();
-        }
-        result
-    }
 }
 
 /// Puts a column in the order of its keys, or back from there; padded so that whole blocks can be read.
@@ -280,187 +252,4 @@ fn arrange<T: Float>(keys: &[T], values: &[T], back: bool) -> Vec<T> {
         }
     }
     column
-}
-
-/// Where a block lies.
-#[derive(Clone, Copy)]
-struct Place {
-    /// Its first row in the inputs.
-    start: usize,
-    /// Its first row in the chunk's part of the outputs.
-    offset: usize,
-    len: usize,
-    padded: usize,
-}
-
-/// A block at work.
-struct Block<'b, 'o, T> {
-    context: &'b Context<'b, T>,
-    place: Place,
-    outputs: &'b mut [ColumnMut<'o>],
-    scratch: &'b mut Scratch<T>,
-    table: &'b super::Table<T>,
-}
-
-impl<T: Float> Block<'_, '_, T> {
-    fn whole(&self) -> bool {
-        self.place.len == self.place.padded
-    }
-
-    /// Copies the inputs that cannot be read where they are: those in place, and in the last, shorter block, those
-    /// that are computed with as they are stored.
-    fn begin(&mut self) {
-        let Place { start, offset, len, .. } = self.place;
-        for (i, input) in self.context.inputs.iter().enumerate() {
-            let Some(tile) = self.scratch.inputs.get_mut(i) else { continue };
-            match input {
-                Column::InPlace(output) => {
-                    if let Some(output) = self.outputs.get(*output) {
-                        T::load(self.context.blocks, memory::view(output), offset, tile.get_mut(len));
-                    }
-                }
-                other if len % LANES != 0 && T::native(other).is_some() => {
-                    T::load(self.context.blocks, *other, start, tile.get_mut(len));
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Writes what the last, shorter block holds back.
-    fn end(&mut self) {
-        if self.whole() {
-            return;
-        }
-        let Place { offset, len, .. } = self.place;
-        for (output, tile) in self.outputs.iter_mut().zip(&mut self.scratch.outputs) {
-            if tile.written {
-                if let Some(out) = T::native_mut(output).and_then(|out| out.get_mut(offset..offset + len)) {
-                    out.copy_from_slice(tile.get(len));
-                }
-                tile.written = false;
-            }
-        }
-    }
-
-    fn in_place(&self, input: usize) -> bool {
-        matches!(self.context.inputs.get(input), Some(Column::InPlace(_)))
-    }
-
-    fn source(&self, source: Source) -> &[T] {
-        let Place { start, offset, padded, .. } = self.place;
-        let found = match source {
-            Source::Tile(i) => self.scratch.tiles.get(i).map(|t| t.get(padded)),
-            Source::Uniform(i) => self.context.uniform.get(i..i + 1),
-            Source::Sorted(i) => self.context.sorted.get(i).and_then(|c| c.get(start..start + padded)),
-            Source::Input(i) if !self.whole() || self.in_place(i) => self.scratch.inputs.get(i).map(|t| t.get(padded)),
-            Source::Input(i) => {
-                self.context.inputs.get(i).and_then(|c| T::native(c)).and_then(|c| c.get(start..start + padded))
-            }
-            Source::Output(i) if !self.whole() => self.scratch.outputs.get(i).map(|t| t.get(padded)),
-            Source::Output(i) => {
-                self.outputs.get(i).and_then(|o| T::native_ref(o)).and_then(|o| o.get(offset..offset + padded))
-            }
-        };
-        found.unwrap_or(&[])
-    }
-
-    /// Computes into a target; `f` sees all else.
-    fn write(&mut self, target: Target, f: impl FnOnce(&mut Self, &mut [T])) {
-        let Place { offset, padded, .. } = self.place;
-        match target {
-            Target::Output(i) if self.whole() => {
-                let Some(mut taken) = self.outputs.get_mut(i).map(|o| std::mem::replace(o, T::nothing())) else {
-                    return;
-                };
-                if let Some(out) = T::native_mut(&mut taken).and_then(|out| out.get_mut(offset..offset + padded)) {
-                    f(self, out);
-                }
-                if let Some(output) = self.outputs.get_mut(i) {
-                    *output = taken;
-                }
-            }
-            Target::Output(i) => {
-                let mut tile = self.scratch.outputs.get_mut(i).map(std::mem::take).unwrap_or_default();
-                tile.written = true;
-                f(self, tile.get_mut(padded));
-                if let Some(slot) = self.scratch.outputs.get_mut(i) {
-                    *slot = tile;
-                }
-            }
-            Target::Tile(i) => {
-                let mut tile = self.scratch.tiles.get_mut(i).map(std::mem::take).unwrap_or_default();
-                f(self, tile.get_mut(padded));
-                if let Some(slot) = self.scratch.tiles.get_mut(i) {
-                    *slot = tile;
-                }
-            }
-        }
-    }
-
-    fn step(&mut self, instr: &Instr<T>, result: &mut Yield<T>) {
-        let Place { start, len, .. } = self.place;
-        match *instr {
-            Instr::Load(input, tile) => self.write(Target::Tile(tile), |b, out| {
-                let Some(out) = out.get_mut(..len) else { return };
-                match b.context.inputs.get(input) {
-                    Some(Column::InPlace(_)) => {
-                        b.scratch.inputs.get(input).into_iter().for_each(|t| out.copy_from_slice(t.get(len)));
-                    }
-                    Some(column) => T::load(b.context.blocks, *column, start, out),
-                    None => {}
-                }
-            }),
-            Instr::One(f, x, to) => self.write(to, |b, out| f(b.source(x), out)),
-            Instr::Two(f, x, y, to) => self.write(to, |b, out| f(b.source(x), b.source(y), out)),
-            Instr::Three(f, x, y, z, to) => self.write(to, |b, out| f(b.source(x), b.source(y), b.source(z), out)),
-            Instr::Twin(x, first, second) => self.write(first, |b, one| {
-                b.write(second, |b, two| (b.table.softplus_and_sigmoid)(b.source(x), one, two));
-            }),
-            Instr::Sum(i, x) => {
-                let sum = self.source(x).get(..len).map_or(f64::NAN, self.table.sum);
-                result.sums.get_mut(i).into_iter().for_each(|total| *total += sum);
-            }
-            Instr::Keep(i, x) => {
-                let rows = self.source(x).get(..len).unwrap_or(&[]);
-                result.kept.get_mut(i).into_iter().for_each(|kept| kept.extend_from_slice(rows));
-            }
-            Instr::Store(output, x) => self.store(output, |b| b.source(x)),
-            Instr::Copy(input, output) => self.copy(input, output),
-        }
-    }
-
-    fn store(&mut self, output: usize, x: impl for<'t> Fn(&'t Self) -> &'t [T]) {
-        let Place { offset, len, .. } = self.place;
-        let Some(mut taken) = self.outputs.get_mut(output).map(|o| std::mem::replace(o, T::nothing())) else { return };
-        if let Some(x) = x(self).get(..len) {
-            T::store(self.context.blocks, x, &mut taken, offset);
-        }
-        if let Some(output) = self.outputs.get_mut(output) {
-            *output = taken;
-        }
-    }
-
-    /// Copies an input to an output: the bits, if both are stored alike.
-    fn copy(&mut self, input: usize, output: usize) {
-        let Place { start, offset, len, .. } = self.place;
-        let Some(column) = self.context.inputs.get(input) else { return };
-        if let Column::InPlace(_) = column {
-            return self.store(output, |b| b.scratch.inputs.get(input).map_or(&[], |t| t.get(len)));
-        }
-        if self.outputs.get_mut(output).is_some_and(|out| memory::copy(column, start, out, offset, len)) {
-            return;
-        }
-        let mut tile = self.scratch.spare.pop().unwrap_or_default();
-        T::load(self.context.blocks, *column, start, tile.get_mut(len));
-        self.store_tile(output, &tile);
-        self.scratch.spare.push(tile);
-    }
-
-    fn store_tile(&mut self, output: usize, tile: &Tile<T>) {
-        let Place { offset, len, .. } = self.place;
-        if let Some(output) = self.outputs.get_mut(output) {
-            T::store(self.context.blocks, tile.get(len), output, offset);
-        }
-    }
 }

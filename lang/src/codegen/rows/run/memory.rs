@@ -9,10 +9,10 @@ pub(super) trait Float: Native + Copy + Default + Send + Sync + 'static {
     fn to_f64(self) -> f64;
     /// A column that is stored as it is computed with.
     fn native<'a>(column: &Column<'a>) -> Option<&'a [Self]>;
-    fn native_ref<'a>(column: &'a ColumnMut<'_>) -> Option<&'a [Self]>;
-    fn native_mut<'a>(column: &'a mut ColumnMut<'_>) -> Option<&'a mut [Self]>;
-    /// An output column of no rows, of this type.
-    fn nothing<'a>() -> ColumnMut<'a>;
+    /// An output column that is stored as it is computed with, from where it is; else nothing.
+    fn take_native<'a>(column: &mut ColumnMut<'a>) -> &'a mut [Self];
+    /// An output column from where it is.
+    fn take<'a>(column: &mut ColumnMut<'a>) -> ColumnMut<'a>;
     /// Widens rows of a column, from `start` on.
     fn load(blocks: &Blocks, column: Column<'_>, start: usize, out: &mut [Self]);
     /// Narrows rows into a column, from `start` on.
@@ -29,16 +29,12 @@ macro_rules! float {
             if let Column::$variant(x) = column { Some(x) } else { None }
         }
 
-        fn native_ref<'a>(column: &'a ColumnMut<'_>) -> Option<&'a [Self]> {
-            if let ColumnMut::$variant(x) = column { Some(x) } else { None }
+        fn take_native<'a>(column: &mut ColumnMut<'a>) -> &'a mut [Self] {
+            if let ColumnMut::$variant(x) = column { std::mem::take(x) } else { &mut [] }
         }
 
-        fn native_mut<'a>(column: &'a mut ColumnMut<'_>) -> Option<&'a mut [Self]> {
-            if let ColumnMut::$variant(x) = column { Some(x) } else { None }
-        }
-
-        fn nothing<'a>() -> ColumnMut<'a> {
-            ColumnMut::$variant(&mut [])
+        fn take<'a>(column: &mut ColumnMut<'a>) -> ColumnMut<'a> {
+            std::mem::replace(column, ColumnMut::$variant(&mut []))
         }
     };
 }
@@ -111,6 +107,40 @@ fn rows_mut<S, T>(x: &[S], out: &mut [T], start: usize, f: impl FnOnce(&[S], &mu
     if let Some(out) = out.get_mut(start..start + x.len()) {
         f(x, out);
     }
+}
+
+/// A copy of a column.
+pub(super) enum Held {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Bf16(Vec<u16>),
+    F16(Vec<u16>),
+}
+
+impl Held {
+    pub(super) fn column(&self) -> Column<'_> {
+        match self {
+            Held::F32(x) => Column::F32(x),
+            Held::F64(x) => Column::F64(x),
+            Held::Bf16(x) => Column::Bf16(x),
+            Held::F16(x) => Column::F16(x),
+        }
+    }
+}
+
+/// Copies of the columns that are read where they will be written.
+pub(super) fn hold(inputs: &[Column<'_>], outputs: &[ColumnMut<'_>]) -> Vec<Option<Held>> {
+    let copy = |input: &Column<'_>| {
+        let Column::InPlace(output) = input else { return None };
+        match outputs.get(*output)? {
+            ColumnMut::F32(x) => Some(Held::F32(x.to_vec())),
+            ColumnMut::F64(x) => Some(Held::F64(x.to_vec())),
+            ColumnMut::Bf16(x) => Some(Held::Bf16(x.to_vec())),
+            ColumnMut::F16(x) => Some(Held::F16(x.to_vec())),
+            ColumnMut::Number(_) => None,
+        }
+    };
+    inputs.iter().map(copy).collect()
 }
 
 /// Storage and rows of an input column.
@@ -195,48 +225,31 @@ pub(super) fn copy(from: &Column<'_>, start: usize, to: &mut ColumnMut<'_>, offs
     true
 }
 
-/// Room for one block of values, on a cache line's boundary.
-#[derive(Default)]
-pub(super) struct Tile<T> {
-    memory: Vec<T>,
-    first: usize,
-    /// Whether an output waits here.
-    pub(super) written: bool,
-}
-
 /// Bytes of a cache line.
 const LINE: usize = 64;
+/// Elements from tile to tile: beside a block's, some that keep tiles from lying at the same place of two pages.
+const STRIDE: usize = BLOCK + LINE;
 
-impl<T: Float> Tile<T> {
-    fn new() -> Tile<T> {
-        let memory = vec![T::default(); BLOCK + LINE];
-        // `align_offset` may decline; then the tile is slower, not wrong.
-        let first = memory.as_ptr().align_offset(LINE).min(LINE);
-        Tile { memory, first, written: false }
-    }
-
-    pub(super) fn get(&self, len: usize) -> &[T] {
-        self.memory.get(self.first..self.first + len).unwrap_or(&[])
-    }
-
-    pub(super) fn get_mut(&mut self, len: usize) -> &mut [T] {
-        self.memory.get_mut(self.first..self.first + len).unwrap_or(&mut [])
-    }
-}
-
-/// The memory of one thread at work.
+/// The memory of one thread at work: tiles, each room for a block of values on a cache line's boundary.
 pub(super) struct Scratch<T> {
-    pub(super) tiles: Vec<Tile<T>>,
-    /// Copies of inputs that cannot be read where they are.
-    pub(super) inputs: Vec<Tile<T>>,
-    /// Outputs of the last, shorter block.
-    pub(super) outputs: Vec<Tile<T>>,
-    pub(super) spare: Vec<Tile<T>>,
+    memory: Vec<T>,
+    first: usize,
+    count: usize,
+    /// How many tiles are for values; behind them are one for each input, one for each output, and one to spare.
+    pub(super) values: usize,
 }
 
 impl<T: Float> Scratch<T> {
-    pub(super) fn new(tiles: usize, inputs: usize, outputs: usize) -> Scratch<T> {
-        let make = |count: usize| (0..count).map(|_| Tile::new()).collect();
-        Scratch { tiles: make(tiles), inputs: make(inputs), outputs: make(outputs), spare: make(1) }
+    pub(super) fn new(values: usize, inputs: usize, outputs: usize) -> Scratch<T> {
+        let count = values + inputs + outputs + 1;
+        let memory = vec![T::default(); count * STRIDE + LINE];
+        // `align_offset` may decline; then the tiles are slower, not wrong.
+        let first = memory.as_ptr().align_offset(LINE).min(LINE);
+        Scratch { memory, first, count, values }
+    }
+
+    pub(super) fn tiles(&mut self) -> Vec<&mut [T]> {
+        let memory = self.memory.get_mut(self.first..).unwrap_or(&mut []);
+        memory.chunks_exact_mut(STRIDE).take(self.count).collect()
     }
 }
