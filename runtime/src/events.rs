@@ -5,7 +5,7 @@
 //! the time; nothing that a result depends on is read from here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -312,7 +312,11 @@ impl<F: Fn(&Event) + Send + Sync> Observer for F {
 /// The first [`stop`](Cancel::stop) asks for a clean end: running evaluations finish or give up soon, what is finished
 /// is journaled, the process ends with 130. The second asks for an end at once; the journal is safe all the same.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicU8>);
+pub struct Cancel {
+    asked: Arc<AtomicU8>,
+    /// What compiled code looks at while it loops.
+    stop: Arc<AtomicBool>,
+}
 
 impl Cancel {
     /// A token that nobody has stopped.
@@ -323,17 +327,23 @@ impl Cancel {
     /// Asks to stop; says how often that has been asked, this time included (at most 255).
     pub fn stop(&self) -> u8 {
         let add = |n: u8| Some(n.saturating_add(1));
-        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).unwrap_or(u8::MAX).saturating_add(1)
+        self.stop.store(true, Ordering::SeqCst);
+        self.asked.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).unwrap_or(u8::MAX).saturating_add(1)
+    }
+
+    /// Becomes true when anyone asks to stop: numeric code that loops for long ends soon after.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
     }
 
     /// Whether anyone asked to stop.
     pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 0
+        self.asked.load(Ordering::SeqCst) > 0
     }
 
     /// Whether it was asked more than once, which means at once.
     pub fn is_immediate(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 1
+        self.asked.load(Ordering::SeqCst) > 1
     }
 }
 

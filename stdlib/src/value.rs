@@ -4,7 +4,9 @@ use std::any::Any;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use evo_lang::ir::{Fault, NumericError};
 use evo_lang::plan::{Code, Const, Fact, Key, NodeId};
 
 use crate::cx::{Draw, Failure, Save};
@@ -37,6 +39,8 @@ pub struct NumericFn {
     pub captured: Arc<[u64]>,
     /// How many parameters it takes.
     pub arity: usize,
+    /// Ends a call that loops for long, when it becomes true.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl NumericFn {
@@ -45,9 +49,17 @@ impl NumericFn {
         let mut slots = Vec::with_capacity(self.captured.len() + args.len());
         slots.extend_from_slice(&self.captured);
         slots.extend_from_slice(args);
-        self.code.call(&slots).map_err(|e| {
-            Failure::new("R0503", e.to_string()).help("guard the expression, for instance with `where` or `clamp`")
-        })
+        self.code.call_until(&slots, &self.stop).map_err(|e| numeric_failure(&e))
+    }
+}
+
+/// The failure of numeric code that raises a fault, or was asked to stop.
+pub fn numeric_failure(error: &NumericError) -> Failure {
+    match error.fault {
+        Fault::Stopped => Failure::cancelled(),
+        _ => {
+            Failure::new("R0503", error.to_string()).help("guard the expression, for instance with `where` or `clamp`")
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Compiled numeric code as the graph sees it: inputs and result as plain values.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::key::Key;
@@ -20,6 +21,9 @@ pub struct Code {
     module: ir::Module,
     compiled: OnceLock<std::result::Result<(Compiled, FuncId), String>>,
 }
+
+/// Never asks to stop.
+static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// Code that exists already, by identity and result shape.
 pub(crate) type Codes = BTreeMap<Key, Arc<Code>>;
@@ -83,8 +87,30 @@ impl Code {
         Code { key, result, shape, module, compiled: OnceLock::new() }
     }
 
-    /// Applies the code to plain inputs laid out one after another.
-    pub fn call_slots(&self, inputs: &[u64], output: &mut Vec<u64>) -> std::result::Result<(), NumericError> {
+    /// Applies the code to plain inputs laid out one after another, and reads its result.
+    ///
+    /// # Errors
+    /// The fault that it raises.
+    pub fn call(&self, inputs: &[u64]) -> std::result::Result<Const, NumericError> {
+        self.call_until(inputs, &GO_ON)
+    }
+
+    /// [`Code::call`], ended early by [`Fault::Stopped`](ir::Fault::Stopped) soon after `stop` becomes true.
+    ///
+    /// # Errors
+    /// Those of [`Code::call`].
+    pub fn call_until(&self, inputs: &[u64], stop: &AtomicBool) -> std::result::Result<Const, NumericError> {
+        let mut output = Vec::new();
+        self.call_slots(inputs, &mut output, stop)?;
+        Ok(self.shape.read(&mut output.iter()).unwrap_or(Const::Nothing))
+    }
+
+    fn call_slots(
+        &self,
+        inputs: &[u64],
+        output: &mut Vec<u64>,
+        stop: &AtomicBool,
+    ) -> std::result::Result<(), NumericError> {
         let compiled = self.compiled.get_or_init(|| {
             let fast = ir::optimize::optimize(&self.module);
             let compiled = codegen::compile(&fast).map_err(|e| e.to_string())?;
@@ -94,17 +120,10 @@ impl Code {
         output.clear();
         output.resize(self.module.function(entry).map_or(0, |f| f.output_slots() as usize), 0);
         match compiled {
-            Ok((compiled, entry)) => compiled.call(*entry, inputs, output),
+            Ok((compiled, entry)) => compiled.call_until(*entry, inputs, output, stop),
             // A machine that Cranelift does not know still runs programs, slower.
             Err(_) => ir::interp::run(&self.module, entry, inputs).map(|slots| *output = slots),
         }
-    }
-
-    /// Applies the code to slots and reads its result.
-    pub fn call(&self, inputs: &[u64]) -> std::result::Result<Const, NumericError> {
-        let mut output = Vec::new();
-        self.call_slots(inputs, &mut output)?;
-        Ok(self.shape.read(&mut output.iter()).unwrap_or(Const::Nothing))
     }
 
     /// The code as text, for `--emit ir`.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use evo_lang::plan::{Const, Node, NodeId, Op};
 use evo_stdlib::bind::Manner;
 use evo_stdlib::cx::Failure;
-use evo_stdlib::value::{Function, NumericFn, Value};
+use evo_stdlib::value::{Function, NumericFn, Value, numeric_failure};
 
 use super::world::World;
 use crate::clock::Stopwatch;
@@ -348,9 +348,10 @@ impl Scheduler {
                 base.field(name).ok_or_else(|| internal(&format!("{} has no field `{name}`", base.describe())))?
             }
             Op::Index => index(&inputs)?,
-            Op::Numeric(code) => Value::Plain(code.call(&flat(&inputs)?).map_err(|e| {
-                Failure::new("R0503", e.to_string()).help("guard the expression, for instance with `where` or `clamp`")
-            })?),
+            Op::Numeric(code) => {
+                let stop = self.world.cancel.flag();
+                Value::Plain(code.call_until(&flat(&inputs)?, &stop).map_err(|e| numeric_failure(&e))?)
+            }
             Op::NumericClosure(code) => Value::Code(NumericFn {
                 code: code.clone(),
                 captured: flat(&inputs)?.into(),
@@ -358,6 +359,7 @@ impl Scheduler {
                     evo_lang::types::Ty::Fn(f) => f.params.len(),
                     _ => 0,
                 },
+                stop: self.world.cancel.flag(),
             }),
             Op::Closure(closure) => Value::Function(Function { node: id, key: node.key, name: closure.name.clone() }),
             Op::Concat => {
