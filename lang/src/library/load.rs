@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{Kind, Library, TypeDecl, TypeDef};
+use super::{Drawn, Kind, Library, TypeDecl, TypeDef};
 use crate::diag::{Code, Diagnostic};
 use crate::hir::{Module, ModuleId};
 use crate::resolve::{default_mentions, mentions, order};
 use crate::span::{FileId, SourceMap};
 use crate::syntax::ast::{self, Decl, Item, ItemKind, TyKind, TypeItem};
-use crate::types::{Checker, Ty, doc_text, name_type, tiny_marks};
+use crate::types::{Checker, Ty, doc_text, has_mark, name_type, tiny_marks};
 
 /// An item with the family that declares it.
 struct Entry<'a, T> {
@@ -153,6 +153,8 @@ impl Loader {
             generics: names(&entry.it.generics),
             def,
             family: entry.family.into(),
+            drawn: drawn(&entry.item.docs),
+            saved: has_mark(&entry.item.docs, "@saved"),
             doc: doc_text(&entry.item.docs),
             span: entry.it.name.span,
         };
@@ -262,6 +264,14 @@ impl Loader {
                 self.diagnostics.push(d.help("write `@tiny NAME NUMBER`, where NAME is a parameter or a field"));
             }
         }
+    }
+}
+
+fn drawn(docs: &[String]) -> Drawn {
+    match (has_mark(docs, "@drawn"), mark(docs, "@drawn")) {
+        (true, Some("over")) => Drawn::Over,
+        (true, _) => Drawn::Alone,
+        (false, _) => Drawn::No,
     }
 }
 

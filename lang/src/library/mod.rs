@@ -27,6 +27,8 @@
 //!   for any type, programs among them, and is found from the arguments.
 //! * Marks, as documentation lines: `@tiny steps 4` caps the parameter or field `steps` under `--tiny`;
 //!   `@input file` says that the text `file` is a path to read, relative to the program's own file;
+//!   `@drawn` on a node type says that `plot` draws its values, `@drawn over` that it draws them over a range too, and
+//!   `@saved` that `save` writes them;
 //!   `@aside text` says that the argument `text` changes nothing that is computed, and so enters no identity;
 //!   `@as T` on a kind lets its functions be values of the node type `T`: a function of kind `k` becomes
 //!   `as_k(name, inputs, formula, settings, source, …)`, if there is such a function, with the closure of its inputs;
@@ -138,10 +140,26 @@ pub struct TypeDecl {
     pub def: TypeDef,
     /// The family that declares it.
     pub family: Arc<str>,
+    /// Whether `plot` draws its values, for a node type.
+    pub drawn: Drawn,
+    /// Whether `save` writes its values, for a node type.
+    pub saved: bool,
     /// Documentation.
     pub doc: Arc<str>,
     /// Where its name stands.
     pub span: Span,
+}
+
+/// Whether `plot` draws the values of a type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drawn {
+    /// It does not.
+    #[default]
+    No,
+    /// As they are.
+    Alone,
+    /// With or without a range, and several side by side.
+    Over,
 }
 
 /// What a type name stands for.

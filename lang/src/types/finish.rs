@@ -91,7 +91,9 @@ impl Checker<'_> {
         let mut kind = match &item.kind {
             ast::ItemKind::Save { value, to } => {
                 let value = self.infer(value);
-                RequestKind::Save { value: self.as_node_if_any(value), path: self.path(to, "where to save is") }
+                let value = self.as_node_if_any(value);
+                self.check_saved(&value);
+                RequestKind::Save { value, path: self.path(to, "where to save is") }
             }
             ast::ItemKind::Print(value) => {
                 let value = self.infer(value);
@@ -100,6 +102,7 @@ impl Checker<'_> {
             ast::ItemKind::Plot { value, over, to } => {
                 let value = self.infer(value);
                 let value = self.as_node_if_any(value);
+                self.check_drawn(&value, over.as_ref().map(|e| e.span));
                 let over = over.as_ref().map(|e| self.check(e, &Ty::Range(Arc::new(Ty::Real))));
                 let path = to.as_ref().map(|e| self.path(e, "where to draw is"));
                 RequestKind::Plot { value, over, path }

@@ -19,13 +19,14 @@ mod ops;
 mod place;
 mod print;
 mod rows;
+mod shown;
 mod ty;
 mod unify;
 
 pub(crate) use cursor::Asked;
 pub(crate) use cx::Checker;
 pub(crate) use decl::name_type;
-pub(crate) use marks::{text as doc_text, tiny_marks};
+pub(crate) use marks::{has as has_mark, text as doc_text, tiny_marks};
 pub(crate) use names::Uses;
 pub use print::print;
 pub use ty::{EnumTy, FieldTy, FnTy, GenomeTy, Len, NodeTy, RecordTy, Ty};

@@ -164,10 +164,8 @@ impl Answer<'_> {
     }
 
     fn save(&self, value: &Value, path: &str) -> Result<(), Arc<Failure>> {
-        let cannot = || {
-            Failure::new("R0511", format!("{} cannot be saved", value.describe()))
-                .help("save a model, a part of one, a loss, a study or a figure")
-        };
+        let cannot =
+            || Failure::new("R0511", format!("{} cannot be saved", value.describe())).help("save a model or a loss");
         let Value::Object(object) = value else { return Err(Arc::new(cannot())) };
         let saver = object.save().ok_or_else(cannot)?;
         let full = self.outputs.out.join(path);
