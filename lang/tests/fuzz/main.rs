@@ -1,5 +1,5 @@
-//! Fuzz targets that need no other compiler: texts of the repository are damaged, or laid out anew, and given to one part of
-//! the language, which must keep its promises.
+//! Fuzz targets that need no other compiler: texts of the repository are damaged, or laid out anew, or drawn at random, and
+//! given to one part of the language, which must keep its promises.
 //!
 //! Each target first replays its corpus, `tests/fuzz/corpus/TARGET/`: small files, one for each finding. Then it tries a fixed
 //! number of mutants, the same in every run. By hand, `EVO_FUZZ=SECONDS[:SEED] cargo test -p evo-lang --test fuzz TARGET --
@@ -15,7 +15,18 @@
     reason = "a test reads files and the clock, and fails loudly"
 )]
 
+// The block operations are taken by path, so that this builds without the tensor crates. A target with a harness of its own
+// runs none of their tests.
+extern crate self as evo_kernels;
+
+#[path = "../../../kernels/src/block/mod.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "a module of another member")]
+pub mod block;
+#[path = "../../../stdlib/src/numeric/blocks.rs"]
+#[allow(unreachable_pub, reason = "a module of another member")]
+mod blocks;
 mod mutate;
+mod rows;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Arguments, Trial};
 use mutate::Draw;
 
 /// What takes longer than this hangs.
@@ -40,24 +52,23 @@ struct Target {
     work: fn(&str) -> Result<(), String>,
 }
 
-#[test]
-fn parse() {
-    fuzz(Target { name: "parse", count: 2000, make: mutate::damaged, work: targets::parse });
-}
+const TARGETS: [Target; 5] = [
+    Target { name: "parse", count: 2000, make: mutate::damaged, work: targets::parse },
+    Target { name: "check", count: 1500, make: mutate::damaged, work: targets::check },
+    Target { name: "fmt", count: 1200, make: mutate::respaced, work: targets::fmt },
+    Target { name: "differential", count: 1500, make: mutate::damaged, work: targets::differential },
+    Target { name: "rows", count: 400, make: rows::program, work: rows::work },
+];
 
-#[test]
-fn check() {
-    fuzz(Target { name: "check", count: 1500, make: mutate::damaged, work: targets::check });
-}
-
-#[test]
-fn fmt() {
-    fuzz(Target { name: "fmt", count: 1200, make: mutate::respaced, work: targets::fmt });
-}
-
-#[test]
-fn differential() {
-    fuzz(Target { name: "differential", count: 1500, make: mutate::damaged, work: targets::differential });
+fn main() {
+    let args = Arguments::from_args();
+    let trial = |target: Target| {
+        Trial::test(target.name, move || {
+            fuzz(target);
+            Ok(())
+        })
+    };
+    libtest_mimic::run(&args, TARGETS.map(trial).into()).exit();
 }
 
 fn fuzz(target: Target) {

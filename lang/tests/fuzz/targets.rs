@@ -157,7 +157,12 @@ pub(crate) fn differential(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn outlined(program: &evo_lang::hir::Program, params: &[Param], body: &evo_lang::hir::Expr) -> Option<build::Outlined> {
+/// A numeric function as code; nothing if it is none.
+pub(crate) fn outlined(
+    program: &evo_lang::hir::Program,
+    params: &[Param],
+    body: &evo_lang::hir::Expr,
+) -> Option<build::Outlined> {
     let mut length = |_: Option<&evo_lang::hir::Expr>, len: &evo_lang::types::Len| match len {
         evo_lang::types::Len::Const(n) => Some(*n).filter(|n| *n < 10_000),
         _ => None,
@@ -255,7 +260,8 @@ fn library() -> &'static Library {
     LIBRARY.get_or_init(|| Library::parse(&[("test", include_str!("../library.evo"))]).0)
 }
 
-fn numbers() -> &'static Library {
+/// The library of numeric code alone.
+pub(crate) fn numbers() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| Library::parse(&[("numeric", include_str!("../../../stdlib/src/numeric/numeric.evo"))]).0)
 }
