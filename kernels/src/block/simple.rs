@@ -27,17 +27,18 @@ macro_rules! simple {
             /// NaN if either is NaN, and -0 < +0.
             #[inline(always)]
             pub(in super::super) fn min(a: T, b: T) -> T {
-                let lesser = if a < b { a } else { b };
-                let lesser = if a == b { T::from_bits(a.to_bits() | b.to_bits()) } else { lesser };
-                if a.is_nan() { a } else { lesser }
+                // The same number twice, but for zeros of both signs, whose bits together are those of -0.
+                let (x, y) = (if a < b { a } else { b }, if b < a { b } else { a });
+                let lesser = T::from_bits(x.to_bits() | y.to_bits());
+                if a.is_nan() || b.is_nan() { a + b } else { lesser }
             }
 
             /// NaN if either is NaN, and -0 < +0.
             #[inline(always)]
             pub(in super::super) fn max(a: T, b: T) -> T {
-                let greater = if a > b { a } else { b };
-                let greater = if a == b { T::from_bits(a.to_bits() & b.to_bits()) } else { greater };
-                if a.is_nan() { a } else { greater }
+                let (x, y) = (if a > b { a } else { b }, if b > a { b } else { a });
+                let greater = T::from_bits(x.to_bits() & y.to_bits());
+                if a.is_nan() || b.is_nan() { a + b } else { greater }
             }
 
             /// max(x, 0); NaN for NaN.

@@ -41,7 +41,7 @@ const CASES: [Case; 17] = [
     ("exp", |t| t.exp, libm::exp, 1.1),
     ("log", |t| t.log, libm::log, 1.0),
     ("tanh", |t| t.tanh, libm::tanh, 3.0),
-    ("sigmoid", |t| t.sigmoid, sigmoid, 2.5),
+    ("sigmoid", |t| t.sigmoid, sigmoid, 2.8),
     ("softplus", |t| t.softplus, softplus, 2.0),
     ("log_sigmoid", |t| t.log_sigmoid, |x| -softplus(-x), 2.0),
     ("erf", |t| t.erf, libm::erf, 2.0),
