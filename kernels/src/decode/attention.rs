@@ -1,7 +1,7 @@
 //! Causal attention of a batch of sequences over their caches, grouped queries included.
 
 use super::matrix::PANEL;
-use super::tile::{Panels, Target, product};
+use super::product::{Panels, Target, product};
 use super::{Cache, Config, parallel, vector};
 
 /// Query rows (tokens × heads of a group) that one task takes.

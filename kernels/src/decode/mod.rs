@@ -10,15 +10,23 @@
 //! thread or many, with AVX-512, AVX2 or neither.
 
 mod attention;
+pub mod blocks;
 pub mod cache;
 pub mod config;
 pub mod decoder;
 pub mod generate;
+mod lanes;
 pub mod likelihood;
+mod lines;
 pub mod matrix;
 mod parallel;
 mod prefix;
+mod product;
+#[cfg(test)]
+mod product_tests;
+pub mod roofline;
 pub mod sample;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -28,5 +36,5 @@ pub use cache::Cache;
 pub use config::{Activation, Config, Norm, NormKind, Rope, RopeScaling};
 pub use decoder::{DecodeError, Decoder, Entry, Layer, Linear, Weights};
 pub use generate::{Choose, Greedy};
-pub use matrix::Matrix;
+pub use matrix::{Matrix, Storage};
 pub use sample::{Sampler, Sampling};

@@ -1,20 +1,39 @@
 //! Sharing work among threads such that no result can depend on how it was shared.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 /// Multiply-adds below which waking another thread costs more than it saves.
 const WORTH_SHARING: usize = 1 << 18;
 
+/// Shares of one thread, on average: several, so that a thread that comes late or is held up takes fewer.
+const SHARES: usize = 8;
+
 /// Calls `f` on ranges that together are `0..items`: on this thread if `threads` is 1 or `work` (in multiply-adds) is small,
-/// else on the surrounding rayon pool, in a few ranges a thread.
+/// else on it and others of the rayon pool. Each thread takes the next range when it is done with one.
 pub(super) fn ranges(threads: usize, work: usize, items: usize, f: impl Fn(Range<usize>) + Sync + Send) {
-    if threads <= 1 || work < WORTH_SHARING {
+    let shares = (threads * SHARES).min(items);
+    if shares <= 1 || threads <= 1 || work < WORTH_SHARING {
         return f(0..items);
     }
-    let shares = (threads * 4).min(items);
-    (0..shares).into_par_iter().with_max_len(1).for_each(|i| f(items * i / shares..items * (i + 1) / shares));
+    let next = AtomicUsize::new(0);
+    let take = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= shares {
+                return;
+            }
+            f(items * i / shares..items * (i + 1) / shares);
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| take());
+        }
+        take();
+    });
 }
 
 /// Applies `f` to each of the `width`-wide rows of `data`, with its index; shared as [`ranges`] does.

@@ -1,418 +1,383 @@
-//! The inner loops of the matrix product, for AVX-512, AVX2 and any other machine: the same chains of fused multiply-adds,
-//! hence the same bits.
+//! The loops of the matrix product, the same for all machines and storages: the same chains of fused multiply-adds, hence the
+//! same bits.
+//!
+//! Few rows read each weight once and use it once or twice, so memory sets the pace: weights are widened in registers, and
+//! units of several panels go together, so that there are enough independent chains. Many rows take a panel in chunks of
+//! columns: a chunk is widened once into a buffer that stays in the first cache, all tiles of rows go over it, and meanwhile
+//! the next chunk is fetched. A chain is broken off at the end of a chunk and taken up again: its sum waits in a buffer.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::matrix::PANEL;
+use super::lanes::{PANEL, Vector};
+use super::lines::Scratch;
+use super::product::{Operand, Target, tile_count, tile_rows};
+use super::storage::{self, Read, Storage};
 
-/// The right side of a product: panels of 32 output columns, each `depth × 32`.
-pub(super) struct Panels<'a> {
-    /// The panels, one every `stride` elements.
-    pub data: &'a [f32],
-    /// How many multiply-adds make one element.
-    pub depth: usize,
-    /// Distance from one panel to the next, at least `32 · depth`.
-    pub stride: usize,
+/// Columns of a chunk: of 24 kB as floats. A multiple of the columns that share scales.
+const CHUNK: usize = 192;
+
+/// A product for one machine.
+pub(super) struct Whole<'a, V> {
+    operand: &'a Operand<'a>,
+    target: &'a Target<'a>,
+    _machine: PhantomData<V>,
 }
 
-/// Where a product goes: a row-major matrix that several threads fill, each its own columns.
-pub(super) struct Target<'a> {
-    data: *mut f32,
-    rows: usize,
-    cols: usize,
-    /// The column of the first panel.
-    first: usize,
-    /// Whether sums begin from what stands there, rather than from zero.
-    adds: bool,
-    _life: PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: a `Target` is only written through `product`, whose callers give each thread its own panels, that is columns.
-#[expect(unsafe_code, reason = "threads write disjoint columns of one matrix")]
-unsafe impl Sync for Target<'_> {}
-
-impl<'a> Target<'a> {
-    /// The matrix `data` of `cols` columns.
-    pub(super) fn new(data: &'a mut [f32], cols: usize) -> Self {
-        Self { rows: data.len() / cols, cols, first: 0, adds: false, data: data.as_mut_ptr(), _life: PhantomData }
-    }
-
-    /// The same from column `first` on.
-    pub(super) fn from(self, first: usize) -> Self {
-        Self { first, ..self }
-    }
-
-    /// The same with sums that begin from what stands there.
-    pub(super) fn adding(self) -> Self {
-        Self { adds: true, ..self }
-    }
-}
-
-/// `target[i][j] = Σ x[i][k] · w[j][k]` for the columns `j` of the panels `range`; row `i` of `x` begins at `i · stride`.
-///
-/// Each panel of one target is given to one call only. Panics if `x` or the panels are shorter than that.
-pub(super) fn product(x: &[f32], stride: usize, panels: &Panels<'_>, range: Range<usize>, target: &Target<'_>) {
-    if range.is_empty() || target.rows == 0 {
-        return;
-    }
-    assert!(stride >= panels.depth && panels.stride >= panels.depth * PANEL);
-    assert!(x.len() >= (target.rows - 1) * stride + panels.depth);
-    assert!(panels.data.len() >= (range.end - 1) * panels.stride + panels.depth * PANEL);
-    assert!(target.first + (range.end - 1) * PANEL < target.cols);
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the feature is there, and the lengths are those asserted above.
-            #[expect(unsafe_code, reason = "run-time choice of the instruction set")]
-            return unsafe { x86::product_avx512(x, stride, panels, range, target) };
+/// Calls a method for each storage.
+macro_rules! for_storage {
+    ($storage:expr, $whole:ident . $method:ident ( $($arg:expr),* )) => {
+        match $storage {
+            Storage::F32 => $whole.$method::<storage::F32>($($arg),*),
+            Storage::Bf16 => $whole.$method::<storage::Bf16>($($arg),*),
+            Storage::F16 => $whole.$method::<storage::F16>($($arg),*),
+            Storage::Q8_0 => $whole.$method::<storage::Q8_0>($($arg),*),
+            Storage::Q4_0 => $whole.$method::<storage::Q4_0>($($arg),*),
+            Storage::Q4_1 => $whole.$method::<storage::Q4_1>($($arg),*),
+            Storage::Q4K => $whole.$method::<storage::Q4K>($($arg),*),
+            Storage::Q6K => $whole.$method::<storage::Q6K>($($arg),*),
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: as above.
-            #[expect(unsafe_code, reason = "run-time choice of the instruction set")]
-            return unsafe { x86::product_avx2(x, stride, panels, range, target) };
-        }
-    }
-    // SAFETY: the lengths are those asserted above.
-    #[expect(unsafe_code, reason = "the loops use unchecked pointers")]
-    unsafe {
-        product_with::<Portable>(x, stride, panels, range, target);
-    }
+    };
 }
 
-/// A vector of floats of some machine.
-trait Vector: Copy {
-    /// Elements of one vector.
-    const WIDTH: usize;
-    /// Rows of the largest tile that stays in registers.
-    const ROWS: usize;
-    fn zero() -> Self;
-    fn splat(x: f32) -> Self;
-    /// `self · b + c`, rounded once.
-    fn multiply_add(self, b: Self, c: Self) -> Self;
-    /// Reads `WIDTH` elements, which must be there.
-    #[expect(unsafe_code, reason = "reads through a pointer")]
-    unsafe fn load(from: *const f32) -> Self;
-    /// Writes `WIDTH` elements, which must be there.
-    #[expect(unsafe_code, reason = "writes through a pointer")]
-    unsafe fn store(self, to: *mut f32);
-}
-
-#[derive(Clone, Copy)]
-struct Portable([f32; 8]);
-
-#[expect(unsafe_code, reason = "implements loads and stores through pointers")]
-impl Vector for Portable {
-    const WIDTH: usize = 8;
-    const ROWS: usize = 2;
-
-    #[inline(always)]
-    fn zero() -> Self {
-        Self([0.0; 8])
-    }
-
-    #[inline(always)]
-    fn splat(x: f32) -> Self {
-        Self([x; 8])
-    }
-
-    #[inline(always)]
-    fn multiply_add(self, b: Self, c: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i].mul_add(b.0[i], c.0[i])))
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller gives eight elements.
-        Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller gives room for eight elements.
-        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) };
-    }
-}
-
-/// The loops over panels and tiles; `V` says with which instructions.
-///
-/// # Safety
-/// The lengths are those that [`product`] asserts, and the machine has the instructions of `V`.
-#[inline(always)]
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
-unsafe fn product_with<V: Vector>(
-    x: &[f32],
-    stride: usize,
-    panels: &Panels<'_>,
-    range: Range<usize>,
-    target: &Target<'_>,
-) {
-    let blocks = target.rows.div_ceil(V::ROWS);
-    let mut panel = range.start;
-    while panel < range.end {
-        // Few rows give too few independent chains to hide the latency of an addition: then several panels go together.
-        let together = if target.rows <= 2 && range.end - panel >= 4 { 4 } else { 1 };
-        for block in 0..blocks {
-            let from = target.rows * block / blocks;
-            let to = target.rows * (block + 1) / blocks;
-            // SAFETY: rows `from..to` and panels `panel..panel + together` lie within the asserted lengths.
-            unsafe {
-                let place = Place {
-                    x: x.as_ptr().add(from * stride),
-                    stride,
-                    w: panels.data.as_ptr().add(panel * panels.stride),
-                    panel_stride: panels.stride,
-                    depth: panels.depth,
-                    out: target.data.add(from * target.cols),
-                    cols: target.cols,
-                    first: target.first + panel * PANEL,
-                    adds: target.adds,
-                };
-                match (to - from, together) {
-                    (1, 4) => tile::<V, 1, 4>(&place),
-                    (2, 4) => tile::<V, 2, 4>(&place),
-                    (1, _) => tile::<V, 1, 1>(&place),
-                    (2, _) => tile::<V, 2, 1>(&place),
-                    (3, _) => tile::<V, 3, 1>(&place),
-                    (4, _) => tile::<V, 4, 1>(&place),
-                    (5, _) => tile::<V, 5, 1>(&place),
-                    (6, _) => tile::<V, 6, 1>(&place),
-                    (7, _) => tile::<V, 7, 1>(&place),
-                    (8, _) => tile::<V, 8, 1>(&place),
-                    (9, _) => tile::<V, 9, 1>(&place),
-                    (10, _) => tile::<V, 10, 1>(&place),
-                    (11, _) => tile::<V, 11, 1>(&place),
-                    _ => tile::<V, 12, 1>(&place),
+impl<'a, V: Vector> Whole<'a, V> {
+    /// Units of a panel.
+    const UNITS: usize = 16 / V::WIDTH;
+
+    #[inline(always)]
+    pub(super) fn new(operand: &'a Operand<'a>, target: &'a Target<'a>) -> Self {
+        Self { operand, target, _machine: PhantomData }
+    }
+
+    /// Up to [`super::product::FEW`] rows.
+    ///
+    /// # Safety
+    /// As [`super::product::multiply`].
+    #[inline(always)]
+    pub(super) unsafe fn few(&self, x: &[f32], stride: usize, range: Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe { for_storage!(self.operand.storage, self.few_of(x.as_ptr(), stride, range)) }
+    }
+
+    /// The same of a storage.
+    ///
+    /// # Safety
+    /// As [`super::product::multiply`].
+    #[inline(always)]
+    unsafe fn few_of<S: Read>(&self, x: *const f32, stride: usize, range: Range<usize>) {
+        let end = range.end * Self::UNITS;
+        let mut unit = range.start * Self::UNITS;
+        while unit < end {
+            let left = end - unit;
+            // SAFETY: the units are those of the caller's panels.
+            unit += unsafe {
+                match self.target.rows {
+                    1 if S::STEP == 1 && left >= 4 => self.stream::<S, 1, 4>(x, stride, unit),
+                    1 if left >= 2 => self.stream::<S, 1, 2>(x, stride, unit),
+                    1 => self.stream::<S, 1, 1>(x, stride, unit),
+                    2 if left >= 2 => self.stream::<S, 2, 2>(x, stride, unit),
+                    2 => self.stream::<S, 2, 1>(x, stride, unit),
+                    3 if left >= 2 => self.stream::<S, 3, 2>(x, stride, unit),
+                    3 => self.stream::<S, 3, 1>(x, stride, unit),
+                    _ if left >= 2 => self.stream::<S, 4, 2>(x, stride, unit),
+                    _ => self.stream::<S, 4, 1>(x, stride, unit),
+                }
+            };
+        }
+    }
+
+    /// All `R` rows by `P` units from `unit` on, whose sums stay in registers while the columns go by. Returns `P`.
+    ///
+    /// # Safety
+    /// As [`super::product::multiply`]; the product has `R` rows and those units.
+    #[inline(always)]
+    unsafe fn stream<S: Read, const R: usize, const P: usize>(
+        &self,
+        x: *const f32,
+        stride: usize,
+        unit: usize,
+    ) -> usize {
+        let data = self.operand.data.as_ptr();
+        let mut sums = [[[V::zero(); 2]; P]; R];
+        // No closures here: they would be compiled without the instructions of `V`.
+        let (mut panels, mut lanes) = ([data; P], [0; P]);
+        // SAFETY: each panel lies within the data, each row within `x`.
+        unsafe {
+            for p in 0..P {
+                panels[p] = data.add((unit + p) / Self::UNITS * self.operand.stride);
+                lanes[p] = (unit + p) % Self::UNITS * V::WIDTH;
+            }
+            let column =
+                |p: usize, v: usize| (unit + p) / Self::UNITS * PANEL + (unit + p) % Self::UNITS * V::WIDTH + v * 16;
+            if self.target.adds {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (p, sums) in sums.iter_mut().enumerate() {
+                        for (v, sum) in sums.iter_mut().enumerate() {
+                            let mut line = [0.0; 16];
+                            self.get(r, column(p, v), &mut line[..V::WIDTH]);
+                            *sum = V::load(line.as_ptr());
+                        }
+                    }
+                }
+            }
+            for shared in (0..self.operand.depth).step_by(S::SHARE) {
+                let mut scales = [S::scales::<V>(panels[0], shared, lanes[0]); P];
+                for p in 1..P {
+                    scales[p] = S::scales(panels[p], shared, lanes[p]);
+                }
+                for step in (shared..shared + S::SHARE).step_by(S::STEP) {
+                    let mut words = [S::words::<V>(panels[0], step, lanes[0]); P];
+                    for p in 1..P {
+                        words[p] = S::words(panels[p], step, lanes[p]);
+                    }
+                    for i in 0..S::STEP {
+                        for p in 0..P {
+                            let w = S::column(&scales[p], &words[p], i);
+                            for (r, sums) in sums.iter_mut().enumerate() {
+                                let x = V::splat(*x.add(r * stride + step + i));
+                                sums[p] = [x.multiply_add(w[0], sums[p][0]), x.multiply_add(w[1], sums[p][1])];
+                            }
+                        }
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (p, sums) in sums.iter().enumerate() {
+                    for (v, sum) in sums.iter().enumerate() {
+                        let mut line = [0.0; 16];
+                        sum.store(line.as_mut_ptr());
+                        self.put(r, column(p, v), &line[..V::WIDTH]);
+                    }
                 }
             }
         }
-        panel += together;
+        P
+    }
+
+    /// How many of the `width` columns from `column` on there are, and where they begin in row `r`.
+    ///
+    /// # Safety
+    /// Row `r` is there.
+    #[inline(always)]
+    unsafe fn place(&self, r: usize, column: usize, width: usize) -> (usize, *mut f32) {
+        let column = (self.target.first + column).min(self.target.cols);
+        // SAFETY: row `r` of the target has `cols` elements.
+        (width.min(self.target.cols - column), unsafe { self.target.row(r).add(column) })
+    }
+
+    /// Writes `line` into row `r` from `column` on, as far as there are columns.
+    ///
+    /// # Safety
+    /// Row `r` is there, and the columns are this call's.
+    #[inline(always)]
+    unsafe fn put(&self, r: usize, column: usize, line: &[f32]) {
+        // SAFETY: so many elements are there; the caller's promise.
+        unsafe {
+            let (width, out) = self.place(r, column, line.len());
+            std::ptr::copy_nonoverlapping(line.as_ptr(), out, width);
+        }
+    }
+
+    /// Reads `line` from row `r`: what [`Whole::put`] would overwrite if the product adds to what stands there, else zero.
+    ///
+    /// # Safety
+    /// As [`Whole::put`].
+    #[inline(always)]
+    unsafe fn get(&self, r: usize, column: usize, line: &mut [f32]) {
+        line.fill(0.0);
+        if self.target.adds {
+            // SAFETY: so many elements are there; the caller's promise.
+            unsafe {
+                let (width, from) = self.place(r, column, line.len());
+                std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), width);
+            }
+        }
+    }
+
+    /// Any number of rows.
+    ///
+    /// # Safety
+    /// As [`super::product::multiply`].
+    #[inline(always)]
+    pub(super) unsafe fn many<const PACKED: bool>(&self, x: &[f32], stride: usize, range: Range<usize>) {
+        let (operand, rows) = (self.operand, self.target.rows);
+        let mut scratch = Scratch::take(CHUNK * PANEL + rows * PANEL);
+        let (chunk, sums) = scratch.floats().split_at_mut(CHUNK * PANEL);
+        for panel in range {
+            for (r, line) in sums.chunks_exact_mut(PANEL).take(rows).enumerate() {
+                // SAFETY: there are so many rows, and this panel is this call's.
+                unsafe { self.get(r, panel * PANEL, line) };
+            }
+            for from in (0..operand.depth).step_by(CHUNK) {
+                let to = (from + CHUNK).min(operand.depth);
+                // SAFETY: the panel lies within the data, the columns within the panel and the rows of `x`.
+                unsafe {
+                    let base = operand.data.as_ptr().add(panel * operand.stride);
+                    let w = if operand.storage == Storage::F32 {
+                        base.cast::<f32>().add(from * PANEL)
+                    } else {
+                        for_storage!(operand.storage, self.widen(base, from..to, chunk));
+                        chunk.as_ptr()
+                    };
+                    let bytes = operand.storage.panel_bytes(CHUNK) / CHUNK;
+                    let place = Place {
+                        x: x.as_ptr(),
+                        stride,
+                        from,
+                        depth: to - from,
+                        w,
+                        sums: sums.as_mut_ptr(),
+                        ahead: base.wrapping_add(to * bytes),
+                        bytes: bytes * (to - from),
+                    };
+                    place.tiles::<V, PACKED>(rows);
+                }
+            }
+            for (r, line) in sums.chunks_exact(PANEL).take(rows).enumerate() {
+                // SAFETY: there are so many rows, and this panel is this call's.
+                unsafe { self.put(r, panel * PANEL, line) };
+            }
+        }
+        scratch.give_back();
+    }
+
+    /// Writes columns of a panel as floats into `out`.
+    ///
+    /// # Safety
+    /// The panel has those columns; the machine has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn widen<S: Read>(&self, panel: *const u8, columns: Range<usize>, out: &mut [f32]) {
+        assert!(out.len() >= columns.len() * PANEL);
+        for unit in 0..Self::UNITS {
+            let lane = unit * V::WIDTH;
+            // SAFETY: the caller's promise, and the length asserted above.
+            unsafe {
+                let mut to = out.as_mut_ptr().add(lane);
+                for shared in columns.clone().step_by(S::SHARE) {
+                    let scales = S::scales::<V>(panel, shared, lane);
+                    for step in (shared..shared + S::SHARE).step_by(S::STEP) {
+                        let words = S::words::<V>(panel, step, lane);
+                        for i in 0..S::STEP {
+                            let w = S::column(&scales, &words, i);
+                            w[0].store(to);
+                            w[1].store(to.add(16));
+                            to = to.add(PANEL);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
-/// One tile's operands, at its first row and panel.
+/// The operands of all tiles of rows over one chunk of a panel.
+#[derive(Clone, Copy)]
 struct Place {
+    /// All rows and columns.
     x: *const f32,
     stride: usize,
-    w: *const f32,
-    panel_stride: usize,
+    /// The first column of the chunk, and how many.
+    from: usize,
     depth: usize,
-    out: *mut f32,
-    cols: usize,
-    first: usize,
-    adds: bool,
+    /// The chunk: `depth × 32`.
+    w: *const f32,
+    /// A line of 32 sums for each row, which the chunk continues.
+    sums: *mut f32,
+    /// What comes after the chunk, to be fetched meanwhile, and how much of it.
+    ahead: *const u8,
+    bytes: usize,
 }
 
-/// `R` rows by `P` panels, held in registers while the columns go by.
-///
-/// # Safety
-/// `place` has `R` rows and `P` panels, and the machine has the instructions of `V`.
-#[inline(always)]
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
-unsafe fn tile<V: Vector, const R: usize, const P: usize>(place: &Place) {
-    const MOST: usize = PANEL / 8;
-    let vectors = PANEL / V::WIDTH;
-    let mut sums = [[[V::zero(); MOST]; P]; R];
-    if place.adds {
-        for (r, sums) in sums.iter_mut().enumerate() {
-            for (p, sums) in sums.iter_mut().enumerate() {
-                let column = place.first + p * PANEL;
-                let mut line = [0.0f32; PANEL];
-                // SAFETY: row `r` of the target has `cols` elements; `line` has `PANEL`.
-                unsafe {
-                    let from = place.out.add(r * place.cols + column);
-                    std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), PANEL.min(place.cols - column));
-                    for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
-                        *sum = V::load(line.as_ptr().add(v * V::WIDTH));
-                    }
-                }
-            }
-        }
-    }
-    for k in 0..place.depth {
-        for p in 0..P {
-            let mut w = [V::zero(); MOST];
-            for (v, w) in w.iter_mut().enumerate().take(vectors) {
-                // SAFETY: column `k` of panel `p` has `PANEL` elements.
-                *w = unsafe { V::load(place.w.add(p * place.panel_stride + k * PANEL + v * V::WIDTH)) };
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: row `r` has `depth` elements.
-                let x = V::splat(unsafe { *place.x.add(r * place.stride + k) });
-                for v in 0..vectors {
-                    sums[p][v] = x.multiply_add(w[v], sums[p][v]);
-                }
-            }
-        }
-    }
-    for (r, sums) in sums.iter().enumerate() {
-        for (p, sums) in sums.iter().enumerate() {
-            let column = place.first + p * PANEL;
-            let mut line = [0.0f32; PANEL];
-            for (v, sum) in sums.iter().enumerate().take(vectors) {
-                // SAFETY: `line` has `PANEL` elements.
-                unsafe { sum.store(line.as_mut_ptr().add(v * V::WIDTH)) };
-            }
-            let width = PANEL.min(place.cols - column);
-            // SAFETY: row `r` of the target has `cols` elements, of which this panel's are written by this call only.
-            unsafe {
-                let out = place.out.add(r * place.cols + column);
-                std::ptr::copy_nonoverlapping(line.as_ptr(), out, width);
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "vector instructions load and store through pointers")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::*;
-
-    impl Vector for __m512 {
-        const WIDTH: usize = 16;
-        const ROWS: usize = 12;
-
-        #[inline(always)]
-        fn zero() -> Self {
-            // SAFETY: used inside `product_avx512` only.
-            unsafe { _mm512_setzero_ps() }
-        }
-
-        #[inline(always)]
-        fn splat(x: f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_set1_ps(x) }
-        }
-
-        #[inline(always)]
-        fn multiply_add(self, b: Self, c: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_fmadd_ps(self, b, c) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: as above; the caller gives sixteen elements.
-            unsafe { _mm512_loadu_ps(from) }
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: as above; the caller gives room for sixteen elements.
-            unsafe { _mm512_storeu_ps(to, self) };
-        }
-    }
-
-    impl Vector for __m256 {
-        const WIDTH: usize = 8;
-        const ROWS: usize = 3;
-
-        #[inline(always)]
-        fn zero() -> Self {
-            // SAFETY: used inside `product_avx2` only.
-            unsafe { _mm256_setzero_ps() }
-        }
-
-        #[inline(always)]
-        fn splat(x: f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_set1_ps(x) }
-        }
-
-        #[inline(always)]
-        fn multiply_add(self, b: Self, c: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_fmadd_ps(self, b, c) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: as above; the caller gives eight elements.
-            unsafe { _mm256_loadu_ps(from) }
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: as above; the caller gives room for eight elements.
-            unsafe { _mm256_storeu_ps(to, self) };
-        }
-    }
-
+impl Place {
+    /// Goes over all rows.
+    ///
     /// # Safety
-    /// As [`product_with`].
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn product_avx512(
-        x: &[f32],
-        stride: usize,
-        panels: &Panels<'_>,
-        range: Range<usize>,
-        target: &Target<'_>,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { product_with::<__m512>(x, stride, panels, range, target) };
-    }
-
-    /// # Safety
-    /// As [`product_with`].
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn product_avx2(
-        x: &[f32],
-        stride: usize,
-        panels: &Panels<'_>,
-        range: Range<usize>,
-        target: &Target<'_>,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { product_with::<__m256>(x, stride, panels, range, target) };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The definition: one chain of fused multiply-adds.
-    fn chain(x: &[f32], w: impl Fn(usize) -> f32) -> f32 {
-        x.iter().enumerate().fold(0.0, |sum, (k, x)| x.mul_add(w(k), sum))
-    }
-
-    #[test]
-    fn every_instruction_set_gives_the_chain_bit_for_bit() {
-        type Product = unsafe fn(&[f32], usize, &Panels<'_>, Range<usize>, &Target<'_>);
-        let mut sets: Vec<Product> = vec![product_with::<Portable>];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                sets.push(x86::product_avx512);
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.push(x86::product_avx2);
+    /// There are so many rows, and the machine has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn tiles<V: Vector, const PACKED: bool>(self, rows: usize) {
+        let mut fetched = 0;
+        for tile in 0..tile_count(rows, V::ROWS) {
+            let tile = tile_rows(rows, V::ROWS, tile);
+            let (first, height) = (tile.start, tile.len());
+            for lane in (0..16).step_by(V::WIDTH) {
+                // The tiles share what is to be fetched: a line for each column. Prefetching the last again does nothing.
+                let (ahead, step) =
+                    if fetched < self.bytes { (self.ahead.wrapping_add(fetched), 64) } else { (self.w.cast(), 0) };
+                fetched += 64 * self.depth;
+                // SAFETY: these rows and this unit are there.
+                unsafe {
+                    let x =
+                        if PACKED { first * self.stride + self.from * height } else { first * self.stride + self.from };
+                    let place = Self {
+                        x: self.x.add(x),
+                        w: self.w.add(lane),
+                        sums: self.sums.add(first * PANEL + lane),
+                        ahead,
+                        bytes: step,
+                        ..self
+                    };
+                    place.tile_of::<V, PACKED>(height);
+                }
             }
         }
-        let value = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 997.0 - 0.5;
-        for (rows, depth, cols) in [(1usize, 7usize, 150usize), (2, 33, 129), (3, 5, 32), (13, 40, 70), (25, 1, 1)] {
-            let panel_count = cols.div_ceil(PANEL);
-            let w: Vec<f32> = (0..panel_count * depth * PANEL).map(value).collect();
-            let stride = depth + 3;
-            let x: Vec<f32> = (0..rows * stride).map(|i| value(i + 77)).collect();
-            let panels = Panels { data: &w, depth, stride: depth * PANEL };
-            for product in &sets {
-                let mut y = vec![f32::NAN; rows * cols];
-                let target = Target::new(&mut y, cols);
-                // SAFETY: the lengths above are those that `product` asserts; the sets were detected.
-                #[expect(unsafe_code, reason = "calls each instruction set directly")]
-                unsafe {
-                    product(&x, stride, &panels, 0..panel_count, &target);
+    }
+
+    /// One tile of `height` rows.
+    ///
+    /// # Safety
+    /// The rows are there, and the machine has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn tile_of<V: Vector, const PACKED: bool>(self, height: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match height {
+                1 => self.tile::<V, PACKED, 1>(),
+                2 => self.tile::<V, PACKED, 2>(),
+                3 => self.tile::<V, PACKED, 3>(),
+                4 => self.tile::<V, PACKED, 4>(),
+                5 => self.tile::<V, PACKED, 5>(),
+                6 => self.tile::<V, PACKED, 6>(),
+                7 => self.tile::<V, PACKED, 7>(),
+                8 => self.tile::<V, PACKED, 8>(),
+                9 => self.tile::<V, PACKED, 9>(),
+                10 => self.tile::<V, PACKED, 10>(),
+                11 => self.tile::<V, PACKED, 11>(),
+                12 => self.tile::<V, PACKED, 12>(),
+                13 => self.tile::<V, PACKED, 13>(),
+                _ => self.tile::<V, PACKED, 14>(),
+            }
+        }
+    }
+
+    /// `R` rows by one unit, held in registers while the columns of the chunk go by.
+    ///
+    /// # Safety
+    /// The rows are there, and the machine has the instructions of `V`.
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const PACKED: bool, const R: usize>(self) {
+        if R > V::ROWS {
+            return;
+        }
+        // SAFETY: row `r` has the columns of the chunk in `x` and a line in `sums`; the chunk has `depth` columns.
+        unsafe {
+            let mut sums = [[V::zero(); 2]; R];
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = [V::load(self.sums.add(r * PANEL)), V::load(self.sums.add(r * PANEL + 16))];
+            }
+            for k in 0..self.depth {
+                V::prefetch(self.ahead.wrapping_add(k * self.bytes));
+                let w = [V::load(self.w.add(k * PANEL)), V::load(self.w.add(k * PANEL + 16))];
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let at = if PACKED { k * R + r } else { r * self.stride + k };
+                    let x = V::splat(*self.x.add(at));
+                    *sums = [x.multiply_add(w[0], sums[0]), x.multiply_add(w[1], sums[1])];
                 }
-                for (i, y) in y.chunks(cols).enumerate() {
-                    for (j, y) in y.iter().enumerate() {
-                        let w = |k| w[(j / PANEL * depth + k) * PANEL + j % PANEL];
-                        let expected = chain(&x[i * stride..][..depth], w);
-                        assert_eq!(y.to_bits(), expected.to_bits(), "{rows} × {depth} × {cols} at {i}, {j}");
-                    }
-                }
+            }
+            for (r, sum) in sums.iter().enumerate() {
+                sum[0].store(self.sums.add(r * PANEL));
+                sum[1].store(self.sums.add(r * PANEL + 16));
             }
         }
     }

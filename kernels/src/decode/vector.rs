@@ -129,6 +129,11 @@ for_each_machine! {
         }
     }
 
+    /// The sum of a row.
+    pub fn sum_of(row: &[f32]) -> f32 {
+        sum(row, |lane, x| lane + x)
+    }
+
     /// `x += y`.
     pub fn add(x: &mut [f32], y: &[f32]) {
         for (x, &y) in x.iter_mut().zip(y) {

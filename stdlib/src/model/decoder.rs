@@ -10,7 +10,7 @@ impl Model {
     /// The model as a decoder. Each tensor is packed the first time that any model needs it and shared from then on, so
     /// the decoder of a child costs only the tensors that the child changed.
     ///
-    /// Packed weights take four bytes an element and live as long as their tensors.
+    /// Packed weights take as many bytes as their tensors and live as long as they do.
     pub fn decoder(&self, threads: usize) -> Result<Decoder, ModelError> {
         let source = Source { model: self, threads };
         let config = &self.config.decoder;

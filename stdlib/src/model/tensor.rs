@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use evo_kernels::decode::Matrix;
-use half::slice::HalfFloatSliceExt;
 use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use indexmap::IndexMap;
@@ -265,7 +264,8 @@ impl Tensor {
         Some(Cow::Owned(values))
     }
 
-    /// The matrix packed for the decoder, in f32; `None` unless it is two-dimensional and floating-point.
+    /// The matrix packed for the decoder, in its own type if that is BF16, F16 or F32, else in f32; `None` unless it is
+    /// two-dimensional and floating-point.
     ///
     /// Packed once and kept as long as the tensor lives, so that models that share the tensor share the packed form too.
     pub fn packed(&self, threads: usize) -> Option<Arc<Matrix>> {
@@ -275,11 +275,21 @@ impl Tensor {
         if let Some(packed) = self.0.packed.get() {
             return Some(packed.clone());
         }
-        let packed = match self.view() {
-            Some(view) => Matrix::pack(rows, cols, threads, |i, row| view.row(i, row)),
-            None => Matrix::from_rows(rows, cols, &self.to_f32()?, threads),
+        let packed = match self.0.dtype {
+            DType::F32 => Matrix::pack(rows, cols, threads, |i, row| self.copy_row(i, row)),
+            DType::BF16 => Matrix::pack_halves(rows, cols, false, threads, |i, row| self.copy_row(i, row)),
+            DType::F16 => Matrix::pack_halves(rows, cols, true, threads, |i, row| self.copy_row(i, row)),
+            _ => Matrix::from_rows(rows, cols, &self.to_f32()?, threads),
         };
         Some(self.0.packed.get_or_init(|| Arc::new(packed)).clone())
+    }
+
+    /// Copies row `i` of a matrix as it is, aligned or not; nothing if there is no such row.
+    fn copy_row<T: bytemuck::Pod>(&self, i: usize, row: &mut [T]) {
+        let row: &mut [u8] = bytemuck::cast_slice_mut(row);
+        if let Some(bytes) = self.bytes().get(i * row.len()..(i + 1) * row.len()) {
+            row.copy_from_slice(bytes);
+        }
     }
 
     /// The values as shared f32, for the decoder's norms and biases; kept as [`Tensor::packed`] is.
@@ -300,30 +310,6 @@ impl Tensor {
             hasher.update(self.bytes());
             hasher.finalize()
         })
-    }
-}
-
-impl View<'_> {
-    /// Writes row `i`, as wide as `out`, into `out`; nothing if there is no such row.
-    fn row(self, i: usize, out: &mut [f32]) {
-        let range = i * out.len()..(i + 1) * out.len();
-        match self {
-            Self::F32(data) => {
-                if let Some(row) = data.get(range) {
-                    out.copy_from_slice(row);
-                }
-            }
-            Self::BF16(data) => {
-                if let Some(row) = data.get(range) {
-                    row.convert_to_f32_slice(out);
-                }
-            }
-            Self::F16(data) => {
-                if let Some(row) = data.get(range) {
-                    row.convert_to_f32_slice(out);
-                }
-            }
-        }
     }
 }
 
