@@ -122,7 +122,7 @@ fn measure(matrices: &[Matrix], n: usize) -> String {
     let mut y = vec![0.0; n * rows];
     let mut line = String::from("|");
     // A pass over all matrices, or some of them if that takes long.
-    let some = (3 << 30) / (n * rows * cols).max(1);
+    let some = (1 << 29) / (n * rows * cols).max(1);
     let mut turn = matrices.iter().cycle();
     for threads in [1, 2] {
         let count = matrices.len().min(some.max(1));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attention::{Span, attention};
+use super::matrix::multiply_all;
 use super::{Cache, Config, Matrix, parallel, vector};
 
 /// What can be wrong with what is asked of a decoder.
@@ -209,9 +210,7 @@ impl<'a> Pass<'a> {
 
     fn attention(&mut self, index: usize, layer: &Layer, batch: &mut [Entry<'_>]) {
         self.norm(&layer.attention_norm);
-        let mut q = self.linear(&layer.q, &self.h);
-        let mut k = self.linear(&layer.k, &self.h);
-        let v = self.linear(&layer.v, &self.h);
+        let [mut q, mut k, v] = self.linears([&layer.q, &layer.k, &layer.v], &self.h);
         self.rotate(&mut q, self.config.query_size());
         self.rotate(&mut k, self.config.kv_size());
         let kv = self.config.kv_size();
@@ -235,19 +234,18 @@ impl<'a> Pass<'a> {
             .collect();
         let mut mixed = vec![0.0; q.len()];
         attention(self.config, index, &spans, &q, &mut mixed, self.threads);
-        self.h = self.linear(&layer.o, &mixed);
+        [self.h] = self.linears([&layer.o], &mixed);
         vector::add(&mut self.x, &self.h);
     }
 
     fn feed_forward(&mut self, layer: &Layer) {
         self.norm(&layer.mlp_norm);
-        let mut gate = self.linear(&layer.gate, &self.h);
-        let up = self.linear(&layer.up, &self.h);
+        let [mut gate, up] = self.linears([&layer.gate, &layer.up], &self.h);
         let width = self.config.intermediate_size;
         parallel::rows(self.threads, &mut gate, width, |i, row| {
             vector::silu_times(row, &up[i * width..(i + 1) * width]);
         });
-        self.h = self.linear(&layer.down, &gate);
+        [self.h] = self.linears([&layer.down], &gate);
         vector::add(&mut self.x, &self.h);
     }
 
@@ -260,14 +258,18 @@ impl<'a> Pass<'a> {
         });
     }
 
-    fn linear(&self, linear: &Linear, x: &[f32]) -> Vec<f32> {
-        let width = linear.weight.rows();
-        let mut y = vec![0.0; self.rows() * width];
-        linear.weight.multiply(x, &mut y, self.threads);
-        if let Some(bias) = &linear.bias {
-            y.chunks_exact_mut(width).for_each(|row| vector::add(row, bias));
+    /// Several maps of the same rows, shared among threads as one product.
+    fn linears<const N: usize>(&self, linears: [&Linear; N], x: &[f32]) -> [Vec<f32>; N] {
+        let mut results = linears.map(|linear| vec![0.0; self.rows() * linear.weight.rows()]);
+        let mut products: Vec<(&Matrix, &mut [f32])> =
+            linears.iter().zip(&mut results).map(|(linear, y)| (&*linear.weight, y.as_mut_slice())).collect();
+        multiply_all(x, &mut products, self.threads);
+        for (linear, y) in linears.iter().zip(&mut results) {
+            if let Some(bias) = &linear.bias {
+                y.chunks_exact_mut(bias.len()).for_each(|row| vector::add(row, bias));
+            }
         }
-        y
+        results
     }
 
     /// Turns each head of each row by its token's angles, halves against each other.

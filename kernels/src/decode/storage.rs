@@ -66,6 +66,8 @@ pub(super) trait Read {
     const SHARE: usize;
     /// Columns that come from one load; a divisor of `SHARE`.
     const STEP: usize;
+    /// Cache lines that `STEP` columns take, rounded up.
+    const LINES: usize;
     /// What columns share.
     type Scales<V: Vector>: Copy;
     /// What is loaded for `STEP` columns.
@@ -141,7 +143,7 @@ fn times<V: Vector>(a: [V; 2], b: [V; 2]) -> [V; 2] {
 
 /// Implements [`Read`] for a storage; the pointer arithmetic of each stands in its own arms.
 macro_rules! reads {
-    ($($(#[$doc:meta])* $name:ident, share $share:literal, step $step:literal,
+    ($($(#[$doc:meta])* $name:ident, share $share:literal, step $step:literal, lines $lines:literal,
         scales $scales:ty = |$sp:ident, $sk:ident, $sl:ident| $scales_body:expr,
         words $words:ty = |$wp:ident, $wk:ident, $wl:ident| $words_body:expr,
         column |$cs:ident, $cw:ident, $ci:ident| $column_body:expr;)*) => {$(
@@ -152,6 +154,7 @@ macro_rules! reads {
         impl Read for $name {
             const SHARE: usize = $share;
             const STEP: usize = $step;
+            const LINES: usize = $lines;
             type Scales<V: Vector> = $scales;
             type Words<V: Vector> = $words;
 
@@ -178,7 +181,7 @@ macro_rules! reads {
 
 reads! {
     /// `[column][32]` floats.
-    F32, share 1, step 1,
+    F32, share 1, step 1, lines 2,
     scales () = |_panel, _k, _lane| (),
     words [V; 2] = |panel, k, lane| {
         let at = panel.cast::<f32>().add(k * PANEL + lane);
@@ -187,31 +190,31 @@ reads! {
     column |_scales, words, _i| *words;
 
     /// `[column][16]` words of two bf16 numbers.
-    Bf16, share 1, step 1,
+    Bf16, share 1, step 1, lines 1,
     scales () = |_panel, _k, _lane| (),
     words V::Words = |panel, k, lane| V::load_words(panel.cast::<u32>().add(k * 16 + lane)),
     column |_scales, words, _i| [V::low_halves(*words), V::high_halves(*words)];
 
     /// `[column][32]` f16 numbers.
-    F16, share 1, step 1,
+    F16, share 1, step 1, lines 1,
     scales () = |_panel, _k, _lane| (),
     words [V; 2] = |panel, k, lane| f16_pair::<V>(panel.add(k * 64), lane),
     column |_scales, words, _i| *words;
 
     /// Blocks of 32 scales (f16) and `[column][32]` signed bytes.
-    Q8_0, share 32, step 1,
+    Q8_0, share 32, step 1, lines 1,
     scales [V; 2] = |panel, k, lane| f16_pair::<V>(panel.add(k / 32 * 1088), lane),
     words [V; 2] = |panel, k, lane| i8_pair::<V>(panel.add(k / 32 * 1088 + 64 + k % 32 * 32), lane),
     column |scales, words, _i| times(*words, *scales);
 
     /// Blocks of 32 scales (f16) and `[8 columns][32]` words.
-    Q4_0, share 32, step 8,
+    Q4_0, share 32, step 8, lines 3,
     scales [V; 2] = |panel, k, lane| f16_pair::<V>(panel.add(k / 32 * 576), lane),
     words [V::Words; 2] = |panel, k, lane| word_pair::<V>(panel.add(k / 32 * 576 + 64 + k % 32 * 16), lane),
     column |scales, words, i| times([V::centred_nibbles(words[0], i), V::centred_nibbles(words[1], i)], *scales);
 
     /// Blocks of 32 scales and 32 offsets (f16), and `[8 columns][32]` words.
-    Q4_1, share 32, step 8,
+    Q4_1, share 32, step 8, lines 3,
     scales [[V; 2]; 2] = |panel, k, lane| {
         let block = panel.add(k / 32 * 640);
         [f16_pair::<V>(block, lane), f16_pair::<V>(block.add(64), lane)]
@@ -221,7 +224,7 @@ reads! {
 
     /// Blocks of 32 scales and 32 scales of offsets (f16), then eight times 32 scales and 32 offsets (bytes), then
     /// `[8 columns][32]` words.
-    Q4K, share 32, step 8,
+    Q4K, share 32, step 8, lines 3,
     scales [[V; 2]; 2] = |panel, k, lane| {
         let block = panel.add(k / 256 * 4736);
         let own = block.add(128 + k % 256 / 32 * 64);
@@ -234,7 +237,7 @@ reads! {
 
     /// Blocks of 32 scales (f16), then sixteen times 32 scales (signed bytes), then for each 16 columns the lower four bits as
     /// `[8 columns][32]` words and the upper two as `[32]` words.
-    Q6K, share 16, step 16,
+    Q6K, share 16, step 16, lines 7,
     scales [V; 2] = |panel, k, lane| {
         let block = panel.add(k / 256 * 6720);
         times(f16_pair::<V>(block, lane), i8_pair::<V>(block.add(64 + k % 256 / 16 * 32), lane))

@@ -14,6 +14,12 @@ use super::lines::Scratch;
 use super::product::{Operand, Target, tile_count, tile_rows};
 use super::storage::{self, Read, Storage};
 
+/// Bytes from what few rows read to what is fetched meanwhile: a page, where the machine's own prefetching ends.
+const AHEAD: usize = 4096;
+/// Floats of `x` that go over all panels together: 384 kB.
+const BLOCK: usize = 96 << 10;
+/// Columns that a tile takes between two fetches.
+const GROUP: usize = 4;
 /// Columns of a chunk: of 24 kB as floats. A multiple of the columns that share scales.
 const CHUNK: usize = 192;
 
@@ -121,6 +127,7 @@ impl<'a, V: Vector> Whole<'a, V> {
                     }
                 }
             }
+            let bytes = self.operand.storage.panel_bytes(256);
             for shared in (0..self.operand.depth).step_by(S::SHARE) {
                 let mut scales = [S::scales::<V>(panels[0], shared, lanes[0]); P];
                 for p in 1..P {
@@ -130,6 +137,11 @@ impl<'a, V: Vector> Whole<'a, V> {
                     let mut words = [S::words::<V>(panels[0], step, lanes[0]); P];
                     for p in 1..P {
                         words[p] = S::words(panels[p], step, lanes[p]);
+                    }
+                    for panel in panels {
+                        for line in 0..S::LINES {
+                            V::prefetch(panel.wrapping_add(AHEAD + step * bytes / 256 + 64 * line));
+                        }
                     }
                     for i in 0..S::STEP {
                         for p in 0..P {
@@ -195,51 +207,69 @@ impl<'a, V: Vector> Whole<'a, V> {
         }
     }
 
-    /// Any number of rows.
+    /// Any number of rows: some tiles, as many as stay in the second cache, go over all panels, then the next.
     ///
     /// # Safety
     /// As [`super::product::multiply`].
     #[inline(always)]
     pub(super) unsafe fn many<const PACKED: bool>(&self, x: &[f32], stride: usize, range: Range<usize>) {
-        let (operand, rows) = (self.operand, self.target.rows);
-        let mut scratch = Scratch::take(CHUNK * PANEL + rows * PANEL);
+        let (rows, tiles) = (self.target.rows, tile_count(self.target.rows, V::ROWS));
+        let some = (BLOCK / (self.operand.depth.max(1) * V::ROWS)).max(1);
+        let mut scratch = Scratch::take((CHUNK + some.min(tiles) * V::ROWS) * PANEL);
         let (chunk, sums) = scratch.floats().split_at_mut(CHUNK * PANEL);
-        for panel in range {
-            for (r, line) in sums.chunks_exact_mut(PANEL).take(rows).enumerate() {
-                // SAFETY: there are so many rows, and this panel is this call's.
-                unsafe { self.get(r, panel * PANEL, line) };
-            }
-            for from in (0..operand.depth).step_by(CHUNK) {
-                let to = (from + CHUNK).min(operand.depth);
-                // SAFETY: the panel lies within the data, the columns within the panel and the rows of `x`.
-                unsafe {
-                    let base = operand.data.as_ptr().add(panel * operand.stride);
-                    let w = if operand.storage == Storage::F32 {
-                        base.cast::<f32>().add(from * PANEL)
-                    } else {
-                        for_storage!(operand.storage, self.widen(base, from..to, chunk));
-                        chunk.as_ptr()
-                    };
-                    let bytes = operand.storage.panel_bytes(CHUNK) / CHUNK;
-                    let place = Place {
-                        x: x.as_ptr(),
-                        stride,
-                        from,
-                        depth: to - from,
-                        w,
-                        sums: sums.as_mut_ptr(),
-                        ahead: base.wrapping_add(to * bytes),
-                        bytes: bytes * (to - from),
-                    };
-                    place.tiles::<V, PACKED>(rows);
-                }
-            }
-            for (r, line) in sums.chunks_exact(PANEL).take(rows).enumerate() {
-                // SAFETY: there are so many rows, and this panel is this call's.
-                unsafe { self.put(r, panel * PANEL, line) };
+        for first in (0..tiles).step_by(some) {
+            let tiles = Tiles { rows, tiles: first..(first + some).min(tiles), x: x.as_ptr(), stride };
+            for panel in range.clone() {
+                // SAFETY: the caller's promise; `sums` has a line for each row of so many tiles.
+                unsafe { self.panel::<PACKED>(panel, &tiles, chunk, sums) };
             }
         }
         scratch.give_back();
+    }
+
+    /// Some tiles of rows by one panel.
+    ///
+    /// # Safety
+    /// As [`super::product::multiply`]; `chunk` has 32 floats for each column of a chunk, `sums` for each row.
+    #[inline(always)]
+    unsafe fn panel<const PACKED: bool>(&self, panel: usize, tiles: &Tiles, chunk: &mut [f32], sums: &mut [f32]) {
+        let operand = self.operand;
+        let rows = tiles.covered(V::ROWS);
+        for (r, line) in rows.clone().zip(sums.chunks_exact_mut(PANEL)) {
+            // SAFETY: row `r` is there, and this panel is this call's.
+            unsafe { self.get(r, panel * PANEL, line) };
+        }
+        for from in (0..operand.depth).step_by(CHUNK) {
+            let to = (from + CHUNK).min(operand.depth);
+            // SAFETY: the panel lies within the data, the columns within the panel and the rows of `x`.
+            unsafe {
+                let base = operand.data.as_ptr().add(panel * operand.stride);
+                let w = if operand.storage == Storage::F32 {
+                    base.cast::<f32>().add(from * PANEL)
+                } else {
+                    for_storage!(operand.storage, self.widen(base, from..to, chunk));
+                    chunk.as_ptr()
+                };
+                let bytes = operand.storage.panel_bytes(CHUNK) / CHUNK;
+                let place = Place {
+                    x: tiles.x,
+                    stride: tiles.stride,
+                    from,
+                    depth: to - from,
+                    w,
+                    sums: sums.as_mut_ptr(),
+                    ahead: base.wrapping_add(to * bytes),
+                    bytes: bytes * (to - from),
+                    out: self.target.row(0).wrapping_add(self.target.first + panel * PANEL).cast(),
+                    out_stride: if to == operand.depth { self.target.cols * 4 } else { 0 },
+                };
+                place.tiles::<V, PACKED>(tiles);
+            }
+        }
+        for (r, line) in rows.zip(sums.chunks_exact(PANEL)) {
+            // SAFETY: as above.
+            unsafe { self.put(r, panel * PANEL, line) };
+        }
     }
 
     /// Writes columns of a panel as floats into `out`.
@@ -271,6 +301,22 @@ impl<'a, V: Vector> Whole<'a, V> {
     }
 }
 
+/// Some tiles of the rows of `x`.
+struct Tiles {
+    /// All rows, of which tiles are made.
+    rows: usize,
+    tiles: Range<usize>,
+    x: *const f32,
+    stride: usize,
+}
+
+impl Tiles {
+    /// The rows of these tiles.
+    fn covered(&self, most: usize) -> Range<usize> {
+        tile_rows(self.rows, most, self.tiles.start).start..tile_rows(self.rows, most, self.tiles.end - 1).end
+    }
+}
+
 /// The operands of all tiles of rows over one chunk of a panel.
 #[derive(Clone, Copy)]
 struct Place {
@@ -282,44 +328,49 @@ struct Place {
     depth: usize,
     /// The chunk: `depth × 32`.
     w: *const f32,
-    /// A line of 32 sums for each row, which the chunk continues.
+    /// A line of 32 sums for each row of these tiles, which the chunk continues.
     sums: *mut f32,
-    /// What comes after the chunk, to be fetched meanwhile, and how much of it.
+    /// What comes after the chunk, to be fetched meanwhile, and how much of it: in all, or of a tile for each group of columns.
     ahead: *const u8,
     bytes: usize,
+    /// Where the sums of row 0 go in the end, and the bytes to the next row; 0 if this chunk is not the last.
+    out: *const u8,
+    out_stride: usize,
 }
 
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 impl Place {
-    /// Goes over all rows.
+    /// Goes over all tiles.
     ///
     /// # Safety
-    /// There are so many rows, and the machine has the instructions of `V`.
+    /// Their rows are there, and the machine has the instructions of `V`.
     #[inline(always)]
-    unsafe fn tiles<V: Vector, const PACKED: bool>(self, rows: usize) {
-        let mut fetched = 0;
-        for tile in 0..tile_count(rows, V::ROWS) {
-            let tile = tile_rows(rows, V::ROWS, tile);
+    unsafe fn tiles<V: Vector, const PACKED: bool>(self, tiles: &Tiles) {
+        let begin = tiles.covered(V::ROWS).start;
+        // All tiles fetch an equal part of what comes next.
+        let part = self.bytes / (tiles.tiles.len() * 16 / V::WIDTH);
+        let mut place = self;
+        place.bytes = part * GROUP / self.depth;
+        for tile in tiles.tiles.clone() {
+            let tile = tile_rows(tiles.rows, V::ROWS, tile);
             let (first, height) = (tile.start, tile.len());
+            if self.out_stride > 0 {
+                for r in tile {
+                    let line = self.out.wrapping_add(r * self.out_stride);
+                    V::prefetch(line);
+                    V::prefetch(line.wrapping_add(64));
+                }
+            }
             for lane in (0..16).step_by(V::WIDTH) {
-                // The tiles share what is to be fetched: a line for each column. Prefetching the last again does nothing.
-                let (ahead, step) =
-                    if fetched < self.bytes { (self.ahead.wrapping_add(fetched), 64) } else { (self.w.cast(), 0) };
-                fetched += 64 * self.depth;
                 // SAFETY: these rows and this unit are there.
                 unsafe {
-                    let x =
-                        if PACKED { first * self.stride + self.from * height } else { first * self.stride + self.from };
-                    let place = Self {
-                        x: self.x.add(x),
-                        w: self.w.add(lane),
-                        sums: self.sums.add(first * PANEL + lane),
-                        ahead,
-                        bytes: step,
-                        ..self
-                    };
+                    let column = if PACKED { self.from * height } else { self.from };
+                    place.x = self.x.add(first * self.stride + column);
+                    place.w = self.w.add(lane);
+                    place.sums = self.sums.add((first - begin) * PANEL + lane);
                     place.tile_of::<V, PACKED>(height);
                 }
+                place.ahead = place.ahead.wrapping_add(part);
             }
         }
     }
@@ -366,18 +417,38 @@ impl Place {
             for (r, sum) in sums.iter_mut().enumerate() {
                 *sum = [V::load(self.sums.add(r * PANEL)), V::load(self.sums.add(r * PANEL + 16))];
             }
-            for k in 0..self.depth {
-                V::prefetch(self.ahead.wrapping_add(k * self.bytes));
-                let w = [V::load(self.w.add(k * PANEL)), V::load(self.w.add(k * PANEL + 16))];
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let at = if PACKED { k * R + r } else { r * self.stride + k };
-                    let x = V::splat(*self.x.add(at));
-                    *sums = [x.multiply_add(w[0], sums[0]), x.multiply_add(w[1], sums[1])];
+            let whole = self.depth - self.depth % GROUP;
+            for group in (0..whole).step_by(GROUP) {
+                for line in 0..self.bytes.div_ceil(64) {
+                    V::prefetch(self.ahead.wrapping_add(group / GROUP * self.bytes + line * 64));
                 }
+                for k in group..group + GROUP {
+                    self.column::<V, PACKED, R>(k, &mut sums);
+                }
+            }
+            for k in whole..self.depth {
+                self.column::<V, PACKED, R>(k, &mut sums);
             }
             for (r, sum) in sums.iter().enumerate() {
                 sum[0].store(self.sums.add(r * PANEL));
                 sum[1].store(self.sums.add(r * PANEL + 16));
+            }
+        }
+    }
+
+    /// One column of the chunk.
+    ///
+    /// # Safety
+    /// As [`Place::tile`], and the column is there.
+    #[inline(always)]
+    unsafe fn column<V: Vector, const PACKED: bool, const R: usize>(&self, k: usize, sums: &mut [[V; 2]; R]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let w = [V::load(self.w.add(k * PANEL)), V::load(self.w.add(k * PANEL + 16))];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let at = if PACKED { k * R + r } else { r * self.stride + k };
+                let x = V::splat(*self.x.add(at));
+                *sums = [x.multiply_add(w[0], sums[0]), x.multiply_add(w[1], sums[1])];
             }
         }
     }

@@ -5,6 +5,7 @@
 //! [`bytes`] and [`tiny`] (small models of one's own), [`decoder`] (ready to run), [`logits`]. A [`Model`] is a handle: cloning it copies no weight, and a child shares every tensor that it does not change.
 
 pub mod bind;
+mod blocks;
 pub mod bytes;
 pub mod check;
 mod codes;

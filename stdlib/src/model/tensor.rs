@@ -10,6 +10,8 @@ use half::{bf16, f16};
 use indexmap::IndexMap;
 use memmap2::Mmap;
 
+use super::blocks::{Blocks, copy};
+
 #[cfg(target_endian = "big")]
 compile_error!("tensor files are little-endian and are used in place; a big-endian machine needs a conversion here");
 
@@ -119,6 +121,7 @@ enum Storage {
     F32(Vec<f32>),
     Half(Vec<u16>),
     Bytes(Vec<u8>),
+    Blocks(Blocks),
 }
 
 /// The data of a tensor of weights, borrowed in its own element type.
@@ -188,20 +191,30 @@ impl Tensor {
         Self::new(dtype, shape, Storage::Mapped { map, start, len })
     }
 
+    /// An F32 tensor that is a matrix of a GGUF file, whatever it is packed as there. Its numbers are computed when they are
+    /// first asked for; the decoder takes the blocks as they are.
+    pub(super) fn from_blocks(blocks: Blocks) -> Self {
+        Self::unchecked(DType::F32, blocks.shape(), Storage::Blocks(blocks))
+    }
+
     fn new(dtype: DType, shape: Vec<usize>, storage: Storage) -> Result<Self, LengthError> {
         let needs = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
         let has = storage.bytes().len();
         if needs != Some(has) {
             return Err(LengthError { dtype, shape, has });
         }
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::unchecked(dtype, shape, storage))
+    }
+
+    fn unchecked(dtype: DType, shape: Vec<usize>, storage: Storage) -> Self {
+        Self(Arc::new(Inner {
             dtype,
             shape,
             storage,
             digest: OnceLock::new(),
             packed: OnceLock::new(),
             vector: OnceLock::new(),
-        })))
+        }))
     }
 
     /// The element type.
@@ -224,7 +237,7 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// The data as little-endian bytes.
+    /// The data as little-endian bytes. Those of a packed matrix of a GGUF file are computed now, as f32, and kept.
     pub fn bytes(&self) -> &[u8] {
         self.0.storage.bytes()
     }
@@ -264,8 +277,8 @@ impl Tensor {
         Some(Cow::Owned(values))
     }
 
-    /// The matrix packed for the decoder, in its own type if that is BF16, F16 or F32, else in f32; `None` unless it is
-    /// two-dimensional and floating-point.
+    /// The matrix packed for the decoder: in its own type if that is BF16, F16 or F32, in the blocks of its GGUF file, else
+    /// in f32; `None` unless it is two-dimensional and floating-point.
     ///
     /// Packed once and kept as long as the tensor lives, so that models that share the tensor share the packed form too.
     pub fn packed(&self, threads: usize) -> Option<Arc<Matrix>> {
@@ -275,21 +288,20 @@ impl Tensor {
         if let Some(packed) = self.0.packed.get() {
             return Some(packed.clone());
         }
-        let packed = match self.0.dtype {
-            DType::F32 => Matrix::pack(rows, cols, threads, |i, row| self.copy_row(i, row)),
-            DType::BF16 => Matrix::pack_halves(rows, cols, false, threads, |i, row| self.copy_row(i, row)),
-            DType::F16 => Matrix::pack_halves(rows, cols, true, threads, |i, row| self.copy_row(i, row)),
+        let packed = match (&self.0.storage, self.0.dtype) {
+            (Storage::Blocks(blocks), _) => blocks.packed(threads)?,
+            (_, DType::F32) => Matrix::pack(rows, cols, threads, |i, row| copy(self.row(i), row)),
+            (_, DType::BF16) => Matrix::pack_halves(rows, cols, false, threads, |i, row| copy(self.row(i), row)),
+            (_, DType::F16) => Matrix::pack_halves(rows, cols, true, threads, |i, row| copy(self.row(i), row)),
             _ => Matrix::from_rows(rows, cols, &self.to_f32()?, threads),
         };
         Some(self.0.packed.get_or_init(|| Arc::new(packed)).clone())
     }
 
-    /// Copies row `i` of a matrix as it is, aligned or not; nothing if there is no such row.
-    fn copy_row<T: bytemuck::Pod>(&self, i: usize, row: &mut [T]) {
-        let row: &mut [u8] = bytemuck::cast_slice_mut(row);
-        if let Some(bytes) = self.bytes().get(i * row.len()..(i + 1) * row.len()) {
-            row.copy_from_slice(bytes);
-        }
+    /// The bytes of row `i` of a matrix; nothing if there is no such row.
+    fn row(&self, i: usize) -> &[u8] {
+        let len = self.0.shape.last().map_or(0, |cols| cols * self.0.dtype.size());
+        self.bytes().get(i * len..(i + 1) * len).unwrap_or_default()
     }
 
     /// The values as shared f32, for the decoder's norms and biases; kept as [`Tensor::packed`] is.
@@ -307,7 +319,14 @@ impl Tensor {
     pub fn digest(&self) -> blake3::Hash {
         *self.0.digest.get_or_init(|| {
             let mut hasher = blake3::Hasher::new();
-            hasher.update(self.bytes());
+            match &self.0.storage {
+                Storage::Blocks(blocks) => blocks.each_row(|row| {
+                    hasher.update(bytemuck::cast_slice(row));
+                }),
+                _ => {
+                    hasher.update(self.bytes());
+                }
+            }
             hasher.finalize()
         })
     }
@@ -323,6 +342,7 @@ impl Storage {
             Self::F32(data) => bytemuck::cast_slice(data),
             Self::Half(data) => bytemuck::cast_slice(data),
             Self::Bytes(data) => data,
+            Self::Blocks(blocks) => bytemuck::cast_slice(blocks.values()),
         }
     }
 }

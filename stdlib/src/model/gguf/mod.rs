@@ -1,4 +1,5 @@
-//! Reading GGUF files: Llama-family weights, dequantised to f32, under Hugging Face's names and in its order.
+//! Reading GGUF files: Llama-family weights under Hugging Face's names and in its order, of type F32 to whoever asks for
+//! numbers, in the blocks of the file to the decoder.
 
 mod reader;
 mod vocabulary;
@@ -8,12 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use evo_kernels::decode::Storage;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
 use self::reader::{Contents, Info, Value};
+use super::blocks::Blocks;
 use super::check::{check_shapes, check_vocabulary};
 use super::safetensors::TensorHeader;
 use super::tokenizer::TokenizerHeader;
@@ -22,14 +26,15 @@ use super::{Card, Config, DType, Model, ModelError, ModelHeader, Parts, Tensor};
 /// The architectures that are read from GGUF files, by their names there.
 const ARCHITECTURES: &[&str] = &["llama"];
 
-/// Loads the GGUF file `path`: weights dequantised to f32 (a copy in memory), the tokenizer and chat template from the
-/// metadata. Query and key rows, which GGUF keeps in the order of interleaved rotation, are put back.
+/// Loads the GGUF file `path`: weights, and the tokenizer and chat template from the metadata. Matrices of the packings that
+/// the decoder computes with stay in the mapped file, and are dequantised to f32 when their numbers are asked for; those of
+/// others are dequantised at once. Query and key rows, which GGUF keeps in the order of interleaved rotation, are put back.
 pub fn gguf(path: &Path) -> Result<Model, ModelError> {
     let file = Source::open(path)?;
     let tensors = file
         .names
         .par_iter()
-        .map(|(name, info)| Ok((name.clone(), file.dequantise(name, info)?)))
+        .map(|(name, info)| Ok((name.clone(), file.tensor(name, info)?)))
         .collect::<Result<Vec<_>, ModelError>>()?
         .into_iter()
         .collect();
@@ -83,7 +88,7 @@ pub fn gguf_header(path: &Path) -> Result<ModelHeader, ModelError> {
 /// An opened file: everything but the weights is read and checked.
 struct Source<'a> {
     path: &'a Path,
-    map: memmap2::Mmap,
+    map: Arc<memmap2::Mmap>,
     contents: Contents,
     config: Config,
     /// The tensors under Hugging Face's names.
@@ -93,7 +98,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn open(path: &'a Path) -> Result<Self, ModelError> {
         let file = File::open(path).map_err(|e| ModelError::read(path, e))?;
-        let map = super::map::map(&file).map_err(|e| ModelError::read(path, e))?;
+        let map = Arc::new(super::map::map(&file).map_err(|e| ModelError::read(path, e))?);
         let contents = reader::read(&map).map_err(|cause| gguf_error(path, cause))?;
         let config = config(&contents, path)?;
         let names = contents
@@ -111,10 +116,7 @@ impl<'a> Source<'a> {
         Ok(Self { path, map, contents, config, names })
     }
 
-    fn dequantise(&self, name: &str, info: &Info) -> Result<Tensor, ModelError> {
-        let data = self
-            .numbers(info)
-            .map_err(|cause| gguf_error(self.path, format!("tensor `{name}` cannot be dequantised: {cause}")))?;
+    fn tensor(&self, name: &str, info: &Info) -> Result<Tensor, ModelError> {
         let heads = if name.contains(".q_proj.") {
             self.config.num_heads
         } else if name.contains(".k_proj.") {
@@ -122,6 +124,16 @@ impl<'a> Source<'a> {
         } else {
             0
         };
+        if let (&[rows, cols], Some(storage)) = (info.shape.as_slice(), storage(info.dtype)) {
+            let head_dim = if heads > 0 && rows.is_multiple_of(2 * heads) { rows / heads } else { 0 };
+            let place = (info.start, info.len);
+            if let Some(blocks) = Blocks::new(self.map.clone(), storage, (rows, cols), place, head_dim) {
+                return Ok(Tensor::from_blocks(blocks));
+            }
+        }
+        let data = self
+            .numbers(info)
+            .map_err(|cause| gguf_error(self.path, format!("tensor `{name}` cannot be dequantised: {cause}")))?;
         let data = match info.shape.split_first() {
             Some((&rows, rest)) if heads > 0 && rows.is_multiple_of(2 * heads) => {
                 half_split(&data, rows / heads, rest.iter().product())
@@ -145,6 +157,21 @@ impl<'a> Source<'a> {
             .flatten_all()?
             .to_vec1()
     }
+}
+
+/// The decoder's storage for a packing, if it has one.
+fn storage(dtype: GgmlDType) -> Option<Storage> {
+    Some(match dtype {
+        GgmlDType::F32 => Storage::F32,
+        GgmlDType::F16 => Storage::F16,
+        GgmlDType::BF16 => Storage::Bf16,
+        GgmlDType::Q8_0 => Storage::Q8_0,
+        GgmlDType::Q4_0 => Storage::Q4_0,
+        GgmlDType::Q4_1 => Storage::Q4_1,
+        GgmlDType::Q4K => Storage::Q4K,
+        GgmlDType::Q6K => Storage::Q6K,
+        _ => return None,
+    })
 }
 
 /// Within each head, row `2i + a` (pairs side by side) becomes row `a · head_dim / 2 + i` (halves side by side).
