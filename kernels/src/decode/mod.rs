@@ -19,6 +19,8 @@ mod lanes;
 pub mod likelihood;
 mod lines;
 pub mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod parallel;
 mod prefix;
 mod product;
