@@ -158,6 +158,14 @@ fn nothing_is_proposed_in_comments_and_numbers() {
 }
 
 #[test]
+fn a_derivative_is_by_a_parameter() {
+    let text = "fn two(x: real, yaw: real) -> real = x * yaw\nlet s = slope(two, ";
+    among(&format!("{text}by: |)"), &["x", "yaw"], &[]);
+    among(&format!("{text}|)"), &["by"], &[]);
+    among("let s = slo|", &["slope"], &[]);
+}
+
+#[test]
 fn completion_never_panics_wherever_the_cursor_is() {
     let text = include_str!("../../tests/examples/quickstart.evo");
     let source = |text: &str, at: usize| {
