@@ -1,5 +1,5 @@
 //! What people type on their first day, and how it is told: `tests/golden/errors/*.evo`, each with its rendered
-//! diagnostics beside it as `.txt`. `EVO_BLESS=1` rewrites those.
+//! diagnostics beside it as `.txt`. `EVO_BLESS=1` rewrites those. What they use lies in `used/`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test reads files and fails loudly")]
 
@@ -36,7 +36,8 @@ fn wrong_programs_read_well() {
     for program in programs {
         let name = program.file_name().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&program).unwrap();
-        let checked = evo_lang::check(&name, &text, &library, &|_| Err("no such file".to_owned()));
+        let used = |path: &str| std::fs::read_to_string(folder.join(path)).map_err(|_| "no such file".to_owned());
+        let checked = evo_lang::check(&name, &text, &library, &used);
         let rendered = evo_lang::diag::render_all(&checked.diagnostics, &checked.sources, false);
         let beside = program.with_extension("txt");
         if std::env::var_os("EVO_BLESS").is_some() {

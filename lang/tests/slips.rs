@@ -461,3 +461,54 @@ fn every_slip_of_a_file_is_told_once() {
     let rendered = evo_lang::diag::render_all(&checked.diagnostics, &checked.sources, false);
     assert_eq!(found, expected, "{rendered}");
 }
+
+/// Two and three slips in one item: in a call, in a block of fields, in a body of steps.
+const IN_ONE_ITEM: &str = r#"fn scale(x: real, k: int) -> real = x * k
+data sums = word_problems { cuont: "ten", sede: hafl + 1 }
+print scale(y: thrid + 1, k: "two")
+print scael(frist + 1, [secnd * 2])
+fn steps(x: real) -> real {
+  let a = x % 2
+  b = a + 1
+  let c = a ** 2
+  a + c
+}
+evolve s { maximize = f, stop: { evaluations: 10; }, islands: 3 4 }
+print sums
+"#;
+
+#[test]
+fn every_slip_of_an_item_is_told_once() {
+    let program = programs().into_iter().find(|p| p.name.starts_with("programs/")).unwrap();
+    let checked = program.check(IN_ONE_ITEM);
+    let rendered = evo_lang::diag::render_all(&checked.diagnostics, &checked.sources, false);
+    let place = |d: &evo_lang::diag::Diagnostic| {
+        let at = d.secondary.first().filter(|_| d.code.as_str() == "E0302").map_or(d.primary.span, |l| l.span);
+        (d.code.to_string(), IN_ONE_ITEM[at.range()].to_owned())
+    };
+    let found: Vec<(String, String)> = checked.diagnostics.iter().map(place).collect();
+    let expected = [
+        ("E0302", "cuont"),
+        ("E0301", "\"ten\""),
+        ("E0302", "sede"),
+        ("E0201", "hafl"),
+        ("E0302", "y"),
+        ("E0201", "thrid"),
+        ("E0301", "\"two\""),
+        ("E0201", "scael"),
+        ("E0201", "frist"),
+        ("E0201", "secnd"),
+        ("E0103", "%"),
+        ("E0115", "b"),
+        ("E0112", "**"),
+        ("E0105", "="),
+        ("E0102", ";"),
+        ("E0101", "4"),
+    ];
+    let expected: Vec<(String, String)> = expected.iter().map(|(c, t)| ((*c).to_owned(), (*t).to_owned())).collect();
+    let mut sorted = found.clone();
+    let mut wanted = expected.clone();
+    sorted.sort();
+    wanted.sort();
+    assert_eq!(sorted, wanted, "{rendered}");
+}

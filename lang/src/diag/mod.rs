@@ -5,6 +5,7 @@
 //! and shows an example that raises that very code.
 
 mod codes;
+mod cut;
 mod fix;
 mod render;
 mod sarif;
@@ -108,6 +109,15 @@ impl Diagnostic {
     /// Adds an edit to the patch that does it.
     pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
         self.fix.push(Edit { span, replacement: replacement.into() });
+        self
+    }
+
+    /// The same with every place in its file moved.
+    pub(crate) fn moved(mut self, to: impl Fn(u32) -> u32) -> Self {
+        let labels = std::iter::once(&mut self.primary.span).chain(self.secondary.iter_mut().map(|l| &mut l.span));
+        for span in labels.chain(self.fix.iter_mut().map(|e| &mut e.span)) {
+            (span.start, span.end) = (to(span.start), to(span.end));
+        }
         self
     }
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan, ThemeStyles};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceSpan, ThemeStyles};
 
-use super::{Diagnostic, Label, Severity};
+use super::{Diagnostic, Label, Severity, cut};
 use crate::span::{FileId, SourceMap};
 
 const WIDTH: usize = 120;
@@ -13,7 +13,7 @@ const WIDTH: usize = 120;
 #[derive(Debug)]
 struct Snippet {
     severity: Severity,
-    source: NamedSource<String>,
+    source: cut::Source,
     labels: Vec<LabeledSpan>,
 }
 
@@ -81,17 +81,17 @@ fn header(diagnostic: &Diagnostic, colour: bool) -> String {
 
 fn snippet(diagnostic: &Diagnostic, sources: &SourceMap, id: FileId, colour: bool) -> String {
     let Some(file) = sources.file(id) else { return String::new() };
-    let mut labels = Vec::new();
-    if diagnostic.primary.span.file == id {
-        labels.push(LabeledSpan::new_primary_with_span(
-            label_text(&diagnostic.primary),
-            place(&diagnostic.primary, &file.text),
-        ));
-    }
-    let others = diagnostic.secondary.iter().filter(|l| l.span.file == id);
-    labels.extend(others.map(|l| LabeledSpan::new_with_span(label_text(l), place(l, &file.text))));
-    let snippet =
-        Snippet { severity: diagnostic.severity, source: NamedSource::new(&*file.name, file.text.to_string()), labels };
+    let is_primary = diagnostic.primary.span.file == id;
+    let primary = is_primary.then_some(&diagnostic.primary);
+    let told: Vec<&Label> =
+        primary.into_iter().chain(diagnostic.secondary.iter().filter(|l| l.span.file == id)).collect();
+    let places: Vec<SourceSpan> = told.iter().map(|label| place(label, &file.text)).collect();
+    let (source, places) = cut::Source::of(&file.name, &file.text, &places);
+    let labels = told.iter().zip(places).enumerate().map(|(i, (label, place))| match i {
+        0 if is_primary => LabeledSpan::new_primary_with_span(label_text(label), place),
+        _ => LabeledSpan::new_with_span(label_text(label), place),
+    });
+    let snippet = Snippet { severity: diagnostic.severity, source, labels: labels.collect() };
     let theme = GraphicalTheme {
         styles: if colour { ThemeStyles::ansi() } else { ThemeStyles::none() },
         ..GraphicalTheme::unicode_nocolor()
@@ -103,7 +103,7 @@ fn snippet(diagnostic: &Diagnostic, sources: &SourceMap, id: FileId, colour: boo
     // The first line holds miette's icon for a message, which is empty here.
     let body = drawn.split_once('\n').map_or("", |(_, rest)| rest);
     let location = sources.location(diagnostic.primary.span);
-    if whole && (diagnostic.primary.span.file != id || strip_escapes(body).contains(&location)) {
+    if whole && (!is_primary || strip_escapes(body).contains(&location)) {
         return body.to_owned();
     }
     format!("  at {location}\n{body}")

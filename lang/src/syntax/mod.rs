@@ -1,8 +1,9 @@
-//! Text to syntax tree. [`parse`] never fails: it returns what parses, and one diagnostic for each item that does not.
+//! Text to syntax tree. [`parse`] never fails: it returns what parses, and diagnostics for each item that does not.
 
 pub mod ast;
 mod build;
 mod explain;
+mod recover;
 pub(crate) mod scan;
 
 use pest::Parser;
@@ -39,7 +40,8 @@ pub fn deep<R>(f: impl FnOnce() -> R) -> R {
     stacker::maybe_grow(STACK / 4, STACK, f)
 }
 
-/// Parses a file. The tree holds the items that parse; each item that does not gives one diagnostic.
+/// Parses a file. The tree holds the items that parse; each item that does not gives a
+/// diagnostic for each of its unrelated slips.
 pub fn parse(text: &str, file: FileId) -> (Module, Vec<Diagnostic>) {
     deep(|| parse_here(text, file))
 }
@@ -95,7 +97,11 @@ fn parse_items(tokens: &Tokens<'_>, file: FileId) -> (Module, Vec<Diagnostic>) {
             }
             Err(failure) => {
                 module.broken.extend(declared(tokens, from, to, file));
-                diagnostics.push(explain::explain(tokens, from, to, start + position(&failure), file));
+                let at = position(&failure);
+                let first = explain::explain(tokens, from, to, start + at, file);
+                let others = recover::further(part, first.code, at, file);
+                diagnostics.push(first);
+                diagnostics.extend(others.into_iter().map(|d| d.moved(|at| at + start as u32)));
             }
         }
     }
@@ -149,18 +155,11 @@ fn used_in_open_text(tokens: &Tokens<'_>, index: usize, file: FileId) -> Option<
 /// Parses one expression, as the command line and the tools have them.
 pub fn parse_expr(text: &str, file: FileId) -> (Option<ast::Expr>, Vec<Diagnostic>) {
     let (module, diagnostics) = parse(&format!("print {text}"), file);
-    let shift = |mut d: Diagnostic| {
-        let move_back = |s: &mut Span| (s.start, s.end) = (s.start.saturating_sub(6), s.end.saturating_sub(6));
-        move_back(&mut d.primary.span);
-        d.secondary.iter_mut().for_each(|l| move_back(&mut l.span));
-        d.fix.iter_mut().for_each(|e| move_back(&mut e.span));
-        d
-    };
     let expr = module.items.into_iter().next().and_then(|Item { kind, .. }| match kind {
         ast::ItemKind::Print(e) => Some(e),
         _ => None,
     });
-    (expr, diagnostics.into_iter().map(shift).collect())
+    (expr, diagnostics.into_iter().map(|d| d.moved(|at| at.saturating_sub(6))).collect())
 }
 
 #[cfg(test)]

@@ -97,8 +97,8 @@ impl Checker<'_> {
                     }
                     What::Use(module) => self.instance(Instance::of(module), args, span),
                     What::Extern(ext) => self.call_extern(&ext, args, span),
-                    What::Error => poison(span),
-                    What::Type => self.not_callable(&seen, name, at, span),
+                    What::Error => self.lost_call(args, span),
+                    What::Type => self.not_callable(&seen, name, at, args, span),
                     What::Value => {
                         let callee = self.name(name, at);
                         self.call_value(callee, args, span)
@@ -107,10 +107,10 @@ impl Checker<'_> {
             }
             Meaning::Library(index) => self.call_library(index, name, at, args, span),
             Meaning::Extern => self.call_overload(name, args, span),
-            Meaning::Broken => poison(span),
+            Meaning::Broken => self.lost_call(args, span),
             Meaning::Seed | Meaning::Unknown => {
                 self.unknown_name(name, at);
-                poison(span)
+                self.lost_call(args, span)
             }
         }
     }
@@ -126,7 +126,7 @@ impl Checker<'_> {
         }
     }
 
-    fn not_callable(&mut self, seen: &Seen, name: &str, at: Span, span: Span) -> Expr {
+    fn not_callable(&mut self, seen: &Seen, name: &str, at: Span, args: Vec<Arg<'_>>, span: Span) -> Expr {
         let d = Diagnostic::error(
             Code::E0303,
             at,
@@ -137,6 +137,12 @@ impl Checker<'_> {
             d.label(seen.name_span, "declared here")
                 .help("call a function, or write a record `{ … }` where its type is expected"),
         );
+        self.lost_call(args, span)
+    }
+
+    /// A call of nothing that is known: its arguments are checked by themselves.
+    pub(super) fn lost_call(&mut self, args: Vec<Arg<'_>>, span: Span) -> Expr {
+        self.check_loose(args.into_iter().map(|a| a.value));
         poison(span)
     }
 
@@ -147,7 +153,7 @@ impl Checker<'_> {
             kind => Expr { kind, ..callee },
         };
         match self.shallow(&callee.ty) {
-            other if self.is_open(&other) => poison(span),
+            other if self.is_open(&other) => self.lost_call(args, span),
             Ty::Fn(f) => {
                 let slots = f.params.iter().enumerate().map(|(i, (name, ty))| Slot {
                     name: name.clone().unwrap_or_else(|| format!("{}", i + 1).into()),
@@ -172,7 +178,7 @@ impl Checker<'_> {
                     format!("this is `{shown}`"),
                 );
                 self.report(d.help("leave the arguments out, or call a function"));
-                poison(span)
+                self.lost_call(args, span)
             }
         }
     }
@@ -235,8 +241,8 @@ impl Checker<'_> {
         let Some(seen) = self.foreign(reference) else { return poison(span) };
         match seen.what.clone() {
             What::Function(f) => self.call_function(Some(base), reference, &f, &name.text, args, span),
-            What::Error => poison(span),
-            What::Type => self.not_callable(&seen, &name.text, name.span, span),
+            What::Error => self.lost_call(args, span),
+            What::Type => self.not_callable(&seen, &name.text, name.span, args, span),
             What::Extern(ext) => self.call_extern(&ext, args, span),
             What::Use(used) => self.instance(Instance { outer: Some(base), ..Instance::of(used) }, args, span),
             What::Value => {

@@ -47,7 +47,7 @@ impl Checker<'_> {
     }
 
     /// Whether the cursor is within.
-    fn has_cursor(&self, span: Span) -> bool {
+    pub(super) fn has_cursor(&self, span: Span) -> bool {
         self.cursor.is_some_and(|at| span.start <= at && at < span.end)
     }
 
@@ -144,25 +144,5 @@ impl Checker<'_> {
             place.ty = self.body.metas.zonk(&place.ty);
         }
         self.asked.push(Asked::Named(places));
-    }
-
-    /// Of a call that does not bind, the argument that holds the cursor is checked all the same.
-    pub(super) fn ask_within(&mut self, slots: &[Slot], args: &[Arg<'_>]) {
-        if self.cursor.is_none() {
-            return;
-        }
-        for (i, arg) in args.iter().enumerate() {
-            if !self.has_cursor(arg.value.span()) {
-                continue;
-            }
-            let slot = match arg.name {
-                Some(name) => slots.iter().find(|s| *s.name == *name.text),
-                None => slots.get(i),
-            };
-            let _ = match slot {
-                Some(slot) => self.check_arg(arg.value.clone(), &slot.ty),
-                None => self.typed(arg.value.clone()),
-            };
-        }
     }
 }

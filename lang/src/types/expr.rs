@@ -175,7 +175,9 @@ impl Checker<'_> {
             (_, have) if want == format!("[{}]", show(&have)) => {
                 d.help("put it into a list: `[…]`").fix(e.span.head(), "[").fix(e.span.tail(), "]")
             }
-            (_, Ty::Real) if want == "int" => d.help("`round(x)`, `floor(x)` or `ceil(x)` give a whole number"),
+            (_, Ty::Real) if want == "int" => d.help(
+                "nothing makes a whole number of a real: compute with whole ones, `+ - *`, `div(a, b)`, `rem(a, b)`",
+            ),
             (_, Ty::Int | Ty::Real) if want == "text" => d.help("put it between quotes"),
             (_, Ty::Int | Ty::Real) if want == "duration" => d.help("add a unit: `90s`, `15min`, `4h`"),
             (_, Ty::Int | Ty::Real) if want == "bytes" => d.help("add a unit: `64MiB`, `8GB`"),

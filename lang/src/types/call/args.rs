@@ -10,6 +10,7 @@ use crate::syntax::ast;
 use crate::types::Ty;
 use crate::types::cx::Checker;
 use crate::types::expr::show;
+use crate::types::ops::scalar;
 
 /// A parameter as a call sees it.
 pub(in crate::types) struct Slot {
@@ -38,9 +39,10 @@ impl Checker<'_> {
         span: Span,
     ) -> Option<Bound<'e>> {
         self.ask_args(slots, &args);
-        let written = if self.cursor.is_some() { args.clone() } else { Vec::new() };
         let span = self.callee(span);
         let mut bound = Bound { slots: slots.iter().map(|_| None).collect(), rest: Vec::new() };
+        // The arguments that no parameter takes.
+        let mut loose: Vec<Value<'e>> = Vec::new();
         let mut next = 0;
         let mut ok = true;
         let count = args.len();
@@ -56,11 +58,9 @@ impl Checker<'_> {
                 (Some(i), name) => {
                     let taken = bound.slots.get(i).is_some_and(Option::is_some);
                     if taken {
-                        let shown = slots.get(i).map_or("", |s| &s.name);
                         let at = name.map_or(arg.value.span(), |n| n.span);
-                        let d = Diagnostic::error(Code::E0302, span, format!("{what} gets `{shown}` twice"), "")
-                            .label(at, "second time");
-                        self.report(d.help("give each parameter once"));
+                        self.given_twice(what, slots.get(i), at, span);
+                        loose.push(arg.value);
                         ok = false;
                     } else if let Some(slot) = bound.slots.get_mut(i) {
                         *slot = Some(arg.value);
@@ -74,25 +74,92 @@ impl Checker<'_> {
                     }
                 }
                 (None, Some(name)) => {
-                    self.unknown_argument(what, slots, name, span);
+                    let meant = self.unknown_argument(what, slots, name, span);
+                    match meant.and_then(|i| bound.slots.get_mut(i)).filter(|slot| slot.is_none()) {
+                        Some(slot) => *slot = Some(arg.value),
+                        None => loose.push(arg.value),
+                    }
                     ok = false;
                 }
                 (None, None) => {
                     if ok {
-                        let plural = if slots.len() == 1 { "" } else { "s" };
-                        let title = format!("{what} takes {} argument{plural}, not {count}", slots.len());
-                        let d = Diagnostic::error(Code::E0302, span, title, "").label(arg.value.span(), "too many");
-                        self.report(d.note(takes(what, slots)).help("leave it out"));
+                        self.too_many(what, slots, count, arg.value.span(), span);
                     }
+                    loose.push(arg.value);
                     ok = false;
                 }
             }
         }
-        let complete = ok && self.complete(what, slots, &bound.slots, span);
-        if !complete {
-            self.ask_within(slots, &written);
+        if ok && self.complete(what, slots, &bound.slots, span) {
+            return Some(bound);
         }
-        complete.then_some(bound)
+        // Where arguments are missing or too many, those without a name may stand in the place of others.
+        let shifted = if ok || next > slots.len() { next } else { 0 };
+        self.check_unbound(what, slots, bound, shifted);
+        self.check_loose(loose);
+        None
+    }
+
+    /// The arguments of a call that is reported already: what else is wrong with each, by itself. Those of the first
+    /// `shifted` parameters may be meant for others.
+    fn check_unbound(&mut self, what: &str, slots: &[Slot], bound: Bound<'_>, shifted: usize) {
+        for (i, (slot, value)) in slots.iter().zip(bound.slots).enumerate() {
+            let Some(value) = value else { continue };
+            let want = self.body.metas.zonk(&slot.ty);
+            let at_cursor = self.has_cursor(value.span());
+            if !at_cursor && (i < shifted || want.has_vars()) {
+                self.check_loose([value]);
+                continue;
+            }
+            self.why.push(format!("the parameter `{}` of {what} is `{}`", slot.name, show(&want)));
+            let found = if scalar(&want).is_some() && !at_cursor {
+                // A function of numbers may take arrays too.
+                let found = self.typed(value);
+                if matches!(self.shallow(&found.ty), Ty::Array(..)) { found } else { self.expect(found, &want) }
+            } else {
+                self.check_arg(value, &want)
+            };
+            self.why.pop();
+            self.check_domain(&found, slot, what.trim_matches('`'));
+        }
+        self.check_loose(bound.rest.into_iter().map(|(_, value)| value));
+    }
+
+    /// Arguments of which it is not known what they should be: what is wrong within them all the same.
+    pub(in crate::types) fn check_loose<'e>(&mut self, values: impl IntoIterator<Item = Value<'e>>) {
+        for value in values {
+            if let Value::Written(e) = value {
+                self.loose(e);
+            }
+        }
+    }
+
+    fn loose(&mut self, e: &ast::Expr) {
+        match &e.kind {
+            ast::ExprKind::Group(inner) => self.loose(inner),
+            // A word may be meant as a case or as something else that is not a value.
+            ast::ExprKind::Name(_) => self.ask_value(e, None),
+            ast::ExprKind::List(items) | ast::ExprKind::Tuple(items) => items.iter().for_each(|i| self.loose(i)),
+            ast::ExprKind::Record(fields) => fields.iter().for_each(|f| {
+                if let ast::FieldValue::Expr(value) = &f.value {
+                    self.loose(value);
+                }
+            }),
+            ast::ExprKind::If(c, a, b) => {
+                self.check(c, &Ty::Bool);
+                self.loose(a);
+                self.loose(b);
+            }
+            ast::ExprKind::Closure(names, body) => {
+                let before = self.body.locals.len();
+                for name in names {
+                    self.bind(&name.text, Ty::Error);
+                }
+                self.loose(body);
+                self.body.locals.truncate(before);
+            }
+            _ => drop(self.infer(e)),
+        }
     }
 
     /// What stands before the arguments of a call, or its first line.
@@ -122,14 +189,30 @@ impl Checker<'_> {
         missing.is_empty()
     }
 
-    fn unknown_argument(&mut self, what: &str, slots: &[Slot], name: &ast::Name, span: Span) {
+    fn given_twice(&mut self, what: &str, slot: Option<&Slot>, at: Span, span: Span) {
+        let shown = slot.map_or("", |s| &s.name);
+        let d = Diagnostic::error(Code::E0302, span, format!("{what} gets `{shown}` twice"), "");
+        self.report(d.label(at, "second time").help("give each parameter once"));
+    }
+
+    fn too_many(&mut self, what: &str, slots: &[Slot], count: usize, at: Span, span: Span) {
+        let plural = if slots.len() == 1 { "" } else { "s" };
+        let title = format!("{what} takes {} argument{plural}, not {count}", slots.len());
+        let d = Diagnostic::error(Code::E0302, span, title, "").label(at, "too many");
+        self.report(d.note(takes(what, slots)).help("leave it out"));
+    }
+
+    /// Reports it; the parameter that was meant, if one is near.
+    fn unknown_argument(&mut self, what: &str, slots: &[Slot], name: &ast::Name, span: Span) -> Option<usize> {
         let d = Diagnostic::error(Code::E0302, span, format!("{what} has no parameter `{}`", name.text), "")
             .label(name.span, "no such parameter");
         let d = d.note(takes(what, slots));
-        self.report(match crate::diag::suggest(&name.text, slots.iter().map(|s| &*s.name)) {
+        let near = crate::diag::suggest(&name.text, slots.iter().map(|s| &*s.name));
+        self.report(match near {
             Some(near) => d.help(format!("did you mean `{near}`?")).fix(name.span, near),
             None => d.help("leave it out"),
         });
+        slots.iter().position(|s| near == Some(&*s.name))
     }
 
     /// The checked arguments; closures last, when the others have told what type parameters stand for.

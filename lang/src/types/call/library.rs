@@ -49,7 +49,8 @@ impl Checker<'_> {
         let by_name = arg.name.map(|n| n.text.clone());
         let value = self.typed(arg.value.clone());
         if self.is_open(&value.ty) {
-            return poison(span);
+            args.remove(index);
+            return self.lost_call(args, span);
         }
         let ty = value.ty.clone();
         arg.value = Value::Typed(Box::new(value));
@@ -59,7 +60,7 @@ impl Checker<'_> {
         match accepting.as_slice() {
             [] => {
                 self.no_overload(name, &ty, &candidates, span);
-                poison(span)
+                self.lost_call(args, span)
             }
             [one] => self.call_extern(one, args, span),
             [first, ..] => {
