@@ -13,7 +13,7 @@ use evo_stdlib::model::{
 };
 
 fn untied() -> Model {
-    hf(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/llama_tiny/untied")).unwrap()
+    hf(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/families/untied")).unwrap()
 }
 
 /// Halves side by side to pairs side by side, as converters to GGUF do with query and key rows.
@@ -57,7 +57,7 @@ fn metadata(model: &Model) -> Vec<(&'static str, Value)> {
     vec![
         ("general.architecture", Value::String("llama".into())),
         ("general.license", Value::String("mit".into())),
-        ("llama.block_count", size(config.num_layers)),
+        ("llama.block_count", size(config.num_layers())),
         ("llama.context_length", size(config.max_positions)),
         ("llama.embedding_length", size(config.hidden_size)),
         ("llama.feed_forward_length", size(config.intermediate_size)),

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use evo_stdlib::model::{Message, Model, Prompt, gguf, gguf_header, header, hf, logits, save};
+use evo_kernels::decode::Pooling;
+use evo_stdlib::model::{Card, Message, Model, ModelError, Prompt, gguf, gguf_header, header, hf, logits, save};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -24,13 +25,17 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+fn golden<T: serde::de::DeserializeOwned>(dir: &Path) -> Vec<T> {
+    serde_json::from_str(&std::fs::read_to_string(dir.join("golden.json")).unwrap()).unwrap()
+}
+
 /// Logits, greedy ids and log-probabilities of one small model, loaded from `dir`.
 fn check_small(dir: &Path, cases: &[Case]) {
     let model = hf(dir).unwrap();
     let decoder = model.decoder(1).unwrap();
     let mut pairs: Vec<(&[u32], &[u32])> = Vec::new();
     for case in cases {
-        let found = logits(&model, Prompt::Tokens(&case.tokens), 12, 2).unwrap();
+        let found = logits(&model, Prompt::Tokens(&case.tokens), case.greedy.len(), 2).unwrap();
         let difference = largest_difference(&found.last_logits, &case.last_logits);
         assert!(difference < 2e-5, "{}: logits differ by {difference}", dir.display());
         assert_eq!(found.greedy, case.greedy, "{}", dir.display());
@@ -38,16 +43,34 @@ fn check_small(dir: &Path, cases: &[Case]) {
     }
     let found = decoder.logprobs(&pairs, 2).unwrap();
     for (found, case) in found.iter().zip(cases) {
-        assert!(largest_difference(found, &case.logprobs) < 2e-5, "{}", dir.display());
+        let difference = largest_difference(found, &case.logprobs);
+        assert!(difference < 2e-5, "{}: log-probabilities differ by {difference}", dir.display());
     }
 }
 
 #[test]
 fn small_models_answer_as_in_transformers() {
-    for name in ["untied", "tied_biased", "llama3_rope", "mistral_window", "qwen2"] {
-        let dir = conformance("llama_tiny").join(name);
-        let golden = std::fs::read_to_string(dir.join("golden.json")).unwrap();
-        let cases: Vec<Case> = serde_json::from_str(&golden).unwrap();
+    for name in [
+        "untied",
+        "tied_biased",
+        "llama3_rope",
+        "mistral_window",
+        "mixtral",
+        "qwen2",
+        "qwen2_window",
+        "qwen3",
+        "qwen3_window",
+        "smollm3",
+        "phi3",
+        "phi3_longrope",
+        "gemma2",
+        "gemma3",
+        "stablelm",
+        "stablelm_parallel",
+        "gpt2",
+    ] {
+        let dir = conformance("families").join(name);
+        let cases: Vec<Case> = golden(&dir);
         check_small(&dir, &cases);
 
         let model = hf(&dir).unwrap();
@@ -61,6 +84,57 @@ fn small_models_answer_as_in_transformers() {
         save(&model, &copy).unwrap();
         check_small(&copy, &cases);
         assert_eq!(hf(&copy).unwrap().identity(), model.identity());
+
+        let too_long = logits(&model, Prompt::Tokens(&[1; 64]), 1, 1).unwrap_err();
+        assert!(matches!(too_long, ModelError::TooLong { length: 65, limit: 64 }), "{name}: {too_long}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Vectors {
+    tokens: Vec<u32>,
+    first: Vec<f32>,
+    last: Vec<f32>,
+    mean: Vec<f32>,
+    unit: Vec<f32>,
+}
+
+#[test]
+fn a_small_encoder_answers_as_in_transformers() {
+    let dir = conformance("families").join("bert");
+    let model = hf(&dir).unwrap();
+    let cases: Vec<Vectors> = golden(&dir);
+    let texts: Vec<&[u32]> = cases.iter().map(|case| case.tokens.as_slice()).collect();
+    let check = |pooling, normalise, wanted: fn(&Vectors) -> &[f32]| {
+        let found = model.encoder(pooling, normalise, 2).unwrap().embed(&texts, 2).unwrap();
+        for (found, case) in found.chunks_exact(32).zip(&cases) {
+            assert!(largest_difference(found, wanted(case)) < 1e-5, "{pooling:?}, {} tokens", case.tokens.len());
+        }
+    };
+    check(Pooling::First, false, |case| &case.first);
+    check(Pooling::Last, false, |case| &case.last);
+    check(Pooling::Mean, false, |case| &case.mean);
+    check(Pooling::Mean, true, |case| &case.unit);
+    let refusal = model.decoder(1).unwrap_err();
+    assert_eq!(refusal.code(), "E0403");
+    assert!(matches!(logits(&model, Prompt::Tokens(&[1]), 1, 1), Err(ModelError::NoDecoder { .. })));
+}
+
+#[test]
+fn files_of_before_are_read_alike() {
+    for (name, rename) in [
+        ("gpt2", (|name| name.replace("transformer.", "")) as fn(&str) -> String),
+        ("bert", |name| format!("bert.{}", name.replace("LayerNorm.weight", "LayerNorm.gamma"))),
+    ] {
+        let model = hf(&conformance("families").join(name)).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let tensors = model.tensors.iter().map(|(name, tensor)| (rename(name), tensor.clone())).collect();
+        save(&model.with_tensors("older", tensors, Card::default()), &place.path().join("older")).unwrap();
+        let older = hf(&place.path().join("older")).unwrap();
+        assert!(
+            header(&place.path().join("older")).unwrap().tensors.contains_key(model.tensors.keys().next().unwrap())
+        );
+        assert_eq!(older.digest(), model.digest(), "{name}");
     }
 }
 

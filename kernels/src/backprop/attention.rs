@@ -145,7 +145,8 @@ pub(super) fn attend_backward(
 
 /// The positions that the one at `position` sees.
 fn window(config: &Config, position: usize) -> std::ops::Range<usize> {
-    let first = config.window.map_or(0, |size| (position + 1).saturating_sub(size));
+    let first =
+        config.layers.first().and_then(|layer| layer.window).map_or(0, |size| (position + 1).saturating_sub(size));
     first..position + 1
 }
 

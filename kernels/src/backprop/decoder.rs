@@ -3,13 +3,30 @@
 use super::attention::{Attended, Queries, attend, attend_backward};
 use super::ops::{Linear, Rotation, gated, gated_backward, norm, norm_backward, rotate, softmax};
 use super::{Batch, Block, Weights, Workspace};
-use crate::decode::{Activation, Config, NormKind};
+use crate::decode::{Activation, Config, Mlp, NormKind, Order, Rope};
 
-/// What of `config` the passes do not know, if anything: biases.
+/// What of `config` the passes do not know, if anything: they train what a Llama is made of.
 pub fn unsupported(config: &Config) -> Option<&'static str> {
-    let NormKind::Rms = config.norm.kind;
-    let Activation::Silu = config.activation;
-    (config.qkv_bias || config.output_bias || config.mlp_bias).then_some("projections with a bias")
+    let rotated = config.layers.first().and_then(|layer| layer.rope.as_ref());
+    let whole = rotated.is_some_and(|rope| rope.width == config.head_dim && rope.amplitude() == 1.0);
+    let plain_scale = config.attention_scale == 1.0 / (config.head_dim as f32).sqrt();
+    [
+        (config.qkv_bias || config.output_bias || config.mlp_bias, "projections with a bias"),
+        (config.norm.kind != NormKind::Rms, "norms with a mean"),
+        (config.order != Order::Before, "norms other than before a block's parts"),
+        (config.qk_norm, "normed queries and keys"),
+        (config.activation != Activation::Silu, "activations other than SiLU"),
+        (matches!(config.mlp, Mlp::Experts { .. }), "experts"),
+        (config.mlp != Mlp::Gated, "a feed-forward part without a gate"),
+        (!plain_scale || config.embedding_scale != 1.0, "scales of its own"),
+        (config.attention_cap.is_some() || config.logit_cap.is_some(), "soft caps"),
+        (config.learned_positions || config.token_types > 0, "learned positions"),
+        (!config.causal, "attention to later tokens"),
+        (!config.layers.is_empty() && !whole, "partial rotation"),
+        (config.layers.windows(2).any(|two| two[0] != two[1]), "blocks that differ"),
+    ]
+    .into_iter()
+    .find_map(|(found, what)| found.then_some(what))
 }
 
 /// What the reverse pass needs of the forward pass, and the result.
@@ -136,7 +153,8 @@ pub fn forward(ws: &mut Workspace, config: &Config, weights: &Weights<Vec<f32>>,
     check(config, weights, batch);
     let hidden = config.hidden_size;
     let longest = batch.spans.iter().map(|(start, end)| end - start).max().unwrap_or(0);
-    let rotation = Rotation::new(&config.rope.frequencies(config.head_dim), longest);
+    let rope = config.layers.first().and_then(|layer| layer.rope.as_ref());
+    let rotation = Rotation::new(&rope.map(Rope::frequencies).unwrap_or_default(), longest);
     let (all, last) = (Asking::all(batch), Asking::targets(batch));
     let mut stream = ws.zeros(batch.tokens.len() * hidden);
     for (row, &token) in stream.chunks_exact_mut(hidden).zip(&batch.tokens) {

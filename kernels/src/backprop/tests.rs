@@ -1,27 +1,36 @@
 //! The passes held to finite differences, to themselves in other packings, and to PyTorch's AdamW.
 
 use super::*;
-use crate::decode::{Activation, Config, Norm, NormKind, Rope, RopeScaling};
+use crate::decode::{Activation, Config, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling};
 use crate::rng::Stream;
 
 fn config(layers: usize, tied_head: bool, window: Option<usize>) -> Config {
+    let rope = Rope { theta: 100.0, width: 6, scaling: RopeScaling::None };
     Config {
         vocab_size: 23,
         hidden_size: 16,
         intermediate_size: 20,
-        num_layers: layers,
         num_heads: 4,
         num_kv_heads: 2,
         head_dim: 6,
         max_positions: 64,
+        layers: vec![LayerConfig { window, rope: Some(rope) }; layers],
         norm: Norm { kind: NormKind::Rms, eps: 1e-5 },
+        order: Order::Before,
+        qk_norm: false,
         activation: Activation::Silu,
-        rope: Rope { theta: 100.0, scaling: RopeScaling::None },
+        mlp: Mlp::Gated,
         qkv_bias: false,
         output_bias: false,
         mlp_bias: false,
+        attention_scale: 1.0 / 6f32.sqrt(),
+        attention_cap: None,
+        logit_cap: None,
+        embedding_scale: 1.0,
+        learned_positions: false,
+        token_types: 0,
+        causal: true,
         tied_head,
-        window,
     }
 }
 

@@ -137,7 +137,7 @@ impl Weights<String> {
         };
         Self {
             embed: "model.embed_tokens.weight".to_owned(),
-            blocks: (0..config.num_layers).map(block).collect(),
+            blocks: (0..config.num_layers()).map(block).collect(),
             norm: "model.norm.weight".to_owned(),
             head: (!config.tied_head).then(|| "lm_head.weight".to_owned()),
         }
@@ -162,7 +162,7 @@ impl Weights<[usize; 2]> {
         };
         Self {
             embed: [config.vocab_size, hidden],
-            blocks: vec![block; config.num_layers],
+            blocks: vec![block; config.num_layers()],
             norm: [1, hidden],
             head: (!config.tied_head).then_some([config.vocab_size, hidden]),
         }

@@ -1,4 +1,4 @@
-//! Causal attention of a batch of sequences over their caches, grouped queries included.
+//! Attention of a batch of sequences over their caches, grouped queries included.
 
 use super::matrix::PANEL;
 use super::product::{Panels, Target, product};
@@ -27,7 +27,7 @@ struct Task {
     to: usize,
 }
 
-/// `out = softmax(q · kᵀ / √d) · v`, for each query head and token over the positions that it sees.
+/// `out = softmax(q · kᵀ · scale) · v`, for each query head and token over the positions that it sees.
 ///
 /// `q` and `out` have a row of `num_heads · head_dim` for each token of the batch.
 pub(super) fn attention(config: &Config, layer: usize, spans: &[Span<'_>], q: &[f32], out: &mut [f32], threads: usize) {
@@ -62,8 +62,9 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
     let d = config.head_dim;
     let width = config.query_size();
     let rows = (task.to - task.from) * group;
-    let seen = span.start + task.to;
-    let scale = 1.0 / (d as f32).sqrt();
+    let seen = span.start + if config.causal { task.to } else { span.count };
+    let scale = config.attention_scale;
+    let window = config.layers[layer].window;
 
     let mut queries = Vec::with_capacity(rows * d);
     for token in task.from..task.to {
@@ -79,10 +80,14 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
 
     for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
         let position = span.start + task.from + i / group;
-        let first = config.window.map_or(0, |w| (position + 1).saturating_sub(w));
+        let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
+        let end = if config.causal { position + 1 } else { seen };
         row[..first].fill(0.0);
-        row[position + 1..].fill(0.0);
-        vector::softmax(&mut row[first..=position]);
+        row[end..].fill(0.0);
+        if let Some(cap) = config.attention_cap {
+            vector::soft_cap(&mut row[first..end], cap);
+        }
+        vector::softmax(&mut row[first..end]);
     }
 
     let padded = d.next_multiple_of(PANEL);

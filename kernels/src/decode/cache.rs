@@ -49,7 +49,7 @@ struct Page(Box<[f32]>);
 impl Cache {
     /// An empty cache.
     pub fn new(config: &Config) -> Self {
-        let shape = Shape { layers: config.num_layers, kv_heads: config.num_kv_heads, head_dim: config.head_dim };
+        let shape = Shape { layers: config.num_layers(), kv_heads: config.num_kv_heads, head_dim: config.head_dim };
         Self { shape, pages: Vec::new(), len: 0 }
     }
 

@@ -1,10 +1,7 @@
-//! The decoder: weights under a configuration, and one pass over a batch of sequences of any lengths.
+//! The decoder: weights under a configuration, and what can be asked of them.
 
-use std::sync::Arc;
-
-use super::attention::{Span, attention};
-use super::matrix::multiply_all;
-use super::{Cache, Config, Matrix, parallel, vector};
+use super::pass::Pass;
+use super::{Cache, Config, Weights, vector, weights};
 
 /// What can be wrong with what is asked of a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,57 +33,11 @@ pub enum DecodeError {
     },
 }
 
-/// A linear map with an optional bias. Cloning shares the weights.
-#[derive(Clone, Debug)]
-pub struct Linear {
-    /// `out × in`.
-    pub weight: Arc<Matrix>,
-    /// One element per output.
-    pub bias: Option<Arc<[f32]>>,
-}
-
-/// The weights of one block. Cloning shares them.
-#[derive(Clone, Debug)]
-pub struct Layer {
-    /// The norm before the attention.
-    pub attention_norm: Arc<[f32]>,
-    /// Query projection.
-    pub q: Linear,
-    /// Key projection.
-    pub k: Linear,
-    /// Value projection.
-    pub v: Linear,
-    /// Output projection of the attention.
-    pub o: Linear,
-    /// The norm before the feed-forward part.
-    pub mlp_norm: Arc<[f32]>,
-    /// The gate.
-    pub gate: Linear,
-    /// What is gated.
-    pub up: Linear,
-    /// Back to the residual stream.
-    pub down: Linear,
-}
-
-/// The weights of a decoder. Cloning shares them; models that share a tensor share its packed form.
-#[derive(Clone, Debug)]
-pub struct Weights {
-    /// `vocabulary × hidden`.
-    pub embedding: Arc<Matrix>,
-    /// The blocks.
-    pub layers: Vec<Layer>,
-    /// The norm before the head.
-    pub norm: Arc<[f32]>,
-    /// `vocabulary × hidden`; the embedding itself if the head is tied.
-    pub head: Arc<Matrix>,
-}
-
 /// A decoder-only transformer, ready to run. Cloning shares the weights.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     config: Config,
     weights: Weights,
-    frequencies: Vec<f32>,
 }
 
 /// One sequence of a batch: `tokens` come after those that `cache` has seen.
@@ -103,8 +54,8 @@ pub struct Entry<'a> {
 impl Decoder {
     /// A decoder of these weights. An error if one of them is not of the size that the configuration gives it.
     pub fn new(config: Config, weights: Weights) -> Result<Self, DecodeError> {
-        check(&config, &weights)?;
-        Ok(Self { frequencies: config.rope.frequencies(config.head_dim), config, weights })
+        weights::check(&config, &weights)?;
+        Ok(Self { config, weights })
     }
 
     /// The configuration.
@@ -126,7 +77,7 @@ impl Decoder {
     /// wanted token: entry by entry, in the order of the tokens.
     ///
     /// A row depends on its own sequence alone, to the bit: not on the rest of the batch, not on how a sequence is cut into
-    /// passes, not on `threads`.
+    /// passes (which only a causal one may be), not on `threads`.
     pub fn hidden(&self, batch: &mut [Entry<'_>], threads: usize) -> Result<Vec<f32>, DecodeError> {
         for entry in batch.iter() {
             self.check_entry(entry)?;
@@ -136,8 +87,7 @@ impl Decoder {
         }
         let mut pass = Pass::new(self, batch, threads);
         for (index, layer) in self.weights.layers.iter().enumerate() {
-            pass.attention(index, layer, batch);
-            pass.feed_forward(layer);
+            pass.block(index, layer, batch);
         }
         for entry in batch.iter_mut() {
             entry.cache.advance(entry.tokens.len());
@@ -150,6 +100,9 @@ impl Decoder {
         let rows = hidden.len() / self.config.hidden_size;
         let mut logits = vec![0.0; rows * self.config.vocab_size];
         self.weights.head.multiply(hidden, &mut logits, threads);
+        if let Some(cap) = self.config.logit_cap {
+            logits.chunks_exact_mut(self.config.vocab_size).for_each(|row| vector::soft_cap(row, cap));
+        }
         logits
     }
 
@@ -168,171 +121,4 @@ impl Decoder {
         }
         Ok(())
     }
-}
-
-/// The state of one pass over a batch.
-struct Pass<'a> {
-    config: &'a Config,
-    decoder: &'a Decoder,
-    threads: usize,
-    /// The residual stream, a row for each token.
-    x: Vec<f32>,
-    /// The normed stream, or what a part adds to it.
-    h: Vec<f32>,
-    /// Cosines and sines, `head_dim / 2` of each for each token.
-    angles: Vec<(f32, f32)>,
-}
-
-impl<'a> Pass<'a> {
-    fn new(decoder: &'a Decoder, batch: &[Entry<'_>], threads: usize) -> Self {
-        let config = &decoder.config;
-        let rows: usize = batch.iter().map(|entry| entry.tokens.len()).sum();
-        let mut x = vec![0.0; rows * config.hidden_size];
-        let tokens = batch.iter().flat_map(|entry| entry.tokens);
-        for (row, &token) in x.chunks_exact_mut(config.hidden_size).zip(tokens) {
-            decoder.weights.embedding.row(token as usize, row);
-        }
-        let mut angles = Vec::with_capacity(rows * config.head_dim / 2);
-        for entry in batch {
-            for position in entry.cache.len()..entry.cache.len() + entry.tokens.len() {
-                angles.extend(decoder.frequencies.iter().map(|frequency| {
-                    let angle = f64::from(position as f32 * frequency);
-                    (libm::cos(angle) as f32, libm::sin(angle) as f32)
-                }));
-            }
-        }
-        Self { config, decoder, threads, h: vec![0.0; x.len()], x, angles }
-    }
-
-    fn rows(&self) -> usize {
-        self.x.len() / self.config.hidden_size
-    }
-
-    fn attention(&mut self, index: usize, layer: &Layer, batch: &mut [Entry<'_>]) {
-        self.norm(&layer.attention_norm);
-        let [mut q, mut k, v] = self.linears([&layer.q, &layer.k, &layer.v], &self.h);
-        self.rotate(&mut q, self.config.query_size());
-        self.rotate(&mut k, self.config.kv_size());
-        let kv = self.config.kv_size();
-        let mut row = 0;
-        for entry in batch.iter_mut() {
-            for i in 0..entry.tokens.len() {
-                let at = row * kv..(row + 1) * kv;
-                let position = entry.cache.len() + i;
-                entry.cache.write(index, position, &k[at.clone()], &v[at]);
-                row += 1;
-            }
-        }
-        let mut first = 0;
-        let spans: Vec<Span<'_>> = batch
-            .iter()
-            .map(|entry| {
-                let count = entry.tokens.len();
-                first += count;
-                Span { cache: &*entry.cache, first: first - count, count, start: entry.cache.len() }
-            })
-            .collect();
-        let mut mixed = vec![0.0; q.len()];
-        attention(self.config, index, &spans, &q, &mut mixed, self.threads);
-        [self.h] = self.linears([&layer.o], &mixed);
-        vector::add(&mut self.x, &self.h);
-    }
-
-    fn feed_forward(&mut self, layer: &Layer) {
-        self.norm(&layer.mlp_norm);
-        let [mut gate, up] = self.linears([&layer.gate, &layer.up], &self.h);
-        let width = self.config.intermediate_size;
-        parallel::rows(self.threads, &mut gate, width, |i, row| {
-            vector::silu_times(row, &up[i * width..(i + 1) * width]);
-        });
-        [self.h] = self.linears([&layer.down], &gate);
-        vector::add(&mut self.x, &self.h);
-    }
-
-    /// `h = norm(x)`.
-    fn norm(&mut self, weight: &[f32]) {
-        let width = self.config.hidden_size;
-        let (x, eps) = (&self.x, self.config.norm.eps);
-        parallel::rows(self.threads, &mut self.h, width, |i, row| {
-            vector::rms_norm(&x[i * width..(i + 1) * width], weight, eps, row);
-        });
-    }
-
-    /// Several maps of the same rows, shared among threads as one product.
-    fn linears<const N: usize>(&self, linears: [&Linear; N], x: &[f32]) -> [Vec<f32>; N] {
-        let mut results = linears.map(|linear| vec![0.0; self.rows() * linear.weight.rows()]);
-        let mut products: Vec<(&Matrix, &mut [f32])> =
-            linears.iter().zip(&mut results).map(|(linear, y)| (&*linear.weight, y.as_mut_slice())).collect();
-        multiply_all(x, &mut products, self.threads);
-        for (linear, y) in linears.iter().zip(&mut results) {
-            if let Some(bias) = &linear.bias {
-                y.chunks_exact_mut(bias.len()).for_each(|row| vector::add(row, bias));
-            }
-        }
-        results
-    }
-
-    /// Turns each head of each row by its token's angles, halves against each other.
-    fn rotate(&self, x: &mut [f32], width: usize) {
-        let half = self.config.head_dim / 2;
-        for (row, angles) in x.chunks_exact_mut(width).zip(self.angles.chunks_exact(half)) {
-            for head in row.chunks_exact_mut(2 * half) {
-                let (left, right) = head.split_at_mut(half);
-                for ((a, b), &(cos, sin)) in left.iter_mut().zip(right).zip(angles) {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                }
-            }
-        }
-    }
-
-    /// The normed rows that a result is wanted for.
-    fn wanted(&self, batch: &[Entry<'_>]) -> Vec<f32> {
-        let width = self.config.hidden_size;
-        let mut out = Vec::new();
-        let mut end = 0;
-        for entry in batch {
-            end += entry.tokens.len();
-            for row in end - entry.wanted.min(entry.tokens.len())..end {
-                let at = out.len();
-                out.resize(at + width, 0.0);
-                let x = &self.x[row * width..(row + 1) * width];
-                let weight = &self.decoder.weights.norm;
-                vector::rms_norm(x, weight, self.config.norm.eps, &mut out[at..]);
-            }
-        }
-        out
-    }
-}
-
-/// Whether all weights have the sizes of the configuration.
-fn check(config: &Config, weights: &Weights) -> Result<(), DecodeError> {
-    let (h, q, kv, f) = (config.hidden_size, config.query_size(), config.kv_size(), config.intermediate_size);
-    let wrong = |what: &str| Err(DecodeError::Weights { what: what.into() });
-    let matrix = |m: &Matrix, rows, cols| m.rows() == rows && m.cols() == cols;
-    let linear =
-        |l: &Linear, rows, cols| matrix(&l.weight, rows, cols) && l.bias.as_ref().is_none_or(|b| b.len() == rows);
-    if !matrix(&weights.embedding, config.vocab_size, h) || !matrix(&weights.head, config.vocab_size, h) {
-        return wrong("embedding or head");
-    }
-    if weights.layers.len() != config.num_layers || weights.norm.len() != h {
-        return wrong("number of layers, or last norm");
-    }
-    if config.num_kv_heads == 0 || !config.num_heads.is_multiple_of(config.num_kv_heads) {
-        return wrong("number of heads");
-    }
-    for (i, layer) in weights.layers.iter().enumerate() {
-        let fits = linear(&layer.q, q, h)
-            && linear(&layer.k, kv, h)
-            && linear(&layer.v, kv, h)
-            && linear(&layer.o, h, q)
-            && linear(&layer.gate, f, h)
-            && linear(&layer.up, f, h)
-            && linear(&layer.down, h, f)
-            && layer.attention_norm.len() == h
-            && layer.mlp_norm.len() == h;
-        if !fits {
-            return wrong(&format!("layer {i}"));
-        }
-    }
-    Ok(())
 }

@@ -1,9 +1,9 @@
-//! One configurable transformer decoder for evaluating language models: inference only, in f32.
+//! One configurable transformer for evaluating language models: inference only, in f32.
 //!
 //! In reading order: [`config`] (what makes one decoder another), [`matrix`] (packed weights and the matrix product),
-//! [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a batch), [`prefix`] (what many
-//! texts have in common), [`generate`] (answers to many prompts), [`likelihood`] (log-probabilities of many texts),
-//! [`sample`] (the next token).
+//! [`weights`] (the tree of them), [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a
+//! batch), [`prefix`] (what many texts have in common), [`generate`] (answers to many prompts), [`likelihood`]
+//! (log-probabilities of many texts), [`sample`] (the next token), [`embed`] (one vector for a text).
 //!
 //! Batches hold sequences of unequal length without padding: a row for each token, attention for each sequence. Every sum
 //! is taken in an order that depends on its own row alone, so an answer has the same bits alone or in any batch, on one
@@ -14,6 +14,7 @@ pub mod blocks;
 pub mod cache;
 pub mod config;
 pub mod decoder;
+pub mod embed;
 pub mod generate;
 mod lanes;
 pub mod likelihood;
@@ -22,6 +23,7 @@ pub mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod parallel;
+mod pass;
 mod prefix;
 mod product;
 #[cfg(test)]
@@ -33,10 +35,13 @@ mod storage;
 mod tests;
 mod tile;
 pub mod vector;
+pub mod weights;
 
 pub use cache::Cache;
-pub use config::{Activation, Config, Norm, NormKind, Rope, RopeScaling};
-pub use decoder::{DecodeError, Decoder, Entry, Layer, Linear, Weights};
+pub use config::{Activation, Config, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling};
+pub use decoder::{DecodeError, Decoder, Entry};
+pub use embed::{Encoder, Pooling};
 pub use generate::{Choose, Greedy};
 pub use matrix::{Matrix, Storage};
 pub use sample::{Sampler, Sampling};
+pub use weights::{FeedForward, Layer, Linear, NormWeights, Part, Slot, Weights};

@@ -6,60 +6,87 @@ use super::*;
 use crate::rng::Stream;
 
 fn config() -> Config {
+    let rope = Rope { theta: 10_000.0, width: 6, scaling: RopeScaling::None };
     Config {
         vocab_size: 53,
         hidden_size: 20,
         intermediate_size: 37,
-        num_layers: 3,
         num_heads: 4,
         num_kv_heads: 2,
         head_dim: 6,
         max_positions: 600,
+        layers: vec![LayerConfig { window: None, rope: Some(rope) }; 3],
         norm: Norm { kind: NormKind::Rms, eps: 1e-5 },
+        order: Order::Before,
+        qk_norm: false,
         activation: Activation::Silu,
-        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+        mlp: Mlp::Gated,
         qkv_bias: true,
         output_bias: false,
         mlp_bias: false,
+        attention_scale: 1.0 / 6f32.sqrt(),
+        attention_cap: None,
+        logit_cap: None,
+        embedding_scale: 1.0,
+        learned_positions: false,
+        token_types: 0,
+        causal: true,
         tied_head: false,
-        window: None,
     }
+}
+
+/// Configurations that between them make every choice.
+fn families() -> Vec<Config> {
+    let plain = config();
+    let rope = Rope { theta: 500.0, width: 4, scaling: RopeScaling::Linear { factor: 2.0 } };
+    let each = RopeScaling::Each { factors: vec![1.0, 1.5], amplitude: 1.2 };
+    let mut mixed = plain.layers.clone();
+    mixed[0] = LayerConfig { window: Some(5), rope: Some(rope.clone()) };
+    mixed[1].rope = None;
+    let gemma = Config {
+        layers: mixed.clone(),
+        order: Order::Around,
+        qk_norm: true,
+        activation: Activation::GeluTanh,
+        attention_scale: 0.3,
+        attention_cap: Some(5.0),
+        logit_cap: Some(3.0),
+        embedding_scale: 4.5,
+        tied_head: true,
+        ..plain.clone()
+    };
+    let gpt = Config {
+        layers: vec![LayerConfig { window: None, rope: None }; 2],
+        norm: Norm { kind: NormKind::Layer, eps: 1e-5 },
+        activation: Activation::Gelu,
+        mlp: Mlp::Plain,
+        output_bias: true,
+        mlp_bias: true,
+        learned_positions: true,
+        ..plain.clone()
+    };
+    let parallel = Config {
+        layers: vec![LayerConfig { window: None, rope: Some(Rope { scaling: each, ..rope }) }; 2],
+        norm: gpt.norm,
+        order: Order::Parallel,
+        activation: Activation::Relu,
+        ..plain.clone()
+    };
+    let experts = Config { mlp: Mlp::Experts { count: 5, chosen: 2 }, ..plain.clone() };
+    vec![plain, gemma, gpt, parallel, experts]
 }
 
 fn decoder(config: Config) -> Decoder {
     let stream = Stream::from_seed(5);
-    let values = |name: &str, n: usize, scale: f64, mean: f64| -> Vec<f32> {
-        let stream = stream.child(name);
-        (0..n as u64).map(|i| (stream.normal(i) * scale + mean) as f32).collect()
+    let values = |slot: &Slot, scale: f64, mean: f64| -> Vec<f32> {
+        let stream = stream.child(&format!("{slot:?}"));
+        (0..(slot.rows * slot.cols) as u64).map(|i| (stream.normal(i) * scale + mean) as f32).collect()
     };
-    let matrix = |name: &str, rows: usize, cols: usize| {
-        Arc::new(Matrix::from_rows(rows, cols, &values(name, rows * cols, 0.3, 0.0), 1))
-    };
-    let vector = |name: &str, n, mean| -> Arc<[f32]> { values(name, n, 0.2, mean).into() };
-    let (h, q, kv, f) = (config.hidden_size, config.query_size(), config.kv_size(), config.intermediate_size);
-    let layer = |i: usize| {
-        let linear = |part: &str, rows, cols, bias: bool| Linear {
-            weight: matrix(&format!("{part}{i}"), rows, cols),
-            bias: bias.then(|| vector(&format!("{part}{i} bias"), rows, 0.0)),
-        };
-        Layer {
-            attention_norm: vector(&format!("norm1 {i}"), h, 1.0),
-            q: linear("q", q, h, true),
-            k: linear("k", kv, h, true),
-            v: linear("v", kv, h, true),
-            o: linear("o", h, q, false),
-            mlp_norm: vector(&format!("norm2 {i}"), h, 1.0),
-            gate: linear("gate", f, h, false),
-            up: linear("up", f, h, false),
-            down: linear("down", h, f, false),
-        }
-    };
-    let weights = Weights {
-        embedding: matrix("embedding", config.vocab_size, h),
-        layers: (0..config.num_layers).map(layer).collect(),
-        norm: vector("norm", h, 1.0),
-        head: matrix("head", config.vocab_size, h),
-    };
+    let mean = |slot: &Slot| if format!("{:?}", slot.part).ends_with("Norm") && !slot.bias { 1.0 } else { 0.0 };
+    let weights = config.slots().map(
+        |slot| Arc::new(Matrix::from_rows(slot.rows, slot.cols, &values(slot, 0.3, 0.0), 1)),
+        |slot| values(slot, 0.2, mean(slot)).into(),
+    );
     Decoder::new(config, weights).unwrap()
 }
 
@@ -82,9 +109,14 @@ fn bits(x: &[f32]) -> Vec<u32> {
 
 #[test]
 fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() {
-    let decoder = decoder(config());
+    for config in families() {
+        same_bits(&decoder(config));
+    }
+}
+
+fn same_bits(decoder: &Decoder) {
     let sequences: Vec<Vec<u32>> = [1, 40, 7, 129, 64].iter().enumerate().map(|(i, &n)| tokens(i as u64, n)).collect();
-    let expected: Vec<Vec<f32>> = sequences.iter().map(|s| alone(&decoder, s)).collect();
+    let expected: Vec<Vec<f32>> = sequences.iter().map(|s| alone(decoder, s)).collect();
     assert!(expected.iter().flatten().all(|x| x.is_finite()));
     for threads in [1, 2, 5] {
         let mut caches: Vec<Cache> = sequences.iter().map(|_| decoder.cache()).collect();
@@ -238,7 +270,9 @@ fn long_prompts_go_through_in_passes() {
 #[test]
 fn a_window_hides_what_lies_before_it() {
     let wide = decoder(config());
-    let narrow = decoder(Config { window: Some(4), ..config() });
+    let mut layers = config().layers;
+    layers.iter_mut().for_each(|layer| layer.window = Some(4));
+    let narrow = decoder(Config { layers, ..config() });
     let text = tokens(1, 30);
     assert_eq!(bits(&alone(&wide, &text)[..4 * 53]), bits(&alone(&narrow, &text)[..4 * 53]));
     assert_ne!(bits(&alone(&wide, &text)[29 * 53..]), bits(&alone(&narrow, &text)[29 * 53..]));
@@ -261,4 +295,61 @@ fn bad_requests_are_errors() {
     let weights = decoder.clone();
     let wrong = Config { hidden_size: 21, ..config() };
     assert!(Decoder::new(wrong, weights.weights().clone()).is_err());
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    let all = families();
+    let weights: Vec<Weights> = all.iter().map(|config| decoder(config.clone()).weights().clone()).collect();
+    for (i, config) in all.iter().enumerate() {
+        for (j, weights) in weights.iter().enumerate() {
+            assert_eq!(Decoder::new(config.clone(), weights.clone()).is_ok(), i == j, "{i} with the weights of {j}");
+        }
+    }
+    let what = |config: Config| match Decoder::new(config, weights[0].clone()) {
+        Err(DecodeError::Weights { what }) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(what(Config { num_kv_heads: 3, ..config() }), "number of heads");
+    assert_eq!(what(Config { intermediate_size: 36, ..config() }), "layer 0");
+    assert_eq!(what(Config { vocab_size: 52, ..config() }), "embedding, head or last norm");
+    let mut odd = config();
+    odd.layers[2].rope.as_mut().unwrap().width = 8;
+    assert_eq!(what(odd), "rotated width of heads");
+}
+
+#[test]
+fn a_block_of_equal_experts_is_that_of_one() {
+    let one = decoder(config());
+    let mut many = decoder(Config { mlp: Mlp::Experts { count: 3, chosen: 2 }, ..config() }).weights().clone();
+    for (layer, same) in many.layers.iter_mut().zip(&one.weights().layers) {
+        *layer = Layer { router: layer.router.clone(), experts: vec![same.experts[0].clone(); 3], ..same.clone() };
+    }
+    many = Weights { layers: many.layers, ..one.weights().clone() };
+    let many = Decoder::new(Config { mlp: Mlp::Experts { count: 3, chosen: 2 }, ..config() }, many).unwrap();
+    let text = tokens(4, 20);
+    for (a, b) in alone(&one, &text).iter().zip(alone(&many, &text)) {
+        assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+}
+
+#[test]
+fn a_vector_is_its_texts_alone() {
+    let norm = Norm { kind: NormKind::Layer, eps: 1e-5 };
+    let bert = Config { causal: false, order: Order::After, token_types: 2, tied_head: true, norm, ..config() };
+    let texts: Vec<Vec<u32>> =
+        [1, 300, 7, 600, 600, 600, 2].iter().enumerate().map(|(i, &n)| tokens(i as u64, n)).collect();
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    for (config, pooling) in [(bert.clone(), Pooling::Mean), (bert, Pooling::First), (config(), Pooling::Last)] {
+        let encoder = Encoder::new(decoder(config), pooling, true);
+        let all = encoder.embed(&texts, 2).unwrap();
+        for (text, vector) in texts.iter().zip(all.chunks_exact(20)) {
+            assert_eq!(bits(&encoder.embed(&[text], 1).unwrap()), bits(vector));
+            assert!((vector.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+        assert_eq!(encoder.embed(&[&[1], &[]], 1), Err(DecodeError::EmptyPrompt));
+        assert!(encoder.embed(&[], 1).unwrap().is_empty());
+        let long = DecodeError::TooLong { length: 601, limit: 600 };
+        assert!(matches!(encoder.embed(&[&[1; 601]], 1), Err(e) if e == long || pooling == Pooling::Last));
+    }
 }

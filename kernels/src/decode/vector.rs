@@ -4,6 +4,24 @@
 /// Partial sums of a reduction.
 const LANES: usize = 16;
 
+/// `(tanh(x) / x − 1) / x²` as a polynomial in `x²`, highest power first; a Chebyshev fit for `x² < 0.4`, good to 5e-8.
+const TANH: [f32; 5] = [-6.053_509_2e-3, 0.020_968_018, -0.053_844_94, 0.133_327_32, -0.333_333_28];
+
+/// `log(erfc(z) / t) + z²` as a polynomial in `t = 1 / (1 + z / 2)`, highest power first; a Chebyshev fit for `z < 10`, good
+/// to 5e-8.
+const ERFC: [f32; 10] = [
+    0.144_930_21,
+    -0.680_827_2,
+    1.156_733_8,
+    -0.696_251_87,
+    -0.080_280_44,
+    1.267_588_1e-3,
+    0.034_602_8,
+    0.386_640_4,
+    0.998_632_8,
+    -1.265_448,
+];
+
 /// Compiles each function for the machine's vector instructions and picks one at run time. The code is the same for all, and
 /// Rust neither reorders nor fuses floating-point operations by itself: only the speed differs.
 macro_rules! for_each_machine {
@@ -52,6 +70,49 @@ pub fn exp(x: f32) -> f32 {
     let p = (r * r).mul_add(p, r) + 1.0;
     let scale = f32::from_bits((((n as i32) + 127) << 23) as u32);
     if vanishes { 0.0 } else { p * scale }
+}
+
+/// `tanh x`, to 2e-7 of its value; NaN for NaN.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let size = x.abs().min(10.0);
+    // Far from zero by the exponential, near it by a polynomial that keeps the digits which the difference would lose.
+    let far = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
+    let s = size * size;
+    let mut p = TANH[0];
+    for &c in &TANH[1..] {
+        p = p.mul_add(s, c);
+    }
+    let near = (s * size).mul_add(p, size);
+    let value = if size < 0.625 { near } else { far };
+    if x.is_nan() { x } else { value.copysign(x) }
+}
+
+/// The normal distribution `Φ(x)`, to 2e-7.
+#[inline(always)]
+fn normal_cdf(x: f32) -> f32 {
+    // Half of erfc(z), z = |x| / √2, by a Chebyshev fit in t = 1 / (1 + z / 2).
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / z.mul_add(0.5, 1.0);
+    let mut p = ERFC[0];
+    for &c in &ERFC[1..] {
+        p = p.mul_add(t, c);
+    }
+    let tail = 0.5 * t * exp((-z).mul_add(z, p));
+    if x < 0.0 { tail } else { 1.0 - tail }
+}
+
+/// The `count` largest of some scores (of equals the first), with their shares of `Σ eˣ` among them; in order of index.
+/// NaN is never chosen before a number.
+pub fn shares(scores: &[f32], count: usize) -> Vec<(usize, f32)> {
+    let key = |i: &usize| if scores[*i].is_nan() { f32::NEG_INFINITY } else { scores[*i] };
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| key(b).total_cmp(&key(a)).then(a.cmp(b)));
+    order.truncate(count);
+    order.sort_unstable();
+    let mut values: Vec<f32> = order.iter().map(|&i| scores[i]).collect();
+    softmax(&mut values);
+    order.into_iter().zip(values).collect()
 }
 
 /// Sums partial sums pairwise.
@@ -122,10 +183,75 @@ for_each_machine! {
         }
     }
 
-    /// `gate = gate · sigmoid(gate) · up`.
-    pub fn silu_times(gate: &mut [f32], up: &[f32]) {
-        for (g, &u) in gate.iter_mut().zip(up) {
-            *g = *g / (1.0 + exp(-*g)) * u;
+    /// `out = (x − mean) / √(variance + eps) · weight` (Ba et al., 2016).
+    pub fn layer_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        let count = x.len() as f32;
+        let mean = sum(x, |lane, x| lane + x) / count;
+        let variance = sum(x, |lane, x| (x - mean).mul_add(x - mean, lane)) / count;
+        let scale = 1.0 / (variance + eps).sqrt();
+        for ((out, &x), &w) in out.iter_mut().zip(x).zip(weight) {
+            *out = (x - mean) * scale * w;
+        }
+    }
+
+    /// `x = x · sigmoid(x)`.
+    pub fn silu(row: &mut [f32]) {
+        for x in row.iter_mut() {
+            *x = *x / (1.0 + exp(-*x));
+        }
+    }
+
+    /// `x = x · Φ(x)`, Φ being the normal distribution.
+    pub fn gelu(row: &mut [f32]) {
+        for x in row.iter_mut() {
+            *x *= normal_cdf(*x);
+        }
+    }
+
+    /// `x = x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, GELU's usual approximation.
+    pub fn gelu_tanh(row: &mut [f32]) {
+        for x in row.iter_mut() {
+            // (1 + tanh u) / 2 is the sigmoid of 2u; 2 · √(2/π) = 1.5957691216…
+            let u = 1.595_769_2 * (*x * *x * *x).mul_add(0.044_715, *x);
+            *x = *x / (1.0 + exp(-u));
+        }
+    }
+
+    /// `x = max(x, 0)`; a NaN stays one.
+    pub fn relu(row: &mut [f32]) {
+        for x in row.iter_mut() {
+            *x = if *x < 0.0 { 0.0 } else { *x };
+        }
+    }
+
+    /// `x = cap · tanh(x / cap)`.
+    pub fn soft_cap(row: &mut [f32], cap: f32) {
+        for x in row.iter_mut() {
+            *x = cap * tanh(*x / cap);
+        }
+    }
+
+    /// `x = x · y`.
+    pub fn multiply(x: &mut [f32], y: &[f32]) {
+        for (x, &y) in x.iter_mut().zip(y) {
+            *x *= y;
+        }
+    }
+
+    /// `x += y · scale`.
+    pub fn add_scaled(x: &mut [f32], y: &[f32], scale: f32) {
+        for (x, &y) in x.iter_mut().zip(y) {
+            *x = y.mul_add(scale, *x);
+        }
+    }
+
+    /// Divides a row by its length; a row of zeros stays.
+    pub fn unit(row: &mut [f32]) {
+        let length = sum(row, |lane, x| x.mul_add(x, lane)).sqrt();
+        if length > 0.0 {
+            for x in row.iter_mut() {
+                *x /= length;
+            }
         }
     }
 
@@ -172,6 +298,54 @@ mod tests {
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NAN).is_nan());
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+    }
+
+    #[test]
+    fn activations_match_f64() {
+        for i in -12_000i32..12_000 {
+            let x = i as f32 / 1000.0;
+            let wide = f64::from(x);
+            let near = |name: &str, found: f32, exact: f64, tolerance: f64| {
+                assert!((f64::from(found) - exact).abs() <= tolerance, "{name}({x}) = {found}, not {exact}");
+            };
+            let of = |f: fn(&mut [f32])| {
+                let mut row = [x];
+                f(&mut row);
+                row[0]
+            };
+            let bound = 3e-7 * wide.abs().max(0.1);
+            near("tanh", tanh(x), wide.tanh(), 2.5e-7 * wide.tanh().abs());
+            near("silu", of(silu), wide / (1.0 + (-wide).exp()), bound);
+            near("gelu", of(gelu), 0.5 * wide * libm::erfc(-wide / 2f64.sqrt()), bound);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+            near("gelu_tanh", of(gelu_tanh), 0.5 * wide * (1.0 + inner.tanh()), 2.0 * bound);
+            near("relu", of(relu), wide.max(0.0), 0.0);
+        }
+        for f in [silu, gelu, gelu_tanh, relu] {
+            let mut row = [f32::NAN, 1e30, -1e30];
+            f(&mut row);
+            assert!(row[0].is_nan() && row[1] == 1e30 && row[2] == 0.0, "{row:?}");
+        }
+        assert!(tanh(f32::NAN).is_nan());
+        assert_eq!((tanh(f32::INFINITY), tanh(-1e30), tanh(0.0)), (1.0, -1.0, 0.0));
+    }
+
+    #[test]
+    fn layer_norm_has_no_mean_and_unit_variance() {
+        let row: Vec<f32> = (0..45).map(|i| (i as f32 * 0.7).sin() + 3.0).collect();
+        let mut out = vec![0.0; 45];
+        layer_norm(&row, &[2.0; 45], 0.0, &mut out);
+        assert!(out.iter().sum::<f32>().abs() < 1e-4);
+        assert!((out.iter().map(|x| x * x).sum::<f32>() / 45.0 - 4.0).abs() < 1e-5);
+        unit(&mut out);
+        assert!((out.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn shares_go_to_the_largest() {
+        assert_eq!(shares(&[1.0, 3.0, 3.0, 2.0], 2), [(1, 0.5), (2, 0.5)]);
+        assert_eq!(shares(&[5.0, 5.0, 5.0], 1), [(0, 1.0)]);
+        assert_eq!(shares(&[f32::NAN, 1.0], 1), [(1, 1.0)]);
     }
 
     #[test]

@@ -64,7 +64,8 @@ fn unlike(
     (look, other): (&Look<'_>, &ModelHeader),
     error: &ModelError,
 ) -> Problem {
-    let size = |h: &ModelHeader| format!("{}, {} × {}", h.config.model_type, h.config.num_layers, h.config.hidden_size);
+    let size =
+        |h: &ModelHeader| format!("{}, {} × {}", h.config.model_type, h.config.num_layers(), h.config.hidden_size);
     Problem {
         code: "E0304",
         title: "cannot merge models of different shape".into(),

@@ -137,7 +137,7 @@ fn no_models() -> Failure {
 /// Merges every tensor of the first input; parallel over tensors, with the same bits for any number of threads.
 pub(super) fn merge(cx: &Cx<'_>, inputs: &[&Model], method: &impl Method) -> Result<Model, Failure> {
     let first = *inputs.first().ok_or_else(no_models)?;
-    let layers = first.config.num_layers;
+    let layers = first.config.num_layers();
     let one = |(name, tensor): (&String, &Tensor)| {
         let info = TensorInfo::new(name, tensor.shape(), layers);
         let tensors = inputs.iter().map(|m| same(m, name, tensor)).collect::<Result<Vec<_>, _>>()?;

@@ -26,8 +26,8 @@ pub struct TensorInfo {
 impl TensorInfo {
     /// What a name and a shape tell, in a model of so many layers.
     pub fn new(name: &str, shape: &[usize], layers: usize) -> TensorInfo {
-        let numbered = name.split_once(".layers.").and_then(|(_, rest)| rest.split('.').next()?.parse::<usize>().ok());
-        let before = name.contains("embed");
+        let numbered = name.split('.').find_map(|word| word.parse::<usize>().ok());
+        let before = is_embedding(name);
         let layer = numbered.unwrap_or(if before { 0 } else { layers.saturating_sub(1) });
         TensorInfo { name: name.to_owned(), layer, layers, part: part(name), shape: shape.to_vec() }
     }
@@ -42,19 +42,23 @@ impl TensorInfo {
 
 fn part(name: &str) -> u32 {
     let is = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    if is(&["embed"]) {
+    if is(&["norm", "Norm", ".ln_"]) {
+        2
+    } else if is_embedding(name) {
         3
     } else if is(&["lm_head"]) {
         4
-    } else if is(&["norm"]) {
-        2
     } else if is(&["attn", "attention"]) {
         0
-    } else if is(&["mlp", "feed_forward"]) {
+    } else if is(&["mlp", "feed_forward", "block_sparse_moe"]) || name.contains("layer.") {
         1
     } else {
         5
     }
+}
+
+fn is_embedding(name: &str) -> bool {
+    ["embed", ".wte.", ".wpe."].iter().any(|word| name.contains(word))
 }
 
 /// How much of each model enters, tensor by tensor.
@@ -161,6 +165,15 @@ mod tests {
         assert_eq!(info("model.embed_tokens.weight"), (0, "embedding"));
         assert_eq!(info("model.norm.weight"), (5, "norm"));
         assert_eq!(info("lm_head.weight"), (5, "head"));
+        assert_eq!(info("model.layers.2.block_sparse_moe.experts.4.w1.weight"), (2, "mlp"));
+        assert_eq!(info("transformer.wpe.weight"), (0, "embedding"));
+        assert_eq!(info("transformer.h.4.ln_1.bias"), (4, "norm"));
+        assert_eq!(info("transformer.h.4.attn.c_attn.weight"), (4, "attention"));
+        assert_eq!(info("transformer.ln_f.weight"), (5, "norm"));
+        assert_eq!(info("encoder.layer.1.attention.output.dense.weight"), (1, "attention"));
+        assert_eq!(info("encoder.layer.1.output.dense.weight"), (1, "mlp"));
+        assert_eq!(info("encoder.layer.1.output.LayerNorm.weight"), (1, "norm"));
+        assert_eq!(info("embeddings.LayerNorm.weight"), (0, "norm"));
     }
 
     #[test]

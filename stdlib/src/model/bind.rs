@@ -81,7 +81,7 @@ impl LlamaTinyArgs {
 }
 
 fn run_layers(_: &Cx<'_>, args: ModelArgs) -> Result<i64, Failure> {
-    Ok(args.m.config.num_layers as i64)
+    Ok(args.m.config.num_layers() as i64)
 }
 
 fn run_parameters(_: &Cx<'_>, args: ModelArgs) -> Result<i64, Failure> {
@@ -184,7 +184,7 @@ fn llama_tiny_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
 
 fn layers_facts(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
     match model_header(call) {
-        Some(header) => Answer::Known(Const::Int(header.config.num_layers as i64)),
+        Some(header) => Answer::Known(Const::Int(header.config.num_layers() as i64)),
         None => Answer::Unknown,
     }
 }
@@ -241,7 +241,9 @@ impl Object for Model {
         let (config, name) = (&self.config, &self.name);
         let text = format!(
             "{name}: {}, {} × {}, {parameters} parameters",
-            config.model_type, config.num_layers, config.hidden_size
+            config.model_type,
+            config.num_layers(),
+            config.hidden_size
         );
         Const::Text(text.into())
     }

@@ -38,7 +38,8 @@ impl Shaped for TensorHeader {
 
 /// Whether the tensors are those of the configuration: none missing, none of another shape or type, none unknown.
 ///
-/// Two kinds are passed over, as everywhere: precomputed rotary frequencies, and a head beside a tied embedding.
+/// Two kinds are passed over, as everywhere: what the family's answers do not need, such as precomputed rotary frequencies,
+/// and a head beside a tied embedding.
 pub fn check_shapes<T: Shaped>(config: &Config, tensors: &IndexMap<String, T>, path: &Path) -> Result<(), ModelError> {
     let path_buf = || path.to_path_buf();
     let mut known = 0;
@@ -58,8 +59,7 @@ pub fn check_shapes<T: Shaped>(config: &Config, tensors: &IndexMap<String, T>, p
         return Ok(());
     }
     let expected: indexmap::IndexSet<String> = config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
-    let passed_over =
-        |name: &str| name.ends_with("rotary_emb.inv_freq") || (config.tied_head && name == "lm_head.weight");
+    let passed_over = |name: &str| config.family.ignores(name) || (config.tied_head && name == "lm_head.weight");
     match tensors.keys().find(|name| !expected.contains(*name) && !passed_over(name)) {
         Some(name) => Err(ModelError::UnknownTensor {
             path: path_buf(),

@@ -14,7 +14,7 @@ impl ModelError {
             | Self::Header { .. }
             | Self::Entry { .. }
             | Self::Gguf { .. } => "E0402",
-            Self::UnknownArchitecture { .. } => "E0403",
+            Self::UnknownArchitecture { .. } | Self::NoDecoder { .. } => "E0403",
             Self::Unlike { .. } => "E0304",
             Self::MissingTensor { .. }
             | Self::UnknownTensor { .. }
@@ -40,6 +40,7 @@ impl ModelError {
             Self::Json { .. } | Self::ConfigField { .. } => "its configuration is not usable",
             Self::Header { .. } | Self::Entry { .. } | Self::Gguf { .. } => "the file is damaged",
             Self::UnknownArchitecture { .. } => "not an architecture that evo knows",
+            Self::NoDecoder { .. } => "an encoder",
             Self::Unlike { .. } => "another shape",
             Self::MissingTensor { .. }
             | Self::UnknownTensor { .. }

@@ -1,9 +1,10 @@
-//! From a model's tensors to a decoder that is ready to run.
+//! From a model's tensors to a decoder, or an encoder, that is ready to run.
 
 use std::sync::Arc;
 
-use evo_kernels::decode::{Decoder, Layer, Linear, Matrix, Weights};
+use evo_kernels::decode::{Decoder, Encoder, Matrix, Pooling};
 
+use super::families::Source;
 use super::{Model, ModelError, Tensor};
 
 impl Model {
@@ -11,63 +12,59 @@ impl Model {
     /// the decoder of a child costs only the tensors that the child changed.
     ///
     /// Packed weights take as many bytes as their tensors and live as long as they do.
+    ///
+    /// # Errors
+    /// Tensors that do not fit the configuration, and a model that is an encoder.
     pub fn decoder(&self, threads: usize) -> Result<Decoder, ModelError> {
-        let source = Source { model: self, threads };
+        if !self.config.causal {
+            let model_type = self.config.model_type.clone();
+            return Err(ModelError::NoDecoder { model: self.name.clone(), model_type });
+        }
+        self.transformer(threads)
+    }
+
+    /// The model as an encoder: a BERT, or any decoder. `normalise` gives vectors of length one.
+    ///
+    /// # Errors
+    /// Tensors that do not fit the configuration.
+    pub fn encoder(&self, pooling: Pooling, normalise: bool, threads: usize) -> Result<Encoder, ModelError> {
+        Ok(Encoder::new(self.transformer(threads)?, pooling, normalise))
+    }
+
+    fn transformer(&self, threads: usize) -> Result<Decoder, ModelError> {
         let config = &self.config.decoder;
-        let embedding = source.matrix("model.embed_tokens.weight")?;
-        let head = if config.tied_head { embedding.clone() } else { source.matrix("lm_head.weight")? };
-        let layers = (0..config.num_layers).map(|i| source.layer(i)).collect::<Result<_, _>>()?;
-        let weights = Weights { embedding, layers, norm: source.vector("model.norm.weight")?, head };
+        let weights = self
+            .config
+            .family
+            .sources(config)
+            .try_map(|source| self.matrix(source, threads), |source| self.vector(source))?;
         Ok(Decoder::new(config.clone(), weights)?)
     }
-}
 
-struct Source<'a> {
-    model: &'a Model,
-    threads: usize,
-}
-
-impl Source<'_> {
-    fn layer(&self, i: usize) -> Result<Layer, ModelError> {
-        let config = &self.model.config.decoder;
-        let name = |part: &str| format!("model.layers.{i}.{part}");
-        let attention = |part: &str, bias| self.linear(&name(&format!("self_attn.{part}_proj")), bias);
-        let mlp = |part: &str| self.linear(&name(&format!("mlp.{part}_proj")), config.mlp_bias);
-        Ok(Layer {
-            attention_norm: self.vector(&name("input_layernorm.weight"))?,
-            q: attention("q", config.qkv_bias)?,
-            k: attention("k", config.qkv_bias)?,
-            v: attention("v", config.qkv_bias)?,
-            o: attention("o", config.output_bias)?,
-            mlp_norm: self.vector(&name("post_attention_layernorm.weight"))?,
-            gate: mlp("gate")?,
-            up: mlp("up")?,
-            down: mlp("down")?,
-        })
-    }
-
-    fn linear(&self, name: &str, bias: bool) -> Result<Linear, ModelError> {
-        Ok(Linear {
-            weight: self.matrix(&format!("{name}.weight"))?,
-            bias: bias.then(|| self.vector(&format!("{name}.bias"))).transpose()?,
-        })
-    }
-
-    fn tensor(&self, name: &str) -> Result<&Tensor, ModelError> {
-        self.model
+    fn tensor(&self, source: &Source) -> Result<Tensor, ModelError> {
+        let name = &source.tensor;
+        let tensor = self
             .tensors
             .get(name)
-            .ok_or_else(|| ModelError::MissingTensor { path: self.model.name.clone().into(), tensor: name.into() })
+            .ok_or_else(|| ModelError::MissingTensor { path: self.name.clone().into(), tensor: name.clone() })?;
+        match &source.cut {
+            None => Ok(tensor.clone()),
+            Some(cut) => tensor.cut(cut).ok_or_else(|| unusable(name, tensor)),
+        }
     }
 
-    fn matrix(&self, name: &str) -> Result<Arc<Matrix>, ModelError> {
-        let tensor = self.tensor(name)?;
-        tensor.packed(self.threads).ok_or_else(|| unusable(name, tensor))
+    fn matrix(&self, source: &Source, threads: usize) -> Result<Arc<Matrix>, ModelError> {
+        let tensor = self.tensor(source)?;
+        tensor.packed(threads).ok_or_else(|| unusable(&source.tensor, &tensor))
     }
 
-    fn vector(&self, name: &str) -> Result<Arc<[f32]>, ModelError> {
-        let tensor = self.tensor(name)?;
-        tensor.vector().ok_or_else(|| unusable(name, tensor))
+    fn vector(&self, source: &Source) -> Result<Arc<[f32]>, ModelError> {
+        let tensor = self.tensor(source)?;
+        let values = tensor.vector().ok_or_else(|| unusable(&source.tensor, &tensor))?;
+        if source.plus == 0.0 {
+            return Ok(values);
+        }
+        Ok(values.iter().map(|x| x + source.plus).collect())
     }
 }
 

@@ -71,6 +71,14 @@ pub enum ModelError {
         /// The names that are known.
         known: &'static [&'static str],
     },
+    /// An encoder where a decoder is needed.
+    #[error("`{model}` is a `{model_type}` model: an encoder, which continues no text")]
+    NoDecoder {
+        /// The model.
+        model: String,
+        /// The architecture.
+        model_type: String,
+    },
     /// A tensor file's header is broken as a whole.
     #[error("`{}` is not a valid tensor file: {fault}", path.display())]
     Header {
@@ -391,6 +399,7 @@ impl ModelError {
             Self::UnknownArchitecture { known, .. } => {
                 format!("the known architectures are {}", known.join(", "))
             }
+            Self::NoDecoder { .. } => "use a decoder, such as a Llama; an encoder gives vectors of texts".into(),
             Self::Header { .. } | Self::Entry { .. } | Self::Gguf { .. } => {
                 "download the file again: it is damaged, or not what its name says".into()
             }

@@ -34,7 +34,7 @@ pub struct ModelHeader {
 /// whether all weights are finite is asked apart, with [`super::check_finite`], since that reads them all.
 pub fn hf(dir: &Path) -> Result<Model, ModelError> {
     let config = read_config(dir)?;
-    let tensors = read_tensors(dir, safetensors::open)?;
+    let tensors = canonical(&config, dir, read_tensors(dir, safetensors::open)?)?;
     check_shapes(&config, &tensors, dir)?;
     let tokenizer = match optional_text(&dir.join("tokenizer.json"))? {
         Some(json) => Some(Tokenizer::from_json(&json, &dir.join("tokenizer.json"))?),
@@ -60,6 +60,7 @@ pub fn hf(dir: &Path) -> Result<Model, ModelError> {
 pub fn header(dir: &Path) -> Result<ModelHeader, ModelError> {
     let config = read_config(dir)?;
     let tensors = read_tensors(dir, |path| Ok(safetensors::read_header(path)?.tensors))?;
+    let tensors = canonical(&config, dir, tensors)?;
     check_shapes(&config, &tensors, dir)?;
     let path = dir.join("tokenizer.json");
     let tokenizer = match optional_text(&path)? {
@@ -116,6 +117,18 @@ fn read_tensors<T>(
         Some((name, shard)) => Err(shard_error(&index, name, format!("puts it into `{shard}`, which lacks it"))),
         None => Ok(tensors),
     }
+}
+
+/// The tensors under the names that their family has for them, whatever the age of the file.
+fn canonical<T>(config: &Config, dir: &Path, tensors: IndexMap<String, T>) -> Result<IndexMap<String, T>, ModelError> {
+    let mut renamed = IndexMap::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let name = config.family.canonical(&name).into_owned();
+        if renamed.insert(name.clone(), tensor).is_some() {
+            return Err(ModelError::Entry { path: dir.to_path_buf(), tensor: name, fault: EntryFault::Duplicate });
+        }
+    }
+    Ok(renamed)
 }
 
 #[derive(Deserialize)]

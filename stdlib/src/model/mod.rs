@@ -1,6 +1,6 @@
 //! Models: configuration, weights, tokenizer and chat template; reading and writing them.
 //!
-//! In reading order: [`tensor`] (shared read-only tensors), [`config`], [`tokenizer`], [`template`] (chats as text),
+//! In reading order: [`tensor`] (shared read-only tensors), [`config`], [`families`] (what makes one model another), [`tokenizer`], [`template`] (chats as text),
 //! [`error`] (everything that can be wrong), [`safetensors`], [`hf`] (model directories), [`gguf`], [`check`] (do the parts fit?), [`save`],
 //! [`bytes`] and [`tiny`] (small models of one's own), [`decoder`] (ready to run), [`logits`]. A [`Model`] is a handle: cloning it copies no weight, and a child shares every tensor that it does not change.
 
@@ -12,6 +12,8 @@ mod codes;
 pub mod config;
 pub mod decoder;
 pub mod error;
+pub mod families;
+mod fields;
 pub mod gguf;
 pub mod hf;
 pub mod logits;

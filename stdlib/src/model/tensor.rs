@@ -1,5 +1,7 @@
 //! Read-only tensors that are shared, never copied: by the models that have them and by the files they come from.
 
+mod cut;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,6 +11,8 @@ use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use indexmap::IndexMap;
 use memmap2::Mmap;
+
+pub use cut::Cut;
 
 use super::blocks::{Blocks, copy};
 
@@ -114,6 +118,7 @@ struct Inner {
     digest: OnceLock<blake3::Hash>,
     packed: OnceLock<Arc<Matrix>>,
     vector: OnceLock<Arc<[f32]>>,
+    cuts: cut::Cuts,
 }
 
 enum Storage {
@@ -214,6 +219,7 @@ impl Tensor {
             digest: OnceLock::new(),
             packed: OnceLock::new(),
             vector: OnceLock::new(),
+            cuts: cut::Cuts::default(),
         }))
     }
 

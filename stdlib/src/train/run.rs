@@ -54,7 +54,8 @@ pub fn train(
 ) -> Result<Model, TrainError> {
     settings.check()?;
     let config = &model.config.decoder;
-    if let Some(part) = unsupported(config) {
+    let shared = (!model.config.family.is_plain()).then_some("tensors of several weights");
+    if let Some(part) = unsupported(config).or(shared) {
         return Err(TrainError::Unsupported { model: model.name.clone(), part });
     }
     if !examples.iter().any(|example| example.tokens.len() > example.given.max(1)) {

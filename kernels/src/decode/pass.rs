@@ -1,0 +1,286 @@
+//! One pass over a batch of sequences: block by block, a row of the residual stream for each token.
+
+use super::attention::{Span, attention};
+use super::{Activation, Config, Decoder, Entry, FeedForward, Layer, Linear, Mlp, Norm, NormKind, NormWeights};
+use super::{Order, Rope, parallel, vector};
+
+/// The state of one pass over a batch.
+pub(super) struct Pass<'a> {
+    config: &'a Config,
+    decoder: &'a Decoder,
+    threads: usize,
+    /// The residual stream, a row for each token.
+    x: Vec<f32>,
+    /// The angles of each kind of rotation in the model.
+    angles: Vec<Angles<'a>>,
+}
+
+/// Cosines and sines, half as many as rotated elements of a head, for each token.
+struct Angles<'a> {
+    rope: &'a Rope,
+    values: Vec<(f32, f32)>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(decoder: &'a Decoder, batch: &[Entry<'_>], threads: usize) -> Self {
+        let config = decoder.config();
+        let mut pass = Self { config, decoder, threads, x: Vec::new(), angles: Vec::new() };
+        pass.embed(batch);
+        for rope in config.layers.iter().filter_map(|layer| layer.rope.as_ref()) {
+            if pass.angles.iter().all(|known| known.rope != rope) {
+                pass.angles.push(Angles { rope, values: angles(rope, batch) });
+            }
+        }
+        pass
+    }
+
+    fn embed(&mut self, batch: &[Entry<'_>]) {
+        let (config, weights) = (self.config, self.decoder.weights());
+        let rows: usize = batch.iter().map(|entry| entry.tokens.len()).sum();
+        self.x = vec![0.0; rows * config.hidden_size];
+        let tokens = batch
+            .iter()
+            .flat_map(|entry| entry.tokens.iter().enumerate().map(|(i, &token)| (entry.cache.len() + i, token)));
+        let mut learned = vec![0.0; config.hidden_size];
+        for (row, (position, token)) in self.x.chunks_exact_mut(config.hidden_size).zip(tokens) {
+            weights.embedding.row(token as usize, row);
+            if config.embedding_scale != 1.0 {
+                row.iter_mut().for_each(|x| *x *= config.embedding_scale);
+            }
+            if let Some(kind) = &weights.token_type {
+                vector::add(row, kind);
+            }
+            if let Some(positions) = &weights.positions {
+                positions.row(position, &mut learned);
+                vector::add(row, &learned);
+            }
+        }
+        if let Some(weights) = &weights.embedding_norm {
+            self.x = self.norm(&self.x, weights);
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.x.len() / self.config.hidden_size
+    }
+
+    /// One block: attention and feed-forward part, with norms where the family has them.
+    pub(super) fn block(&mut self, index: usize, layer: &Layer, batch: &mut [Entry<'_>]) {
+        let before = self.maybe_norm(&self.x, layer.attention_norm.as_ref());
+        let mixed = self.attention(index, layer, before.as_deref().unwrap_or(&self.x), batch);
+        match self.config.order {
+            Order::Before | Order::Around => {
+                self.add(mixed, layer.attention_out_norm.as_ref());
+                let before = self.maybe_norm(&self.x, layer.mlp_norm.as_ref());
+                let made = self.feed_forward(layer, before.as_deref().unwrap_or(&self.x));
+                self.add(made, layer.mlp_out_norm.as_ref());
+            }
+            Order::Parallel => {
+                let made = self.feed_forward(layer, before.as_deref().unwrap_or(&self.x));
+                self.add(mixed, None);
+                self.add(made, None);
+            }
+            Order::After => {
+                self.add(mixed, None);
+                self.norm_stream(layer.attention_out_norm.as_ref());
+                let made = self.feed_forward(layer, &self.x);
+                self.add(made, None);
+                self.norm_stream(layer.mlp_out_norm.as_ref());
+            }
+        }
+    }
+
+    /// `x += N(y)`, or `x += y` without a norm.
+    fn add(&mut self, y: Vec<f32>, norm: Option<&NormWeights>) {
+        let y = self.maybe_norm(&y, norm).unwrap_or(y);
+        vector::add(&mut self.x, &y);
+    }
+
+    fn norm_stream(&mut self, norm: Option<&NormWeights>) {
+        if let Some(normed) = self.maybe_norm(&self.x, norm) {
+            self.x = normed;
+        }
+    }
+
+    fn attention(&self, index: usize, layer: &Layer, h: &[f32], batch: &mut [Entry<'_>]) -> Vec<f32> {
+        let config = self.config;
+        let mut q = self.linear(&layer.q, h);
+        let mut k = self.linear(&layer.k, h);
+        let v = self.linear(&layer.v, h);
+        self.norm_heads(&mut q, layer.q_norm.as_ref());
+        self.norm_heads(&mut k, layer.k_norm.as_ref());
+        if let Some(rope) = &config.layers[index].rope
+            && let Some(angles) = self.angles.iter().find(|angles| angles.rope == rope)
+        {
+            angles.rotate(&mut q, config.query_size(), config.head_dim);
+            angles.rotate(&mut k, config.kv_size(), config.head_dim);
+        }
+        let kv = config.kv_size();
+        let mut row = 0;
+        for entry in batch.iter_mut() {
+            for i in 0..entry.tokens.len() {
+                let at = row * kv..(row + 1) * kv;
+                let position = entry.cache.len() + i;
+                entry.cache.write(index, position, &k[at.clone()], &v[at]);
+                row += 1;
+            }
+        }
+        let mut first = 0;
+        let spans: Vec<Span<'_>> = batch
+            .iter()
+            .map(|entry| {
+                let count = entry.tokens.len();
+                first += count;
+                Span { cache: &*entry.cache, first: first - count, count, start: entry.cache.len() }
+            })
+            .collect();
+        let mut mixed = vec![0.0; q.len()];
+        attention(config, index, &spans, &q, &mut mixed, self.threads);
+        self.linear(&layer.o, &mixed)
+    }
+
+    fn feed_forward(&self, layer: &Layer, h: &[f32]) -> Vec<f32> {
+        match (&layer.router, self.config.mlp, layer.experts.as_slice()) {
+            (Some(router), Mlp::Experts { chosen, .. }, experts) => self.mixture(router, experts, chosen, h),
+            (_, _, [one]) => self.one_expert(one, h),
+            _ => vec![0.0; h.len()],
+        }
+    }
+
+    fn one_expert(&self, expert: &FeedForward, h: &[f32]) -> Vec<f32> {
+        let width = self.config.intermediate_size;
+        let activate = match self.config.activation {
+            Activation::Silu => vector::silu,
+            Activation::Gelu => vector::gelu,
+            Activation::GeluTanh => vector::gelu_tanh,
+            Activation::Relu => vector::relu,
+        };
+        let up = self.linear(&expert.up, h);
+        let wide = match &expert.gate {
+            Some(gate) => {
+                let mut gate = self.linear(gate, h);
+                parallel::rows(self.threads, &mut gate, width, |i, row| {
+                    activate(row);
+                    vector::multiply(row, &up[i * width..(i + 1) * width]);
+                });
+                gate
+            }
+            None => {
+                let mut up = up;
+                parallel::rows(self.threads, &mut up, width, |_, row| activate(row));
+                up
+            }
+        };
+        self.linear(&expert.down, &wide)
+    }
+
+    /// Each row through its chosen experts, in the order of the experts, so that a row's sum is its own alone.
+    fn mixture(&self, router: &Linear, experts: &[FeedForward], chosen: usize, h: &[f32]) -> Vec<f32> {
+        let width = self.config.hidden_size;
+        let mut scores = self.linear(router, h);
+        let shares: Vec<Vec<(usize, f32)>> =
+            scores.chunks_exact_mut(experts.len()).map(|row| vector::shares(row, chosen)).collect();
+        let mut out = vec![0.0; h.len()];
+        for (index, expert) in experts.iter().enumerate() {
+            let share = |row: &[(usize, f32)]| row.iter().find(|(e, _)| *e == index).map(|(_, share)| *share);
+            let rows: Vec<(usize, f32)> =
+                shares.iter().enumerate().filter_map(|(i, row)| Some((i, share(row)?))).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let some: Vec<f32> = rows.iter().flat_map(|(i, _)| &h[i * width..(i + 1) * width]).copied().collect();
+            let made = self.one_expert(expert, &some);
+            for ((i, share), made) in rows.into_iter().zip(made.chunks_exact(width)) {
+                vector::add_scaled(&mut out[i * width..(i + 1) * width], made, share);
+            }
+        }
+        out
+    }
+
+    fn maybe_norm(&self, x: &[f32], weights: Option<&NormWeights>) -> Option<Vec<f32>> {
+        weights.map(|weights| self.norm(x, weights))
+    }
+
+    fn norm(&self, x: &[f32], weights: &NormWeights) -> Vec<f32> {
+        let width = self.config.hidden_size;
+        let mut out = vec![0.0; x.len()];
+        parallel::rows(self.threads, &mut out, width, |i, row| {
+            norm_row(self.config.norm, &x[i * width..(i + 1) * width], weights, row);
+        });
+        out
+    }
+
+    fn norm_heads(&self, x: &mut [f32], weights: Option<&NormWeights>) {
+        let Some(weights) = weights else { return };
+        let width = self.config.head_dim;
+        let norm = self.config.norm;
+        parallel::rows(self.threads, x, width, |_, head| norm_row(norm, &head.to_vec(), weights, head));
+    }
+
+    fn linear(&self, linear: &Linear, x: &[f32]) -> Vec<f32> {
+        let width = linear.weight.rows();
+        let mut y = vec![0.0; x.len() / linear.weight.cols() * width];
+        linear.weight.multiply(x, &mut y, self.threads);
+        if let Some(bias) = &linear.bias {
+            y.chunks_exact_mut(width).for_each(|row| vector::add(row, bias));
+        }
+        y
+    }
+
+    /// The rows that a result is wanted for, normed if the model norms them.
+    pub(super) fn wanted(&self, batch: &[Entry<'_>]) -> Vec<f32> {
+        let width = self.config.hidden_size;
+        let mut out = Vec::new();
+        let mut end = 0;
+        for entry in batch {
+            end += entry.tokens.len();
+            let first = end - entry.wanted.min(entry.tokens.len());
+            out.extend_from_slice(&self.x[first * width..end * width]);
+        }
+        debug_assert_eq!(end, self.rows());
+        match &self.decoder.weights().norm {
+            Some(weights) => self.norm(&out, weights),
+            None => out,
+        }
+    }
+}
+
+fn norm_row(norm: Norm, x: &[f32], weights: &NormWeights, out: &mut [f32]) {
+    match norm.kind {
+        NormKind::Rms => vector::rms_norm(x, &weights.weight, norm.eps, out),
+        NormKind::Layer => vector::layer_norm(x, &weights.weight, norm.eps, out),
+    }
+    if let Some(bias) = &weights.bias {
+        vector::add(out, bias);
+    }
+}
+
+fn angles(rope: &Rope, batch: &[Entry<'_>]) -> Vec<(f32, f32)> {
+    let frequencies = rope.frequencies();
+    let amplitude = rope.amplitude();
+    let mut values = Vec::new();
+    for entry in batch {
+        for position in entry.cache.len()..entry.cache.len() + entry.tokens.len() {
+            values.extend(frequencies.iter().map(|frequency| {
+                let angle = f64::from(position as f32 * frequency);
+                ((libm::cos(angle) * amplitude) as f32, (libm::sin(angle) * amplitude) as f32)
+            }));
+        }
+    }
+    values
+}
+
+impl Angles<'_> {
+    /// Turns the first elements of each head of each row by its token's angles, halves against each other.
+    fn rotate(&self, x: &mut [f32], width: usize, head_dim: usize) {
+        let half = self.rope.width / 2;
+        for (row, angles) in x.chunks_exact_mut(width).zip(self.values.chunks_exact(half.max(1))) {
+            for head in row.chunks_exact_mut(head_dim) {
+                let (left, right) = head[..2 * half].split_at_mut(half);
+                for ((a, b), &(cos, sin)) in left.iter_mut().zip(right).zip(angles) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        }
+    }
+}
