@@ -1,7 +1,8 @@
 //! One pass over a batch of sequences: block by block, a row of the residual stream for each token.
 
 use super::attention::{Span, attention};
-use super::{Activation, Config, Decoder, Entry, FeedForward, Layer, Linear, Mlp, Norm, NormKind, NormWeights};
+use super::matrix::multiply_all;
+use super::{Activation, Config, Decoder, Entry, FeedForward, Layer, Linear, Matrix, Mlp, Norm, NormKind, NormWeights};
 use super::{Order, Rope, parallel, vector};
 
 /// The state of one pass over a batch.
@@ -104,11 +105,9 @@ impl<'a> Pass<'a> {
 
     fn attention(&self, index: usize, layer: &Layer, h: &[f32], batch: &mut [Entry<'_>]) -> Vec<f32> {
         let config = self.config;
-        let mut q = self.linear(&layer.q, h);
-        let mut k = self.linear(&layer.k, h);
-        let v = self.linear(&layer.v, h);
-        self.norm_heads(&mut q, layer.q_norm.as_ref());
-        self.norm_heads(&mut k, layer.k_norm.as_ref());
+        let [q, k, v] = self.linears([&layer.q, &layer.k, &layer.v], h);
+        let mut q = self.maybe_norm(&q, layer.q_norm.as_ref()).unwrap_or(q);
+        let mut k = self.maybe_norm(&k, layer.k_norm.as_ref()).unwrap_or(k);
         if let Some(rope) = &config.layers[index].rope
             && let Some(angles) = self.angles.iter().find(|angles| angles.rope == rope)
         {
@@ -155,10 +154,9 @@ impl<'a> Pass<'a> {
             Activation::GeluTanh => vector::gelu_tanh,
             Activation::Relu => vector::relu,
         };
-        let up = self.linear(&expert.up, h);
         let wide = match &expert.gate {
             Some(gate) => {
-                let mut gate = self.linear(gate, h);
+                let [mut gate, up] = self.linears([gate, &expert.up], h);
                 parallel::rows(self.threads, &mut gate, width, |i, row| {
                     activate(row);
                     vector::multiply(row, &up[i * width..(i + 1) * width]);
@@ -166,7 +164,7 @@ impl<'a> Pass<'a> {
                 gate
             }
             None => {
-                let mut up = up;
+                let mut up = self.linear(&expert.up, h);
                 parallel::rows(self.threads, &mut up, width, |_, row| activate(row));
                 up
             }
@@ -201,8 +199,9 @@ impl<'a> Pass<'a> {
         weights.map(|weights| self.norm(x, weights))
     }
 
+    /// Norms rows (or heads) that are as wide as the weights.
     fn norm(&self, x: &[f32], weights: &NormWeights) -> Vec<f32> {
-        let width = self.config.hidden_size;
+        let width = weights.weight.len();
         let mut out = vec![0.0; x.len()];
         parallel::rows(self.threads, &mut out, width, |i, row| {
             norm_row(self.config.norm, &x[i * width..(i + 1) * width], weights, row);
@@ -210,21 +209,23 @@ impl<'a> Pass<'a> {
         out
     }
 
-    fn norm_heads(&self, x: &mut [f32], weights: Option<&NormWeights>) {
-        let Some(weights) = weights else { return };
-        let width = self.config.head_dim;
-        let norm = self.config.norm;
-        parallel::rows(self.threads, x, width, |_, head| norm_row(norm, &head.to_vec(), weights, head));
+    fn linear(&self, linear: &Linear, x: &[f32]) -> Vec<f32> {
+        let [y] = self.linears([linear], x);
+        y
     }
 
-    fn linear(&self, linear: &Linear, x: &[f32]) -> Vec<f32> {
-        let width = linear.weight.rows();
-        let mut y = vec![0.0; x.len() / linear.weight.cols() * width];
-        linear.weight.multiply(x, &mut y, self.threads);
-        if let Some(bias) = &linear.bias {
-            y.chunks_exact_mut(width).for_each(|row| vector::add(row, bias));
+    /// Several maps of the same rows, shared among threads as one product.
+    fn linears<const N: usize>(&self, linears: [&Linear; N], x: &[f32]) -> [Vec<f32>; N] {
+        let mut results = linears.map(|linear| vec![0.0; x.len() / linear.weight.cols() * linear.weight.rows()]);
+        let mut products: Vec<(&Matrix, &mut [f32])> =
+            linears.iter().zip(&mut results).map(|(linear, y)| (&*linear.weight, y.as_mut_slice())).collect();
+        multiply_all(x, &mut products, self.threads);
+        for (linear, y) in linears.iter().zip(&mut results) {
+            if let Some(bias) = &linear.bias {
+                y.chunks_exact_mut(bias.len()).for_each(|row| vector::add(row, bias));
+            }
         }
-        y
+        results
     }
 
     /// The rows that a result is wanted for, normed if the model norms them.

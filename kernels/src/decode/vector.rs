@@ -5,7 +5,7 @@
 const LANES: usize = 16;
 
 /// `(tanh(x) / x − 1) / x²` as a polynomial in `x²`, highest power first; a Chebyshev fit for `x² < 0.4`, good to 5e-8.
-const TANH: [f32; 5] = [-6.053_509_2e-3, 0.020_968_018, -0.053_844_94, 0.133_327_32, -0.333_333_28];
+const TANH: [f32; 5] = [-6.053_509e-3, 0.020_968_018, -0.053_844_94, 0.133_327_32, -0.333_333_28];
 
 /// `log(erfc(z) / t) + z²` as a polynomial in `t = 1 / (1 + z / 2)`, highest power first; a Chebyshev fit for `z < 10`, good
 /// to 5e-8.
@@ -197,7 +197,7 @@ for_each_machine! {
     /// `x = x · sigmoid(x)`.
     pub fn silu(row: &mut [f32]) {
         for x in row.iter_mut() {
-            *x = *x / (1.0 + exp(-*x));
+            *x /= 1.0 + exp(-*x);
         }
     }
 
@@ -213,7 +213,7 @@ for_each_machine! {
         for x in row.iter_mut() {
             // (1 + tanh u) / 2 is the sigmoid of 2u; 2 · √(2/π) = 1.5957691216…
             let u = 1.595_769_2 * (*x * *x * *x).mul_add(0.044_715, *x);
-            *x = *x / (1.0 + exp(-u));
+            *x /= 1.0 + exp(-u);
         }
     }
 

@@ -86,27 +86,46 @@ pub struct Weights<M = Arc<Matrix>, V = Arc<[f32]>> {
 
 /// The kinds of weights; each has one place in a transformer, or one in each block or expert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they are the fields of the tree, described there")]
 pub enum Part {
+    /// [`Weights::embedding`].
     Embedding,
+    /// [`Weights::positions`].
     Positions,
+    /// [`Weights::token_type`].
     TokenType,
+    /// [`Weights::embedding_norm`].
     EmbeddingNorm,
+    /// [`Layer::attention_norm`].
     AttentionNorm,
+    /// [`Layer::q`].
     Q,
+    /// [`Layer::k`].
     K,
+    /// [`Layer::v`].
     V,
+    /// [`Layer::q_norm`].
     QNorm,
+    /// [`Layer::k_norm`].
     KNorm,
+    /// [`Layer::o`].
     O,
+    /// [`Layer::attention_out_norm`].
     AttentionOutNorm,
+    /// [`Layer::mlp_norm`].
     MlpNorm,
+    /// [`Layer::router`].
     Router,
+    /// [`FeedForward::gate`].
     Gate,
+    /// [`FeedForward::up`].
     Up,
+    /// [`FeedForward::down`].
     Down,
+    /// [`Layer::mlp_out_norm`].
     MlpOutNorm,
+    /// [`Weights::norm`].
     Norm,
+    /// [`Weights::head`].
     Head,
 }
 
