@@ -75,6 +75,17 @@ impl Decoder {
         for prompt in prompts {
             self.check_prompt(prompt, max_tokens)?;
         }
+        self.generate_checked(prompts, choosers, max_tokens, threads)
+    }
+
+    /// The same of prompts that were checked. The last token of an answer, which is never run, need not fit the model.
+    fn generate_checked<C: Choose>(
+        &self,
+        prompts: &[Vec<u32>],
+        choosers: &mut [C],
+        max_tokens: usize,
+        threads: usize,
+    ) -> Result<Vec<Vec<u32>>, DecodeError> {
         let mut answers = vec![Vec::new(); prompts.len()];
         if max_tokens == 0 {
             return Ok(answers);
@@ -121,7 +132,8 @@ impl Decoder {
         }
         self.check_prompt(prompt, more)?;
         let mut first = [Keep(None)];
-        let mut ids = self.generate(&[prompt.to_vec()], &mut first, more.max(1), threads)?.concat();
+        // The logits are those of a token that is chosen, be it wanted or not.
+        let mut ids = self.generate_checked(&[prompt.to_vec()], &mut first, more.max(1), threads)?.concat();
         ids.truncate(more);
         let [Keep(logits)] = first;
         Ok((logits.unwrap_or_default(), ids))
