@@ -147,6 +147,82 @@ mod tests {
         assert_eq!(uri("/tmp/a b"), "file:///tmp/a%20b");
     }
 
+    /// Of the schema's objects: the properties that we write, those that it requires marked `!`, with the object that
+    /// each holds, one or a list.
+    const OBJECTS: [(&str, &[(&str, &str)]); 15] = [
+        ("log", &[("$schema", ""), ("version!", ""), ("runs!", "run")]),
+        ("run", &[("tool!", "tool"), ("columnKind", ""), ("results", "result")]),
+        ("tool", &[("driver!", "driver")]),
+        ("driver", &[("name!", ""), ("version", ""), ("rules", "rule")]),
+        ("rule", &[("id!", ""), ("shortDescription", "message"), ("help", "help")]),
+        ("message", &[("text!", "")]),
+        ("help", &[("text!", ""), ("markdown", "")]),
+        (
+            "result",
+            &[
+                ("message!", "message"),
+                ("ruleId", ""),
+                ("ruleIndex", ""),
+                ("level", ""),
+                ("locations", "location"),
+                ("relatedLocations", "location"),
+                ("fixes", "fix"),
+            ],
+        ),
+        ("location", &[("physicalLocation", "place"), ("message", "message")]),
+        ("place", &[("artifactLocation", "artifact"), ("region", "region")]),
+        ("artifact", &[("uri", "")]),
+        ("region", &[("startLine", ""), ("startColumn", ""), ("endLine", ""), ("endColumn", "")]),
+        ("fix", &[("description", "message"), ("artifactChanges!", "change")]),
+        ("change", &[("artifactLocation!", "artifact"), ("replacements!", "replacement")]),
+        ("replacement", &[("deletedRegion!", "region"), ("insertedContent", "message")]),
+    ];
+
+    /// The schema allows no other properties, wants these, and in lists of changes at least one.
+    fn conforms(kind: &str, value: &Value) {
+        let (_, known) = OBJECTS.iter().find(|(name, _)| *name == kind).unwrap();
+        let object = value.as_object().unwrap_or_else(|| panic!("{kind}: {value}"));
+        for (name, _) in known.iter().filter(|(name, _)| name.ends_with('!')) {
+            assert!(object.contains_key(name.trim_end_matches('!')), "{kind} has no {name}: {value}");
+        }
+        for (name, inner) in object {
+            let found = known.iter().find(|(known, _)| known.trim_end_matches('!') == name);
+            let (_, holds) = found.unwrap_or_else(|| panic!("{kind} has no property {name}"));
+            match inner {
+                inner if holds.is_empty() => assert!(inner.is_string() || inner.as_u64().is_some(), "{name}: {inner}"),
+                Value::Array(items) => {
+                    assert!(!items.is_empty() || !matches!(*holds, "change" | "replacement"), "{name} is empty");
+                    items.iter().for_each(|item| conforms(holds, item));
+                }
+                one => conforms(holds, one),
+            }
+        }
+        if kind == "region" {
+            assert!(object.values().all(|at| at.as_u64() >= Some(1)), "{value}");
+        }
+    }
+
+    #[test]
+    fn logs_have_the_properties_that_the_schema_requires_and_no_others() {
+        let mut sources = SourceMap::new();
+        let id = sources.add("a.evo", "print on\nprint off\n");
+        let other = sources.add("b.evo", "let one = 1\n");
+        let (on, one) = (Span::new(id, 6, 8), Span::new(other, 4, 7));
+        let plain = Diagnostic::error(Code::E0130, Span { file: crate::span::FileId(u32::MAX), ..on }, "no file", "");
+        let full = Diagnostic::warning(Code::E0201, on, "unknown name `on`", "not declared")
+            .label(one, "here")
+            .note("a note")
+            .help("did you mean `one`?")
+            .fix(on, "one")
+            .fix(one, "on");
+        for results in [vec![], vec![&plain], vec![&full, &plain]] {
+            let results: Vec<Value> = results.into_iter().map(|d| sarif_result(d, &sources)).collect();
+            let log = sarif_log(results, "1.2.3");
+            conforms("log", &log);
+            assert_eq!((&log["version"], &log["runs"][0]["columnKind"]), (&json!("2.1.0"), &json!("utf16CodeUnits")));
+        }
+    }
+
     #[test]
     fn what_stands_in_no_file_has_no_location() {
         let span = Span { file: crate::span::FileId(u32::MAX), start: 0, end: 0 };

@@ -1,32 +1,6 @@
 //! Walks over typed trees: which expressions hold a place.
 
-use crate::hir::{Expr, ExprKind, GlobalKind, Module, RequestKind};
-
-/// The expressions directly inside one.
-pub(crate) fn children(e: &Expr) -> Vec<&Expr> {
-    match &e.kind {
-        ExprKind::Instance(instance) => instance.parts().collect(),
-        ExprKind::Member { instance: a, .. }
-        | ExprKind::Field { base: a, .. }
-        | ExprKind::Unary(_, a)
-        | ExprKind::Convert(_, a) => vec![a],
-        ExprKind::CallExtern { args, rest, .. } => args.iter().flatten().chain(rest.iter().map(|(_, a)| a)).collect(),
-        ExprKind::CallFunction { instance, args, .. } => {
-            instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect()
-        }
-        ExprKind::CallValue { function, args } => std::iter::once(&**function).chain(args).collect(),
-        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => {
-            vec![a, b]
-        }
-        ExprKind::Array(items) | ExprKind::Tuple(items) => items.iter().collect(),
-        ExprKind::Record(fields) => fields.iter().map(|(_, v)| v).collect(),
-        ExprKind::Comprehension(c) => [&c.source, &c.element].into_iter().chain(&c.condition).collect(),
-        ExprKind::If { condition, then, otherwise } => vec![condition, then, otherwise],
-        ExprKind::Let { value, body, .. } => vec![value, body],
-        ExprKind::Lambda(l) => vec![&l.body],
-        _ => Vec::new(),
-    }
-}
+use crate::hir::{Expr, GlobalKind, Module, RequestKind};
 
 /// The expressions of a module that stand by themselves: bodies, defaults, ranges, requests.
 pub(crate) fn roots(module: &Module) -> Vec<&Expr> {
@@ -73,9 +47,10 @@ pub(crate) fn path_to(module: &Module, at: usize) -> Vec<&Expr> {
     let mut path = Vec::new();
     let mut level = roots(module);
     // The innermost wins: conversions and steps share their place with what they hold.
-    while let Some(next) = level.iter().rev().find(|e| holds(e)) {
-        path.push(*next);
-        level = children(next);
+    while let Some(next) = level.iter().rev().copied().find(|e| holds(e)) {
+        path.push(next);
+        level = Vec::new();
+        next.children(&mut |child| level.push(child));
     }
     path
 }

@@ -74,17 +74,24 @@ impl RowFunction {
     /// The real that each output column is of: the result, or the parts of which it is put together. Each has a level
     /// of its own; a uniform one is one number for the batch.
     pub fn columns(&self) -> Vec<Value> {
+        // The aggregates by value: what is put together of many parts is many columns.
+        let mut made: Vec<Option<&[Value]>> = vec![None; self.function.values.len()];
+        for step in &self.function.body.steps {
+            if let (Op::Struct(parts) | Op::Array(parts), Some(slot)) = (&step.op, made.get_mut(step.value.0 as usize))
+            {
+                *slot = Some(parts);
+            }
+        }
         let mut columns = Vec::new();
-        self.parts(self.function.body.result, &mut columns);
+        columns_of(self.function.body.result, &made, &mut columns);
         columns
     }
+}
 
-    fn parts(&self, value: Value, into: &mut Vec<Value>) {
-        let made = self.function.body.steps.iter().find(|step| step.value == value);
-        match made.map(|step| &step.op) {
-            Some(Op::Struct(parts) | Op::Array(parts)) => parts.iter().for_each(|part| self.parts(*part, into)),
-            _ => into.push(value),
-        }
+fn columns_of(value: Value, made: &[Option<&[Value]>], into: &mut Vec<Value>) {
+    match made.get(value.0 as usize) {
+        Some(Some(parts)) => parts.iter().for_each(|part| columns_of(*part, made, into)),
+        _ => into.push(value),
     }
 }
 

@@ -15,12 +15,11 @@ type Keys = BTreeSet<String>;
 pub(super) fn closed(e: &Expr, bound: &dyn Fn(LocalId) -> bool) -> bool {
     match &e.kind {
         ExprKind::Local(local) => !bound(*local),
-        ExprKind::Comprehension(c) => {
-            closed(&c.source, bound) && c.condition.iter().all(|x| closed(x, bound)) && closed(&c.element, bound)
+        _ => {
+            let mut all = true;
+            e.children(&mut |child| all = all && closed(child, bound));
+            all
         }
-        ExprKind::Let { value, body, .. } => closed(value, bound) && closed(body, bound),
-        ExprKind::Lambda(lambda) => closed(&lambda.body, bound),
-        _ => children(e).into_iter().all(|child| closed(child, bound)),
     }
 }
 
@@ -190,7 +189,11 @@ impl<'a> Strict<'a> {
             }
             // It is asked for where it is called.
             ExprKind::Lambda(lambda) => self.keys(&lambda.body),
-            _ => children(e).into_iter().flat_map(|child| self.keys(child)).collect(),
+            _ => {
+                let mut keys = Keys::new();
+                e.children(&mut |child| keys.extend(self.keys(child)));
+                keys
+            }
         };
         let key = key(e);
         if key.starts_with(LOCAL) || self.leaves.contains(&key) {
@@ -220,27 +223,4 @@ const LOCAL: char = '%';
 
 fn local_key(local: LocalId) -> String {
     format!("{LOCAL}{}", local.0)
-}
-
-/// The expressions directly inside one that binds nothing.
-fn children(e: &Expr) -> Vec<&Expr> {
-    match &e.kind {
-        ExprKind::Instance(instance) => instance.parts().collect(),
-        ExprKind::Member { instance: a, .. }
-        | ExprKind::Field { base: a, .. }
-        | ExprKind::Unary(_, a)
-        | ExprKind::Convert(_, a) => vec![a],
-        ExprKind::CallExtern { args, rest, .. } => args.iter().flatten().chain(rest.iter().map(|(_, a)| a)).collect(),
-        ExprKind::CallFunction { instance, args, .. } => {
-            instance.iter().map(|i| &**i).chain(args.iter().flatten()).collect()
-        }
-        ExprKind::CallValue { function, args } => std::iter::once(&**function).chain(args).collect(),
-        ExprKind::Index { base: a, index: b } | ExprKind::Binary(_, a, b) | ExprKind::Range { lo: a, hi: b, .. } => {
-            vec![a, b]
-        }
-        ExprKind::Array(items) | ExprKind::Tuple(items) => items.iter().collect(),
-        ExprKind::Record(fields) => fields.iter().map(|(_, value)| value).collect(),
-        ExprKind::If { condition, then, otherwise } => vec![condition, then, otherwise],
-        _ => Vec::new(),
-    }
 }
