@@ -102,6 +102,20 @@ const TUNED: &str =
     "fn tuned(base: Model, n: int) -> Model = train { start: base, on: d, steps: 2 * n }\nmodel x = tuned(m, 5)";
 
 #[test]
+fn functions_take_functions() {
+    let mut plan = plan(
+        "fn twice(f: (real) -> real, x: real) -> real = f(f(x))\n\
+         fn halved(f: (real) -> real, x: real) -> real = twice(f, x) / 2\n\
+         fn both(f: (real) -> real, xs: real[2]) -> real = f(xs[0]) + f(xs[1])\n\
+         fn all(f: (real) -> real, xs: [real]) -> [real] = [f(x) for x in xs]\n\
+         let a = twice(x => x + 1, 2)\nlet b = halved(x => 3 * x, 1)\nlet c = both(x => x ^ 2, [1, 2])\nlet d = all(x => x ^ 2, [1, 3])[1]",
+    );
+    for (name, value) in [("a", 4.0), ("b", 4.5), ("c", 5.0), ("d", 9.0)] {
+        assert_eq!(plan.value(name).as_real(), Some(value), "{name}");
+    }
+}
+
+#[test]
 fn identity_does_not_see_how_a_program_is_written() {
     let same = |a: &str, b: &str| assert_eq!(key(a), key(b), "{a}\n{b}");
     same(TUNED, &format!("// a comment\n/// and a doc\n{TUNED}"));

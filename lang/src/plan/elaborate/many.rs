@@ -25,6 +25,10 @@ impl Elaborator {
         let source = self.expr(&c.source, env)?;
         match self.each(source, c, e, env)? {
             Some(list) => Ok(list),
+            // What is made of a list that stands in for an argument is a stand-in too.
+            None if matches!(self.graph.node(source).op, Op::Hypothesis) => {
+                Ok(self.graph.add(Op::Hypothesis, vec![source], e.ty.clone(), e.span, None).0)
+            }
             None => Err(self.unknown_before_run(&c.source, "the greatest length of a comprehension's list")),
         }
     }

@@ -291,6 +291,12 @@ impl Elaborator {
                 let ty = code.result.clone();
                 self.numeric_node(code.clone(), inputs, ty, span)
             }
+            // What an argument that stands in for a function will give is a stand-in too.
+            _ if node.hypothetical => {
+                let Ty::Fn(function) = &node.ty else { return Err(Abort) };
+                let inputs = [closure].into_iter().chain(args.iter().copied()).collect();
+                Ok(self.graph.add(Op::Hypothesis, inputs, function.result.clone(), span, None).0)
+            }
             _ => Err(self.fail(
                 Diagnostic::error(
                     Code::E0331,
