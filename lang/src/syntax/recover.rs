@@ -33,11 +33,11 @@ pub(super) fn further(part: &str, first: Code, at: usize, file: FileId) -> Vec<D
     found
 }
 
-/// The text without the part that holds the byte `at`, and where that part ends.
+/// The text without the part that holds the byte `at`, and up to where what is told comes of that.
 fn blank(text: &str, at: usize) -> Option<(String, usize)> {
     let tokens = Tokens::of(text);
     let at = tokens.all.iter().position(|t| t.end > at)?;
-    let (from, to, value) = segment(&tokens, at)?;
+    let Segment { from, to, value, emptied } = segment(&tokens, at)?;
     let (start, end) = (tokens.all.get(from)?.start, tokens.all.get(to)?.start);
     // Other strange characters may be brackets or quotes, whose reach is not known.
     let strange = (from..to).any(|i| {
@@ -51,11 +51,21 @@ fn blank(text: &str, at: usize) -> Option<(String, usize)> {
     out.push(if value { '0' } else { ' ' });
     out.extend(text.as_bytes().get(start + 1..end)?.iter().map(|b| if *b == b'\n' { '\n' } else { ' ' }));
     out.push_str(text.get(end..)?);
-    Some((out, end))
+    // Not every bracket may be empty.
+    Some((out, if emptied { tokens.all.get(to)?.end } else { end }))
 }
 
-/// The tokens to blank, and whether a value must take their place.
-fn segment(tokens: &Tokens<'_>, at: usize) -> Option<(usize, usize, bool)> {
+/// The tokens to blank.
+struct Segment {
+    from: usize,
+    to: usize,
+    /// Whether a value must take their place.
+    value: bool,
+    /// Whether they are all that a bracket holds.
+    emptied: bool,
+}
+
+fn segment(tokens: &Tokens<'_>, at: usize) -> Option<Segment> {
     let around: Vec<(usize, usize)> = (0..at)
         .filter_map(|open| match tokens.all.get(open)?.kind {
             Kind::Open(Some(close)) if close >= at => Some((open, close)),
@@ -67,10 +77,12 @@ fn segment(tokens: &Tokens<'_>, at: usize) -> Option<(usize, usize, bool)> {
         (!starts.is_empty()).then_some((open, close, starts))
     });
     let Some((open, close, starts)) = parts else {
-        return around
-            .last()
-            .filter(|(open, close)| close > &(open + 1))
-            .map(|&(open, close)| (open + 1, close, false));
+        return around.last().filter(|(open, close)| close > &(open + 1)).map(|&(open, close)| Segment {
+            from: open + 1,
+            to: close,
+            value: false,
+            emptied: true,
+        });
     };
     let complete =
         |start: usize| start == open + 1 || tokens.text(start - 1) == "," || tokens.ends_expression(start - 1);
@@ -79,7 +91,7 @@ fn segment(tokens: &Tokens<'_>, at: usize) -> Option<(usize, usize, bool)> {
     let from = starts.iter().rev().find(before).copied().unwrap_or(open + 1);
     let to = starts.iter().find(|start| **start > at).copied().unwrap_or(close);
     let steps = starts.iter().any(|&start| tokens.word(start) == Some("let"));
-    Some((from, to, steps && to == close))
+    Some(Segment { from, to, value: steps && to == close, emptied: false })
 }
 
 /// Where the fields or steps of a block begin.
