@@ -50,12 +50,14 @@ proptest! {
 
     #[test]
     fn only_the_order_of_costs_matters(seed: u64) {
-        let (mut plain, mut cubed) = (cma(vec![Coordinate::FREE; 3], seed), cma(vec![Coordinate::FREE; 3], seed));
+        let (mut plain, mut other) = (cma(vec![Coordinate::FREE; 3], seed), cma(vec![Coordinate::FREE; 3], seed));
+        // In the same order to the last bit: powers of two do not round.
+        let bent = |cost: f64| if cost < 0.01 { cost / 1024.0 } else { cost * 1024.0 };
         for _ in 0..20 {
             step(&mut plain, &sphere(1.0));
-            step(&mut cubed, &|x| sphere(1.0)(x).powi(3) - 100.0);
+            step(&mut other, &|x| bent(sphere(1.0)(x)));
         }
-        prop_assert_eq!(plain.ask(), cubed.ask());
+        prop_assert_eq!(plain.ask(), other.ask());
     }
 
     #[test]
