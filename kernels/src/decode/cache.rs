@@ -63,11 +63,6 @@ impl Cache {
         self.len == 0
     }
 
-    /// Bytes that `tokens` tokens of one sequence take, in whole pages.
-    pub fn bytes(config: &Config, tokens: usize) -> usize {
-        Self::new(config).page_len() * size_of::<f32>() * tokens.div_ceil(PANEL)
-    }
-
     fn page_len(&self) -> usize {
         self.shape.head(self.shape.layers, 0)
     }
@@ -84,9 +79,8 @@ impl Cache {
         {
             Arc::make_mut(last);
         }
-        let page = vec![0.0; if n == 0 { 0 } else { self.page_len() }];
         while self.pages.len() * PANEL < self.len + n {
-            self.pages.push(Arc::new(Page(page.clone().into())));
+            self.pages.push(Arc::new(Page(vec![0.0; self.page_len()].into())));
         }
     }
 

@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(change[0], json!({ "deletedRegion": region, "insertedContent": { "text": "one" } }));
         assert_eq!(change.as_array().map(Vec::len), Some(2));
         assert_eq!((&result["ruleIndex"], &run["tool"]["driver"]["rules"][0]["id"]), (&json!(0), &json!("E0201")));
-        assert_eq!(uri("/tmp/a b"), "file:///tmp/a%20b");
+        assert_eq!(uri("/data/a b"), "file:///data/a%20b");
     }
 
     /// Of the schema's objects: the properties that we write, those that it requires marked `!`, with the object that

@@ -122,11 +122,8 @@ impl Writer<'_> {
         self.stop.iter().filter_map(|stop| text.find(stop.as_str())).min()
     }
 
-    fn finish(self) -> Result<Answer, TaskError> {
-        let ended = match &self.state {
-            Ok(ended) => *ended,
-            Err(_) => return Err(self.state.err().unwrap_or(TaskError::Empty)),
-        };
+    fn finish(mut self) -> Result<Answer, TaskError> {
+        let ended = std::mem::replace(&mut self.state, Ok(Ended::Length))?;
         let mut text = self.tokenizer.decode(&self.ids, true)?;
         if let Some(end) = self.cut(&text) {
             text.truncate(end);
