@@ -152,10 +152,6 @@ impl<'a> Checker<'a> {
         self.diagnostics.push(diagnostic);
     }
 
-    pub(super) fn error(&mut self, code: Code, span: Span, title: impl Into<String>, label: impl Into<String>) {
-        self.report(Diagnostic::error(code, span, title, label));
-    }
-
     /// Opens a local and returns its id.
     pub(super) fn bind(&mut self, name: &str, ty: Ty) -> LocalId {
         let id = LocalId(self.body.next);

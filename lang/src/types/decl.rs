@@ -282,13 +282,7 @@ impl<'a> Checker<'a> {
     /// `let`, `fn`, and the kinds of the library.
     fn bound(&mut self, d: &'a ast::Decl, span: Span) -> Option<(Ty, GlobalKind)> {
         if let Some(domain) = &d.domain {
-            let diagnostic = Diagnostic::error(
-                Code::E0311,
-                domain.range.span,
-                "only params and genes have a range",
-                "no range here",
-            );
-            self.report(diagnostic.help("leave `in …` out"));
+            self.no_range(domain);
         }
         if d.params.is_some() {
             return self.function(d, span);
@@ -466,13 +460,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             if let Some(domain) = &p.domain {
-                let d = Diagnostic::error(
-                    Code::E0311,
-                    domain.range.span,
-                    "only params and genes have a range",
-                    "no range here",
-                );
-                self.report(d.help("leave `in …` out"));
+                self.no_range(domain);
             }
             if p.rest {
                 let d = Diagnostic::error(

@@ -80,6 +80,13 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Tells of a range where none belongs.
+    pub(super) fn no_range(&mut self, domain: &ast::Domain) {
+        let title = "only params and genes have a range";
+        let told = Diagnostic::error(Code::E0311, domain.range.span, title, "no range here");
+        self.report(told.help("leave `in …` out"));
+    }
+
     /// The fields of a record type; `docs` may hold `@tiny` marks for them.
     pub(super) fn record_fields(&mut self, fields: &[ast::Param], docs: &[String]) -> Vec<FieldTy> {
         let mut out: Vec<FieldTy> = Vec::new();
@@ -87,8 +94,7 @@ impl<'a> Checker<'a> {
             let name: Arc<str> =
                 if field.rest { format!("..{}", field.name.text).into() } else { field.name.text.as_str().into() };
             if let Some(domain) = field.domain.as_ref().filter(|_| !self.in_library) {
-                let title = "a range belongs to a param, a genome, or a declaration of the library";
-                self.error(Code::E0311, domain.range.span, title, "no range here");
+                self.no_range(domain);
             }
             if out.iter().any(|f| f.name == name) {
                 self.twice(&field.name, "field");
