@@ -229,6 +229,16 @@ macro_rules! routines {
         $(extern "C" fn $name(x: f64) -> f64 { $f(x) })*
         extern "C" fn pow(x: f64, y: f64) -> f64 { libm::pow(x, y) }
 
+        /// The same functions, in instructions for the fused multiply-add.
+        #[cfg(target_arch = "x86_64")]
+        mod fused {
+            use super::*;
+            $(
+                #[target_feature(enable = "fma")]
+                pub(super) extern "C" fn $name(x: f64) -> f64 { $f(x) }
+            )*
+        }
+
         /// The routine that computes a function of one real; `None` where machine instructions do.
         pub(super) fn unary_routine(op: Unary) -> Option<Routine> {
             Some(match op {
@@ -240,6 +250,10 @@ macro_rules! routines {
         /// Makes the routines known to the linker, and those that stand in for instructions on old machines.
         pub(super) fn define_symbols(builder: &mut JITBuilder) {
             $(builder.symbol($symbol, $name as *const u8);)*
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("fma") {
+                $(builder.symbol($symbol, fused::$name as unsafe extern "C" fn(f64) -> f64 as *const u8);)*
+            }
             builder.symbol("evo_pow", pow as *const u8);
             builder.symbol("floor", floor as *const u8);
             builder.symbol("ceil", ceil as *const u8);
