@@ -3,7 +3,7 @@
 
 mod common;
 
-use evo_lang::codegen::{compile, evaluate_both, same_slots};
+use evo_lang::codegen::{clif, compile, evaluate_both, same_slots};
 use evo_lang::ir::builder::Builder;
 use evo_lang::ir::optimize::optimize;
 use evo_lang::ir::simplify::simplify;
@@ -30,6 +30,77 @@ proptest! {
             }
         }
     }
+}
+
+/// A sum of like terms, as an unrolled loop gives: each made by the same steps of the elements from the `i`th on, but for
+/// terms that the tape makes differently.
+fn sum_of_terms(tape: &mut common::Tape, b: &mut Builder, array: Value, other: Value) -> Result<Value, IrError> {
+    let recipe: Vec<[u32; 3]> = (0..=tape.pick(7)).map(|_| [tape.pick(8), tape.pick(9), tape.pick(9)]).collect();
+    let mut sum = b.real(0.0)?;
+    for i in 0..2 + tape.pick(8) {
+        let odd = tape.pick(6) == 1;
+        let mut term = vec![b.unary(Unary::Sqrt, other)?];
+        for [op, left, right] in &recipe {
+            let operand = |b: &mut Builder, which: u32| match which {
+                0 | 1 => {
+                    let at = b.int(i64::from(i + which))?;
+                    b.push(Op::Index(array, at))
+                }
+                2 => b.real(if odd { 3.0 } else { -0.75 }),
+                3 => Ok(other),
+                _ => Ok(term[which as usize % term.len()]),
+            };
+            let (x, y) = (operand(b, *left)?, operand(b, *right)?);
+            term.push(match op + u32::from(odd) {
+                0 | 8 => b.unary(Unary::Neg, x)?,
+                1 => b.unary(Unary::Abs, x)?,
+                2 => b.unary(Unary::Sqrt, x)?,
+                3 => b.binary(Binary::Add, x, y)?,
+                4 => b.binary(Binary::Sub, x, y)?,
+                5 => b.binary(Binary::Div, x, y)?,
+                6 => b.binary(Binary::Max, x, y)?,
+                _ => b.binary(Binary::Mul, x, y)?,
+            });
+        }
+        sum = b.binary(Binary::Add, sum, term[term.len() - 1])?;
+    }
+    Ok(sum)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sums_by_pairs_of_terms_agree(tape in prop::collection::vec(any::<u32>(), 0..80)) {
+        let mut tape = common::Tape(tape.iter());
+        let params = [Type::array(Type::Real, 12), Type::Real];
+        let module = one(&params, |b, p| sum_of_terms(&mut tape, b, p[0], p[1])).unwrap();
+        let mut inputs = Vec::new();
+        params.iter().for_each(|ty| tape.slots(ty, &mut inputs));
+        prop_assert_eq!(same_as(&module, &optimize(&module), &inputs), Ok(()));
+    }
+}
+
+#[test]
+fn terms_of_a_sum_share_vectors_where_that_pays() {
+    let sum = |terms: i64| {
+        let array = Type::array(Type::Real, 12);
+        let module = one(&[array], |b, p| {
+            let mut sum = b.real(0.0)?;
+            for i in 0..terms {
+                let (i, next) = (b.int(i)?, b.int(i + 1)?);
+                let (x, y) = (b.push(Op::Index(p[0], i))?, b.push(Op::Index(p[0], next))?);
+                let (square, ten) = (b.binary(Binary::Mul, x, x)?, b.real(10.0)?);
+                let gap = b.binary(Binary::Sub, y, square)?;
+                let term = b.binary(Binary::Mul, ten, gap)?;
+                sum = b.binary(Binary::Add, sum, term)?;
+            }
+            Ok(sum)
+        });
+        clif(&module.unwrap()).unwrap()
+    };
+    let vectors = |code: &str| code.matches("load.f64x2").count();
+    assert_eq!((vectors(&sum(11)), vectors(&sum(4)), vectors(&sum(3))), (10, 4, 0));
 }
 
 /// Whether a module made smaller is well formed, and says what it said before, interpreted and compiled.

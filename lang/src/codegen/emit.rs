@@ -13,6 +13,7 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::CompileError;
 use super::memory::{Place, flags};
+use super::pairs::{self, Sums};
 use super::unit::Unit;
 use crate::ir::ranges::Faults;
 use crate::ir::verify::IrError;
@@ -36,10 +37,14 @@ pub(super) struct Emitter<'a, 'f> {
     pub(super) b: FunctionBuilder<'f>,
     reps: Vec<Option<Rep>>,
     /// Whole numbers that are a value and a constant, summed without overflow; or the constant alone.
-    sums: Vec<Option<(Option<Value>, i64)>>,
+    offsets: Vec<Option<(Option<Value>, i64)>>,
     /// Arrays that are indexed by other than constants.
     indexed: Vec<bool>,
     pub(super) faults: Faults,
+    /// How many steps read each value.
+    pub(super) uses: Vec<u32>,
+    /// The sums of the block that is being emitted.
+    pub(super) sums: Sums<'a>,
     out: clif::Value,
     pub(super) scratch: clif::Value,
     pub(super) detail: clif::Value,
@@ -106,10 +111,12 @@ impl<'a, 'f> Emitter<'a, 'f> {
         let (words, out, scratch, detail) = (pointer(0), pointer(1), pointer(2), pointer(3));
         let count = function.values.len();
         let frame = callee_scratch(&unit.functions, &function.body);
-        let (reps, sums) = (vec![None; count], vec![None; count]);
+        let (reps, offsets) = (vec![None; count], vec![None; count]);
+        let (uses, sums) = (pairs::uses(function), Sums::default());
         let mut indexed = vec![false; count];
         mark_indexed(&function.body, &mut vec![false; count], &mut indexed);
-        let mut emitter = Emitter { unit, function, b, reps, sums, indexed, faults, out, scratch, detail, frame };
+        let mut emitter =
+            Emitter { unit, function, b, reps, offsets, indexed, faults, uses, sums, out, scratch, detail, frame };
         let mut slots = 0;
         for (i, param) in function.body.params.iter().enumerate() {
             let Some(ty) = function.ty(*param) else { continue };
@@ -214,29 +221,34 @@ impl<'a, 'f> Emitter<'a, 'f> {
     // Blocks and steps.
 
     pub(super) fn block(&mut self, block: &'a Block) -> Emitted<Rep> {
-        for step in &block.steps {
-            let rep = self.step(step, None)?;
-            self.define(step.value, rep)?;
-        }
+        self.steps(block, None)?;
         self.rep(block.result)
     }
 
     /// Emits a block so that its result's slots end up at `target`, made there where that can be.
     pub(super) fn block_into(&mut self, block: &'a Block, target: Place) -> Emitted<()> {
+        self.steps(block, Some(target))?;
+        let rep = self.rep(block.result)?;
+        self.store(self.ty(block.result)?, &rep, target)
+    }
+
+    fn steps(&mut self, block: &'a Block, target: Option<Place>) -> Emitted<()> {
+        let sums = Sums::of(self.function, block, &self.uses);
+        let outer = std::mem::replace(&mut self.sums, sums);
         for step in &block.steps {
-            let place = (step.value == block.result).then_some(target);
+            let place = target.filter(|_| step.value == block.result);
             let rep = self.step(step, place)?;
             self.define(step.value, rep)?;
         }
-        let rep = self.rep(block.result)?;
-        self.store(self.ty(block.result)?, &rep, target)
+        self.sums = outer;
+        Ok(())
     }
 
     fn step(&mut self, step: &'a Step, target: Option<Place>) -> Emitted<Rep> {
         let ty = self.ty(step.value)?;
         Ok(match &step.op {
             Op::Int(value) => {
-                self.is_sum(step.value, None, *value);
+                self.is_offset(step.value, None, *value);
                 Rep::Scalar(self.b.ins().iconst(types::I64, *value))
             }
             Op::Real(value) => Rep::Scalar(self.b.ins().f64const(*value)),
@@ -248,10 +260,11 @@ impl<'a, 'f> Emitter<'a, 'f> {
                 let checks = self.faults.of(step.value);
                 Rep::Scalar(self.unary(*op, operand, x, checks, step.span)?)
             }
+            Op::Binary(Binary::Add, ..) if let Some(terms) = self.sums.terms(step.value) => self.add_up(&terms)?,
             Op::Binary(op, a, b) => {
                 let (operand, checks) = (self.ty(*a)?, self.faults.of(step.value));
                 if *operand == Type::Int && !checks.any() {
-                    self.note_sum(step.value, *op, *a, *b);
+                    self.note_offset(step.value, *op, *a, *b);
                 }
                 let (a, b) = (self.scalar(*a)?, self.scalar(*b)?);
                 Rep::Scalar(self.binary(*op, operand, a, b, checks, step.span)?)
@@ -304,7 +317,7 @@ impl<'a, 'f> Emitter<'a, 'f> {
             let bad = self.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, i, *len as i64);
             self.raise_if(bad, Fault::Index { index: 0, len: *len }, step.span, Some(i));
         }
-        let (varying, fixed) = self.sum(index);
+        let (varying, fixed) = self.offset(index);
         match (rep, varying) {
             (Rep::Parts(parts), None) if !parts.is_empty() => {
                 // Where the constant is out of range, the check above has left the function.
@@ -326,7 +339,7 @@ impl<'a, 'f> Emitter<'a, 'f> {
     /// The place of an element; the constant in its index goes to the offset.
     fn element(&mut self, array: Place, index: Value, item: &Type) -> Emitted<Place> {
         let near = 1 << 20;
-        let (varying, fixed) = match self.sum(index) {
+        let (varying, fixed) = match self.offset(index) {
             (Some(varying), fixed) if (-near..near).contains(&fixed) && item.slots() < near as u64 => (varying, fixed),
             _ => (index, 0),
         };
@@ -335,20 +348,20 @@ impl<'a, 'f> Emitter<'a, 'f> {
         Ok(Place { offset: place.offset.saturating_add((fixed * item.slots() as i64 * 8) as i32), ..place })
     }
 
-    // Sums of a value and a constant.
+    // Values that are another and a constant.
 
-    fn sum(&self, value: Value) -> (Option<Value>, i64) {
-        self.sums.get(value.0 as usize).copied().flatten().unwrap_or((Some(value), 0))
+    pub(super) fn offset(&self, value: Value) -> (Option<Value>, i64) {
+        self.offsets.get(value.0 as usize).copied().flatten().unwrap_or((Some(value), 0))
     }
 
-    fn is_sum(&mut self, value: Value, varying: Option<Value>, fixed: i64) {
-        if let Some(slot) = self.sums.get_mut(value.0 as usize) {
+    fn is_offset(&mut self, value: Value, varying: Option<Value>, fixed: i64) {
+        if let Some(slot) = self.offsets.get_mut(value.0 as usize) {
             *slot = Some((varying, fixed));
         }
     }
 
-    fn note_sum(&mut self, value: Value, op: Binary, a: Value, b: Value) {
-        let ((a, x), (b, y)) = (self.sum(a), self.sum(b));
+    fn note_offset(&mut self, value: Value, op: Binary, a: Value, b: Value) {
+        let ((a, x), (b, y)) = (self.offset(a), self.offset(b));
         let sum = match (op, a, b) {
             (Binary::Add, varying, None) | (Binary::Add, None, varying) => {
                 x.checked_add(y).map(|fixed| (varying, fixed))
@@ -357,7 +370,7 @@ impl<'a, 'f> Emitter<'a, 'f> {
             _ => None,
         };
         if let Some((varying, fixed)) = sum {
-            self.is_sum(value, varying, fixed);
+            self.is_offset(value, varying, fixed);
         }
     }
 }

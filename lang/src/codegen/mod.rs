@@ -18,6 +18,7 @@ use crate::ir::{FuncId, Module, NumericError, interp};
 mod control;
 mod emit;
 mod memory;
+mod pairs;
 mod raw;
 pub mod rows;
 mod scalars;
