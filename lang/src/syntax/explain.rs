@@ -147,6 +147,11 @@ impl<'a> Failure<'a> {
         let here = self.span(self.at);
         let text = self.text(self.at);
         if text == ";" {
+            if self.enclosing().is_some_and(|open| matches!(self.text(open), "(" | "[")) {
+                let d =
+                    Diagnostic::error(Code::E0102, here, "elements are separated by `,`", "not part of the language");
+                return Some(d.help("write `,`").fix(here, ","));
+            }
             let d = Diagnostic::error(Code::E0102, here, "a line does not end with `;`", "not part of the language");
             return Some(d.help("leave it out: an item ends where the next one begins").fix(here, ""));
         }

@@ -22,6 +22,9 @@ fn fails(text: &str, expected: &[(&str, &str)]) {
 #[test]
 fn failures_are_told_apart() {
     fails("let a = 1;\nlet b = 2", &[("E0102", "1:10")]);
+    fails("let a = [1; 2]", &[("E0102", "1:11")]);
+    let (_, told) = parse("let a = f(1; [2; 3])", FileId(0));
+    assert_eq!(told.iter().map(|d| (d.fix.len(), d.help.concat())).collect::<Vec<_>>(), [(1, "write `,`".to_owned())]);
     fails("let a = 7 % 2", &[("E0103", "1:11")]);
     fails("let a = 7%2", &[("E0103", "1:10")]);
     fails("let f = x -> x + 1", &[("E0104", "1:11")]);
