@@ -204,6 +204,20 @@ fn abort_ends_the_search_with_the_first_failure() {
 }
 
 #[test]
+fn a_fault_in_numeric_code_is_told_at_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "fn pick(x: real[2], i: int) -> real = x[i]\ngenome G { i: int in 2..5 }\n\
+                fitness f(g: G) = pick([1.0, 2.0], g.i)\n\
+                evolve s { maximize: f, by: random_search(), stop: { evaluations: 4 }, on_failure: abort }\nprint s.score";
+    let outcome = run(folder.path(), text, vec![]);
+    let diagnostic = &outcome.failure.as_ref().unwrap().diagnostics[0];
+    let at = |part: &str| text.find(part).unwrap() as u32;
+    let told = diagnostic.secondary.iter().map(|label| (label.span.start, label.text.as_str())).collect::<Vec<_>>();
+    assert_eq!(diagnostic.code.as_str(), "R0503");
+    assert!(told.contains(&(at("x[i]"), "the fault")), "{told:?}");
+}
+
+#[test]
 fn candidates_say_what_made_them() {
     for method in ["cma_es", "random_search"] {
         let folder = tempfile::tempdir().unwrap();

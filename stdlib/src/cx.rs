@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use evo_kernels::rng::Stream;
 use evo_lang::plan::{Const, Key, NodeId};
+use evo_lang::span::Span;
 
 use crate::value::{Callable, Value};
 
@@ -125,7 +126,7 @@ pub struct Failure {
     /// The stable code, such as `R0501`.
     pub code: &'static str,
     /// One complete sentence without capital or full stop.
-    pub title: String,
+    pub title: Box<str>,
     /// Facts with numbers.
     pub notes: Vec<String>,
     /// What to do.
@@ -138,6 +139,8 @@ pub struct Failure {
     pub node: Option<NodeId>,
     /// The generation and the candidate that it is about, where a search failed for one of them.
     pub candidate: Option<Box<(u64, u64)>>,
+    /// Where in numeric code it happened.
+    pub span: Option<Box<Span>>,
 }
 
 impl Failure {
@@ -145,13 +148,14 @@ impl Failure {
     pub fn new(code: &'static str, title: impl Into<String>) -> Failure {
         Failure {
             code,
-            title: title.into(),
+            title: title.into().into(),
             notes: Vec::new(),
             help: Box::default(),
             param: None,
             is_cancelled: false,
             node: None,
             candidate: None,
+            span: None,
         }
     }
 

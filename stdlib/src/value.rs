@@ -57,9 +57,11 @@ impl NumericFn {
 pub fn numeric_failure(error: &NumericError) -> Failure {
     match error.fault {
         Fault::Stopped => Failure::cancelled(),
-        _ => {
-            Failure::new("R0503", error.to_string()).help("guard the expression, for instance with `where` or `clamp`")
-        }
+        _ => Failure {
+            span: Some(Box::new(error.span)),
+            ..Failure::new("R0503", error.to_string())
+                .help("guard the expression, for instance with `where` or `clamp`")
+        },
     }
 }
 

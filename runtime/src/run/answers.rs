@@ -207,6 +207,9 @@ pub(super) fn diagnostic(scheduler: &Scheduler, failure: &Failure, request: Span
     if span != request {
         diagnostic = diagnostic.label(request, "asked for here");
     }
+    if let Some(span) = failure.span.as_deref().filter(|s| s.end > s.start && **s != span) {
+        diagnostic = diagnostic.label(*span, "the fault");
+    }
     for note in &failure.notes {
         diagnostic = diagnostic.note(note.clone());
     }

@@ -252,7 +252,7 @@ fn outcome(evaluated: &Evaluated) -> Outcome {
             Some(score) if score.is_finite() => Outcome::Scored { scores: vec![score], measures: Vec::new() },
             _ => Outcome::Failed { code: "R0502".into(), reason: "the fitness is not finite".into() },
         },
-        Err(failure) => Outcome::Failed { code: failure.code.into(), reason: failure.title.clone() },
+        Err(failure) => Outcome::Failed { code: failure.code.into(), reason: failure.title.to_string() },
     }
 }
 

@@ -80,7 +80,7 @@ fn sampling_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> An
         let param = failure.param.or(forms.first().map(Form::name));
         problems.push(Problem {
             code: failure.code,
-            title: failure.title,
+            title: failure.title.into(),
             label: "cannot be held to".into(),
             param: param.map(str::to_owned),
             help: failure.help.into(),

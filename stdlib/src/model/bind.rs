@@ -171,7 +171,7 @@ fn llama_tiny_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
         Err(failure) => {
             problems.push(Problem {
                 code: failure.code,
-                title: failure.title,
+                title: failure.title.into(),
                 label: "does not divide the width".into(),
                 param: failure.param.map(str::to_owned),
                 help: failure.help.into(),

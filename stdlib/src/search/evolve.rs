@@ -153,7 +153,7 @@ impl Run<'_, '_> {
         let generation = self.optimizer.generation();
         self.evaluations.push(Evaluation { generation: generation as usize, score });
         match &evaluated.outcome {
-            Err(failure) => self.last_failure = Some((failure.title.clone(), generation, candidate)),
+            Err(failure) => self.last_failure = Some((failure.title.to_string(), generation, candidate)),
             Ok(value) if !score.is_finite() => self.last_failure = Some((not_finite(value), generation, candidate)),
             Ok(_) => {}
         }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use evo_kernels::decode::DecodeError;
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
 
 use super::{AnswerForm, Choices, Compare, Extract, Method, Task, TaskError, score};
@@ -222,9 +223,12 @@ impl From<TaskError> for Failure {
             TaskError::Data(error) => error.into(),
             TaskError::Model(error) => error.into(),
             TaskError::Form(error) => error.into(),
-            TaskError::Decode(_) => {
-                Failure::new("R0513", error.to_string()).help("shorten the prompts, or lower `max_tokens`")
-            }
+            TaskError::Decode(ref decode) => Failure::new("R0513", error.to_string()).help(match decode {
+                DecodeError::EmptyPrompt => "give a prompt of one character at least, or drop the row",
+                DecodeError::TooLong { .. } => "shorten the prompts, or lower `max_tokens`",
+                DecodeError::TokenRange { .. } => "give the model the tokenizer that it was trained with",
+                DecodeError::Weights { .. } => "save the model again with the program that made it",
+            }),
             TaskError::Empty => Failure::new("E0411", error.to_string()).help("give the task some data"),
             TaskError::NoTokens { .. } => {
                 Failure::new("R0513", error.to_string()).help("change the template, or drop the row")
