@@ -17,17 +17,6 @@ use evo_kernels::rng::Stream;
 const WORKING_SET: usize = 128 << 20;
 const SHAPES: [(usize, usize); 3] = [(576, 1536), (1536, 576), (576, 49_152)];
 const ROWS: [usize; 6] = [1, 2, 4, 16, 64, 512];
-const STORAGES: [Storage; 8] = [
-    Storage::F32,
-    Storage::Bf16,
-    Storage::F16,
-    Storage::Q8_0,
-    Storage::Q4_0,
-    Storage::Q4_1,
-    Storage::Q4K,
-    Storage::Q6K,
-];
-
 /// The least seconds that `f` took in about a fifth of a second.
 fn least(mut f: impl FnMut()) -> f64 {
     let start = Instant::now();
@@ -99,7 +88,7 @@ fn main() {
     println!("| storage | shape | rows | µs, 1 thread | GFLOP/s | GB/s | µs, 2 threads | GFLOP/s | GB/s |");
     println!("|---|---|--:|--:|--:|--:|--:|--:|--:|");
     let stream = Stream::from_seed(1);
-    for storage in STORAGES.into_iter().filter(|s| asked(&storages, &format!("{s:?}"))) {
+    for storage in Storage::ALL.into_iter().filter(|s| asked(&storages, &format!("{s:?}"))) {
         for (cols, rows) in SHAPES.into_iter().filter(|s| asked(&shapes, &format!("{}->{}", s.0, s.1))) {
             let cols = cols.next_multiple_of(storage.block_cols());
             let one = matrix(storage, rows, cols, &stream);

@@ -1,7 +1,7 @@
 //! The passes held to finite differences, to themselves in other packings, and to PyTorch's AdamW.
 
 use super::*;
-use crate::decode::{Activation, Config, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling};
+use crate::decode::{Config, LayerConfig, Rope, RopeScaling};
 use crate::rng::Stream;
 
 fn config(layers: usize, tied_head: bool, window: Option<usize>) -> Config {
@@ -15,22 +15,9 @@ fn config(layers: usize, tied_head: bool, window: Option<usize>) -> Config {
         head_dim: 6,
         max_positions: 64,
         layers: vec![LayerConfig { window, rope: Some(rope) }; layers],
-        norm: Norm { kind: NormKind::Rms, eps: 1e-5 },
-        order: Order::Before,
-        qk_norm: false,
-        activation: Activation::Silu,
-        mlp: Mlp::Gated,
         qkv_bias: false,
-        output_bias: false,
-        mlp_bias: false,
-        attention_scale: 1.0 / 6f32.sqrt(),
-        attention_cap: None,
-        logit_cap: None,
-        embedding_scale: 1.0,
-        learned_positions: false,
-        token_types: 0,
-        causal: true,
         tied_head,
+        ..crate::decode::tests::config()
     }
 }
 

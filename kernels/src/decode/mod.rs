@@ -32,7 +32,7 @@ pub mod roofline;
 pub mod sample;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tile;
 pub mod vector;
 pub mod weights;

@@ -6,17 +6,6 @@ use super::matrix::{Matrix, Storage, multiply_all};
 use super::product::{self, Input, Product, Target, product_with};
 use crate::rng::Stream;
 
-const STORAGES: [Storage; 8] = [
-    Storage::F32,
-    Storage::Bf16,
-    Storage::F16,
-    Storage::Q8_0,
-    Storage::Q4_0,
-    Storage::Q4_1,
-    Storage::Q4K,
-    Storage::Q6K,
-];
-
 /// The definition: one chain of fused multiply-adds.
 fn chain(x: &[f32], w: &[f32]) -> f32 {
     x.iter().zip(w).fold(0.0, |sum, (x, w)| x.mul_add(*w, sum))
@@ -86,7 +75,7 @@ fn x(n: usize, stride: usize) -> Vec<f32> {
 
 #[test]
 fn every_storage_and_instruction_set_gives_the_chain_bit_for_bit() {
-    for storage in STORAGES {
+    for storage in Storage::ALL {
         let block = storage.block_cols();
         let dense = [(1usize, 7usize), (150, 33), (32, 1), (129, 5), (70, 400), (33, 193)];
         let whole = [(1, block), (150, block), (33, 768), (65, 256)];
@@ -119,7 +108,7 @@ fn every_storage_and_instruction_set_gives_the_chain_bit_for_bit() {
 
 #[test]
 fn rows_come_back_as_they_were() {
-    for storage in STORAGES {
+    for storage in Storage::ALL {
         for (rows, cols) in [(1, 256), (45, 512), (64, 256)] {
             let (matrix, plain) = random(storage, rows, cols);
             let mut row = vec![f32::NAN; cols];

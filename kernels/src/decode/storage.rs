@@ -29,6 +29,10 @@ pub enum Storage {
 }
 
 impl Storage {
+    /// All of them.
+    pub const ALL: [Storage; 8] =
+        [Self::F32, Self::Bf16, Self::F16, Self::Q8_0, Self::Q4_0, Self::Q4_1, Self::Q4K, Self::Q6K];
+
     /// Columns of a block; a quantised matrix has a whole number of them.
     pub fn block_cols(self) -> usize {
         match self {

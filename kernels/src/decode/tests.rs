@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::rng::Stream;
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let rope = Rope { theta: 10_000.0, width: 6, scaling: RopeScaling::None };
     Config {
         vocab_size: 53,

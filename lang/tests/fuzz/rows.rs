@@ -10,7 +10,7 @@ use evo_lang::ir::differentiate::row_gradient;
 use evo_lang::ir::optimize::optimize_rows;
 use evo_lang::ir::rows::RowFunction;
 use evo_lang::ir::straight::NotStraight;
-use evo_lang::ir::{Batch, Op, interp};
+use evo_lang::ir::{Batch, Op, interp, scalar};
 
 use crate::mutate::Draw;
 use crate::targets::{numbers, outlined};
@@ -279,14 +279,6 @@ fn run(
 /// The operations of this machine, with the sums of the interpreter.
 fn table() -> Blocks {
     let mut blocks = crate::blocks::blocks();
-    blocks.f64.sum = |xs| {
-        let (mut total, mut lost) = (0.0f64, 0.0f64);
-        for x in xs {
-            let next = total + x;
-            lost += if total.abs() >= x.abs() { (total - next) + x } else { (x - next) + total };
-            total = next;
-        }
-        if lost.is_finite() { total + lost } else { total }
-    };
+    blocks.f64.sum = scalar::sum;
     blocks
 }

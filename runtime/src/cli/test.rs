@@ -13,6 +13,7 @@ use console::style;
 use evo_lang::diag::{self, Code, Diagnostic};
 use evo_lang::golden::{self, Section};
 use evo_lang::span::SourceMap;
+use evo_stdlib::plot::escape;
 
 use super::{Stop, screen};
 use crate::clock::Stopwatch;
@@ -380,35 +381,18 @@ fn junit(tests: &[Test], came: &[Came], seconds: f64) -> String {
         came.len()
     );
     for (test, came) in tests.iter().zip(came) {
-        let file = escaped(&test.file.display().to_string());
-        let name = escaped(&test.name);
+        let file = escape(&test.file.display().to_string());
+        let name = escape(&test.name);
         out.push_str(&format!("<testcase classname=\"{file}\" name=\"{name}\" time=\"{:.3}\"", came.seconds));
         match &came.problem {
             None => out.push_str("/>\n"),
             Some(problem) => {
-                let first = escaped(problem.lines().next().unwrap_or_default());
-                out.push_str(&format!(">\n<failure message=\"{first}\">{}</failure>\n</testcase>\n", escaped(problem)));
+                let first = escape(problem.lines().next().unwrap_or_default());
+                out.push_str(&format!(">\n<failure message=\"{first}\">{}</failure>\n</testcase>\n", escape(problem)));
             }
         }
     }
     out + "</testsuite>\n</testsuites>\n"
-}
-
-/// A text as XML holds it; characters that XML forbids are left out.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c < ' ' || c == '\u{fffe}' || c == '\u{ffff}' => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -425,6 +409,6 @@ mod tests {
 
     #[test]
     fn xml_holds_any_text() {
-        assert_eq!(escaped("a<b> & \"c\"\u{1b}[0m\n"), "a&lt;b&gt; &amp; &quot;c&quot;[0m\n");
+        assert_eq!(escape("a<b> & \"c\"\u{1b}[0m\n"), "a&lt;b&gt; &amp; &quot;c&quot;[0m\n");
     }
 }

@@ -8,7 +8,8 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use crate::engine::{NodeView, Overview};
-use crate::render::{count, duration, escaped, shortened};
+use crate::render::{count, duration, shortened};
+use evo_stdlib::plot::escape;
 
 const WIDTH: f64 = 200.0;
 const HEIGHT: f64 = 46.0;
@@ -217,13 +218,13 @@ fn draw(out: &mut String, node: &NodeView, x: f64, y: f64) {
         out,
         "<g><title>{}</title><rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"7\"/>\
          <text class=\"name\" x=\"{:.1}\" y=\"{:.1}\">{}</text><text class=\"kind\" x=\"{:.1}\" y=\"{:.1}\">{}</text></g>",
-        escaped(&format!("{}\n{facts}", node.name)),
+        escape(&format!("{}\n{facts}", node.name)),
         x + 10.0,
         y + 19.0,
-        escaped(&fitting(&node.name, 21)),
+        escape(&fitting(&node.name, 21)),
         x + 10.0,
         y + 36.0,
-        escaped(&fitting(&facts, 29)),
+        escape(&fitting(&facts, 29)),
     );
 }
 

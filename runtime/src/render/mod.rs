@@ -45,11 +45,6 @@ pub fn shortened(text: &str, longest: usize) -> String {
     }
 }
 
-/// A text as HTML and SVG hold it.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::shortened;

@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use evo_lang::ide::{Class, Doc, DocParam, highlight};
-
-use super::escaped;
+use evo_stdlib::plot::escape;
 
 /// Declarations that belong together.
 #[derive(Clone, Debug)]
@@ -35,11 +34,11 @@ pub fn page(families: &[Family]) -> String {
         env!("CARGO_PKG_VERSION")
     );
     for family in families {
-        let _ = writeln!(out, "<h2>{}</h2>\n<ul>", escaped(&family.name));
+        let _ = writeln!(out, "<h2>{}</h2>\n<ul>", escape(&family.name));
         let mut last = "";
         for doc in &family.docs {
             if last != &*doc.name {
-                let _ = writeln!(out, "<li><a href=\"#{0}\">{1}</a></li>", anchor(family, doc), escaped(&doc.name));
+                let _ = writeln!(out, "<li><a href=\"#{0}\">{1}</a></li>", anchor(family, doc), escape(&doc.name));
             }
             last = &doc.name;
         }
@@ -47,7 +46,7 @@ pub fn page(families: &[Family]) -> String {
     }
     out.push_str("</nav>\n<main>\n<p id=\"none\" hidden>Nothing has these words.</p>\n");
     for family in families {
-        let _ = writeln!(out, "<section>\n<h2>{}</h2>", escaped(&family.name));
+        let _ = writeln!(out, "<section>\n<h2>{}</h2>", escape(&family.name));
         let mut last = "";
         for doc in &family.docs {
             article(&mut out, family, doc, last == &*doc.name);
@@ -68,8 +67,8 @@ fn anchor(family: &Family, doc: &Doc) -> String {
 
 fn article(out: &mut String, family: &Family, doc: &Doc, is_further: bool) {
     let id = if is_further { String::new() } else { format!(" id=\"{}\"", anchor(family, doc)) };
-    let _ = write!(out, "<article{id} data-name=\"{}\">\n<h3>", escaped(&doc.name.to_lowercase()));
-    let _ = writeln!(out, "{} <small>{}</small></h3>", escaped(&doc.name), escaped(&doc.word));
+    let _ = write!(out, "<article{id} data-name=\"{}\">\n<h3>", escape(&doc.name.to_lowercase()));
+    let _ = writeln!(out, "{} <small>{}</small></h3>", escape(&doc.name), escape(&doc.word));
     let _ = writeln!(out, "<pre>{}</pre>", colored(&doc.signature));
     paragraphs(out, &doc.text);
     if doc.params.iter().any(is_told) {
@@ -99,12 +98,12 @@ fn row(out: &mut String, param: &DocParam) {
     let needed = param.needed.then(|| "must be given".to_owned());
     let facts: Vec<String> = range.into_iter().chain(needed).collect();
     let text = param.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let facts = if facts.is_empty() { String::new() } else { format!("<small>{}</small>", escaped(&facts.join(", "))) };
+    let facts = if facts.is_empty() { String::new() } else { format!("<small>{}</small>", escape(&facts.join(", "))) };
     let _ = writeln!(
         out,
         "<tr><td><code>{}</code></td><td><code>{}</code></td><td>{} {facts}</td></tr>",
-        escaped(&param.name),
-        escaped(&param.ty),
+        escape(&param.name),
+        escape(&param.ty),
         inline(&text)
     );
 }
@@ -119,7 +118,7 @@ fn paragraphs(out: &mut String, text: &str) {
 fn inline(text: &str) -> String {
     let mut out = String::new();
     for (i, part) in text.split('`').enumerate() {
-        let part = escaped(part);
+        let part = escape(part);
         if i % 2 == 1 {
             let _ = write!(out, "<code>{part}</code>");
         } else {
@@ -143,9 +142,9 @@ fn colored(code: &str) -> String {
             Class::Comment | Class::Doc => "c",
             Class::Label | Class::Error => continue,
         };
-        let _ = write!(out, "{}<i class=\"{class}\">{}</i>", escaped(before), escaped(part));
+        let _ = write!(out, "{}<i class=\"{class}\">{}</i>", escape(before), escape(part));
         at = range.end;
     }
-    out.push_str(&escaped(code.get(at..).unwrap_or_default()));
+    out.push_str(&escape(code.get(at..).unwrap_or_default()));
     out
 }

@@ -21,6 +21,7 @@ mod terminal;
 pub use fitness::{Evaluation, Goal, fitness};
 pub use heat::Heatmap;
 pub use over::over;
+pub use style::escape;
 pub use svg::to_svg;
 pub use terminal::to_terminal;
 

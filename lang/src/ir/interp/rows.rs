@@ -1,7 +1,7 @@
 //! Row code over columns: step by step, each value for all rows.
 
 use super::super::rows::{RowFunction, order, verify};
-use super::super::{Batch, Fault, NumericError, Op, Type};
+use super::super::{Batch, Fault, NumericError, Op, Type, scalar};
 use super::{Datum, binary, unary};
 use crate::span::Span;
 
@@ -84,7 +84,7 @@ impl Columns {
 
     fn batch(&self, batch: Batch) -> Vec<f64> {
         match batch {
-            Batch::Sum(x) => vec![sum(&self.reals(x))],
+            Batch::Sum(x) => vec![scalar::sum(&self.reals(x))],
             Batch::Count => vec![self.rows as f64],
             Batch::Detach(x) => self.reals(x),
             Batch::Sort { key, value } => {
@@ -118,16 +118,4 @@ fn apply(op: &Op, operands: &[Datum]) -> Result<Datum, Fault> {
         (Op::Struct(_) | Op::Array(_), parts) => Datum::Parts(parts.into()),
         _ => Datum::Bool(false),
     })
-}
-
-/// Neumaier's compensated sum, in order of rows.
-fn sum(xs: &[f64]) -> f64 {
-    let (mut total, mut lost) = (0.0f64, 0.0f64);
-    for x in xs {
-        let next = total + x;
-        lost += if total.abs() >= x.abs() { (total - next) + x } else { (x - next) + total };
-        total = next;
-    }
-    // Infinite totals have no compensation to speak of.
-    if lost.is_finite() { total + lost } else { total }
 }

@@ -54,6 +54,18 @@ pub fn relu(x: f64) -> f64 {
     maximum(x, 0.0)
 }
 
+/// Neumaier's compensated sum, in order of rows.
+pub fn sum(xs: &[f64]) -> f64 {
+    let (mut total, mut lost) = (0.0f64, 0.0f64);
+    for x in xs {
+        let next = total + x;
+        lost += if total.abs() >= x.abs() { (total - next) + x } else { (x - next) + total };
+        total = next;
+    }
+    // Infinite totals have no compensation to speak of.
+    if lost.is_finite() { total + lost } else { total }
+}
+
 /// A real to a whole number, towards zero.
 ///
 /// # Errors
