@@ -1,15 +1,16 @@
 //! The decoder on a real model, for `tests/benches/decode/run.py`: reads a folder with `cases.json` and the model in several
-//! formats, answers each line `FORMAT CASE` with seconds and a check sum. `peak` gives the machine's rates of the same moment.
+//! formats, answers each line `FORMAT CASE` with seconds and a check sum. `peak` gives the machine's f32 operations and bytes read a second at that moment.
 
 #![allow(unused_crate_dependencies, missing_docs, reason = "a benchmark")]
 #![allow(clippy::disallowed_types, clippy::unwrap_used, clippy::print_stdout, clippy::panic, reason = "a benchmark")]
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
-use evo_kernels::decode::Decoder;
+use evo_kernels::decode::{Decoder, roofline};
 use evo_stdlib::model::{gguf, hf};
 use serde::Deserialize;
 
@@ -35,12 +36,37 @@ fn main() {
     let mut decoders: BTreeMap<String, Decoder> = BTreeMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
+        if line == "peak" {
+            let (flops, bytes) = peak();
+            println!("{flops} {bytes}");
+            continue;
+        }
         let (format, case) = line.split_once(' ').unwrap();
         let decoder = decoders.entry(format.into()).or_insert_with(|| open(folder, format));
         let start = Instant::now();
         let check = run(decoder, &cases[case]);
         println!("{} {check}", start.elapsed().as_secs_f64());
     }
+}
+
+/// f32 operations a second, and bytes read from memory a second, on all threads.
+fn peak() -> (f64, f64) {
+    const ROUNDS: u64 = 2_000_000;
+    let data = vec![1.0_f32; 1 << 26];
+    let on_all = |work: &(dyn Fn(usize) -> f32 + Sync)| {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..THREADS).map(|i| scope.spawn(move || black_box(work(i)))).collect();
+            all.into_iter().for_each(|thread| assert!(!thread.join().unwrap().is_nan()));
+        });
+        start.elapsed().as_secs_f64()
+    };
+    let best = |work: &(dyn Fn(usize) -> f32 + Sync)| (0..3).map(|_| on_all(work)).fold(f64::MAX, f64::min);
+    let part = data.len() / THREADS;
+    let computing = best(&|_| roofline::multiply_adds(ROUNDS));
+    let reading = best(&|i| roofline::read(&data[i * part..(i + 1) * part]));
+    let operations = 2 * THREADS as u64 * ROUNDS * roofline::ROUND;
+    (operations as f64 / computing, (4 * data.len()) as f64 / reading)
 }
 
 fn open(folder: &Path, format: &str) -> Decoder {

@@ -1,8 +1,9 @@
 """transformers on PyTorch, for run.py: `peer_torch.py FOLDER eager|sdpa`. Answers a line `FORMAT CASE` with seconds and a check sum.
 
 Prompts ask for the last token's logits alone. Greedy decoding is a loop of its own over a cache, which is faster than
-`generate`. Likelihoods go as lm-evaluation-harness sends them: longest first, in padded batches of 16, prompts repeated for
-each continuation, logits of all positions.
+`generate`. Likelihoods go as lm-evaluation-harness sends them: longest first, in padded batches, logits of all positions,
+texts that differ in nothing but their last token run once. The size of a batch is the fastest of `BATCHES`, tried on part of
+the case before it is first measured.
 """
 
 import json
@@ -19,7 +20,9 @@ torch.set_grad_enabled(False)
 transformers.logging.set_verbosity_error()
 cases = json.loads((folder / "cases.json").read_text())
 models = {}
-BATCH = 16
+BATCHES = [1, 4, 16, 48]
+TRIED = 48  # texts
+fastest = {}
 
 
 def model(name):
@@ -54,25 +57,42 @@ def greedy(m, prompts, new):
     return total
 
 
-def likelihood(m, pairs):
-    order = sorted(range(len(pairs)), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
+def likelihood(m, pairs, size):
+    continuations = {}
+    for p, c in pairs:
+        continuations.setdefault(tuple((p + c)[:-1]), []).append((p, c))
+    texts = sorted(continuations, key=lambda text: -len(text))
     total = 0.0
-    for first in range(0, len(order), BATCH):
-        some = [pairs[i] for i in order[first : first + BATCH]]
-        ids, mask = padded([(p + c)[:-1] for p, c in some], left=False)
-        logprobs = torch.log_softmax(m(input_ids=ids, attention_mask=mask).logits.float(), -1)
-        for row, (p, c) in enumerate(some):
-            at = range(len(p) - 1, len(p) + len(c) - 1)
-            total += float(logprobs[row, list(at), c].sum())
+    for first in range(0, len(texts), size):
+        some = texts[first : first + size]
+        ids, mask = padded([list(text) for text in some], left=False)
+        logits = m(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        for row, text in enumerate(some):
+            for p, c in continuations[text]:
+                logprobs = torch.log_softmax(logits[row, len(p) - 1 : len(p) + len(c) - 1].float(), -1)
+                total += float(logprobs.gather(1, torch.tensor(c)[:, None]).sum())
     return total
+
+
+def fastest_batch(m, key, pairs):
+    if key not in fastest:
+        some = pairs[:: max(1, len(pairs) // TRIED)]
+        times = {}
+        for size in BATCHES:
+            start = time.perf_counter()
+            likelihood(m, some, size)
+            times[size] = time.perf_counter() - start
+        fastest[key] = min(times, key=times.get)
+    return fastest[key]
 
 
 for line in sys.stdin:
     name, case = line.strip().split(" ", 1)
-    m, case = model(name), cases[case]
+    m, key, case = model(name), (name, case), cases[case]
+    size = fastest_batch(m, key, case["pairs"]) if case["kind"] == "likelihood" else None
     start = time.perf_counter()
-    if case["kind"] == "likelihood":
-        check = likelihood(m, case["pairs"])
+    if size:
+        check = likelihood(m, case["pairs"], size)
     else:
         check = greedy(m, case["prompts"], case.get("new", 1))
     print(time.perf_counter() - start, check, flush=True)

@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
-"""The decoder on a real model beside transformers (eager and SDPA), llama.cpp and candle-transformers: rates, and how many times faster `evo` is.
+"""The decoder on a real model beside transformers (eager and SDPA), llama.cpp and candle-transformers.
 
     python3 tests/benches/decode/run.py MODEL.gguf GSM8K.jsonl [--rounds 3] [--only TEXT] [--folder DIR]
 
 MODEL.gguf is SmolLM2-135M-Instruct as Q4_1; GSM8K.jsonl has lines with `question` and `answer`. All run in turns on two threads,
-so that a busy machine slows all of them alike; the table has medians. What the peers need is made in `--folder` and kept there.
-Needs torch, transformers and gguf; a peer that is not installed (llama_cpp, a Rust toolchain for candle) is named and left out.
+so that a busy machine slows all of them alike; the table has medians, how many times faster `evo` is than the best peer of the
+same weight format, what is aimed at, and which share `evo` has of the rate that the machine could reach (see `roofline.py`).
+What the peers need is made in `--folder` and kept there. Needs torch, transformers and gguf; a peer that is not installed
+(llama_cpp, a Rust toolchain for candle) is named and left out. `--peers` keeps those whose names have one of some texts.
 """
 
 import argparse
 import json
 import pathlib
-import statistics
 import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from peers import Ended, Peer, ask_all, has_module  # noqa: E402
+from roofline import Machine, Shape  # noqa: E402
+
 ROOT = HERE.parents[2]
 FORMATS = ["f32", "bf16", "q4_1"]
 UNITS = {"prompt": "tokens/s", "greedy": "tokens/s", "likelihood": "examples/s", "choices": "examples/s"}
@@ -84,53 +89,77 @@ def make_cases(problems, folder):
     return cases
 
 
-def amount(name, case):
-    """How many units a case has."""
+def amount(case):
+    """How many units a case has: examples, tokens read, or tokens written."""
     if case["kind"] == "likelihood":
         return 200
     return sum(map(len, case["prompts"])) if case["kind"] == "prompt" else len(case["prompts"]) * case["new"]
 
 
-class Peer:
-    def __init__(self, name, command, formats, kinds):
-        self.name, self.formats, self.kinds, self.times, self.checks = name, formats, kinds, {}, {}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def ask(self, key):
-        self.process.stdin.write(" ".join(key) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if not answer:
-            raise RuntimeError(self.process.stderr.read().strip().splitlines()[-1:] or ["it ended"])
-        self.times.setdefault(key, []).append(float(answer[0]))
-        self.checks[key] = float(answer[1])
+def aims(name, form):
+    """How many times as fast as which peers `evo` is to be; the empty text is any peer."""
+    kind, size = name.split()
+    if kind == "prompt":
+        return {"f32": {"": 1.1}, "bf16": {"": 1.5}}.get(form, {})
+    if kind == "greedy" and size == "1":
+        return {"transformers": 2.0, "llama.cpp": 1.0}
+    return {"": 2.0} if kind == "greedy" else {"": 3.0}
 
 
-def start(folder):
+def start(folder, cases, kept):
+    """The peers, `evo` first."""
     build = ["cargo", "bench", "--no-run", "--workspace", "--bench", "decode", "--message-format=json"]
     made = subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = [json.loads(line) for line in made.splitlines()]
     binary = next(m["executable"] for m in found if m.get("executable") and m["target"]["name"] == "decode")
+    able = lambda formats, kinds: {f"{f} {c}" for f in formats for c, case in cases.items() if case["kind"] in kinds}
     kinds = ["prompt", "greedy", "likelihood"]
-    peers = [Peer("evo", [binary, str(folder)], FORMATS, kinds)]
+    peers = [Peer("evo", [binary, str(folder)], able(FORMATS, kinds))]
+    wanted = lambda name: not kept or any(text in name for text in kept)
     for name, script, formats, module, more in [
         ("transformers eager", "peer_torch.py", ["f32", "bf16"], "transformers", ["eager"]),
         ("transformers SDPA", "peer_torch.py", ["f32", "bf16"], "transformers", ["sdpa"]),
         ("llama.cpp", "peer_llama.py", FORMATS, "llama_cpp", []),
     ]:
-        if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode:
-            print(f"{name} is left out: no {module}", file=sys.stderr)
-            continue
-        peers.append(Peer(name, [sys.executable, str(HERE / script), str(folder), *more], formats, kinds))
+        if wanted(name) and has_module(name, module):
+            command = [sys.executable, str(HERE / script), str(folder), *more]
+            peers.append(Peer(name, command, able(formats, kinds)))
+    if not wanted("candle-transformers"):
+        return peers
     try:
         subprocess.run(["cargo", "build", "--release", "--target-dir", folder / "candle"], cwd=HERE / "candle", check=True)
         command = [str(folder / "candle/release/peer-candle"), str(folder)]
-        peers.append(Peer("candle-transformers", command, FORMATS, ["prompt", "greedy"]))
+        peers.append(Peer("candle-transformers", command, able(FORMATS, ["prompt", "greedy"])))
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"candle-transformers is left out: {error}", file=sys.stderr)
     return peers
+
+
+def table(peers, cases, keys, machine, shape):
+    evo, others = peers[0], peers[1:]
+    names = ["evo", *(p.name for p in others), "best peer", "evo is × as fast", "aim", "of the roofline"]
+    print("| | " + " | ".join(names) + " |")
+    print("|---|" + "---|" * len(names))
+    for key in keys:
+        form, name = key.split(" ", 1)
+        rate = lambda peer: amount(cases[name]) / peer.median(key)
+        able = [p for p in others if key in p.times]
+        cells = [f"{rate(p):.4g}" if p in able else "–" for p in others]
+        best = max(able, key=rate, default=None)
+        ratio = rate(evo) / rate(best) if best else None
+        goals = []
+        for text, goal in aims(name, form).items():
+            among = [rate(p) for p in able if text in p.name]
+            if among:
+                reached = rate(evo) / max(among)
+                goals.append(f"{goal}×{f' {text} ({reached:.2f}×)' if text else ''}: {'reached' if reached >= goal else 'missed'}")
+        share = shape.least_seconds(cases[name], form, machine) / evo.median(key)
+        row = [f"{rate(evo):.4g}", *cells, best.name if best else "–", f"{ratio:.2f}" if best else "–", ", ".join(goals) or "–", f"{share:.0%}"]
+        print(f"| {name}, {form}, {UNITS[name.split()[0]]} | " + " | ".join(row) + " |")
+        near = [f"{p.name} {p.checks[key]:.6g}" for p in able if abs(p.checks[key] / evo.checks[key] - 1) > 0.02]
+        if near:
+            print(f"{key}: check sums differ: evo {evo.checks[key]:.6g}, {', '.join(near)}", file=sys.stderr)
+    print(f"\nThe machine: {machine.flops / 1e9:.1f} GFLOP/s of f32, {machine.bandwidth / 1e9:.2f} GB/s read, on two threads.")
 
 
 def main():
@@ -139,35 +168,24 @@ def main():
     parser.add_argument("problems", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="cases and formats that have this text")
+    parser.add_argument("--peers", nargs="*", default=[], help="peers whose names have one of these texts")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/decode-bench")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    make_models(arguments.model.resolve(), arguments.folder)
-    cases = make_cases(arguments.problems, arguments.folder)
-    peers = start(arguments.folder.resolve())
-    keys = [(f, c) for c in cases for f in FORMATS if arguments.only in f"{f} {c}"]
+    folder = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    make_models(arguments.model.resolve(), folder)
+    cases = make_cases(arguments.problems, folder)
+    peers = start(folder, cases, arguments.peers)
+    keys = [f"{f} {c}" for c in cases for f in FORMATS if arguments.only in f"{f} {c}"]
+    peaks = []
     for _ in range(arguments.rounds):
-        for key in keys:
-            for peer in list(peers):
-                if key[0] in peer.formats and cases[key[1]]["kind"] in peer.kinds:
-                    try:
-                        peer.ask(key)
-                    except (RuntimeError, OSError) as error:
-                        print(f"{peer.name} is left out: {error}", file=sys.stderr)
-                        peers.remove(peer)
-    evo, others = peers[0], peers[1:]
-    middle = lambda peer, key: statistics.median(peer.times[key])
-    print("| | evo | " + " | ".join(f"{p.name} (evo is × as fast)" for p in others) + " |")
-    print("|---|---|" + "---|" * len(others))
-    for key in keys:
-        units = amount(key[1], cases[key[1]])
-        rate = lambda peer: units / middle(peer, key)
-        cells = [f"{rate(p):.3g} ({rate(evo) / rate(p):.2f}×)" if key in p.times else "–" for p in others]
-        unit = UNITS[key[1].split()[0]]
-        print(f"| {key[1]}, {key[0]}, {unit} | {rate(evo):.4g} | " + " | ".join(cells) + " |")
-        near = [p.name for p in others if key in p.checks and abs(p.checks[key] / evo.checks[key] - 1) > 0.02]
-        if near:
-            print(f"{key}: check sums differ: evo {evo.checks[key]:.6g}, {', '.join(near)}", file=sys.stderr)
+        peaks.append(peers[0].line("peak"))
+        ask_all(peers, keys, 1)
+    table(peers, cases, [key for key in keys if key in peers[0].times], Machine.best(peaks), Shape.read(folder))
 
 
-main()
+if __name__ == "__main__":
+    try:
+        main()
+    except Ended as error:
+        sys.exit(f"evo: {error}")

@@ -8,33 +8,18 @@ times faster `evo` is. A peer that is not installed is named and left out.
 
 import argparse
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from peers import Peer, ask_all, has_module  # noqa: E402
+
 ROOT = HERE.parents[2]
 LOSSES = [f"{loss} {rows}" for loss in ("dpo", "lrml") for rows in (1_000, 100_000, 10_000_000)]
 MERGE = "merge 100000000"
 COPY = "copy 100000000"
-
-
-class Peer:
-    def __init__(self, name, command, cases):
-        self.name, self.cases, self.times, self.checks = name, cases, {}, {}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def ask(self, case):
-        self.process.stdin.write(case + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if not answer:
-            raise RuntimeError(self.process.stderr.read().strip().splitlines()[-1:] or ["it ended"])
-        self.times.setdefault(case, []).append(float(answer[0]))
-        self.checks[case] = float(answer[1])
 
 
 def start(arguments):
@@ -52,10 +37,8 @@ def start(arguments):
         print(f"C is left out: {error}", file=sys.stderr)
     for name, script, more in optional:
         module = "numba" if name == "numba" else "torch"
-        if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode:
-            print(f"{name} is left out: no {module}", file=sys.stderr)
-            continue
-        peers.append(Peer(name, [sys.executable, str(HERE / script), *more], LOSSES))
+        if has_module(name, module):
+            peers.append(Peer(name, [sys.executable, str(HERE / script), *more], LOSSES))
     return peers
 
 
@@ -64,17 +47,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     peers = start(arguments)
-    for _ in range(arguments.rounds):
-        for case in [*LOSSES, MERGE, COPY, "compile 0"]:
-            for peer in list(peers):
-                if case in peer.cases:
-                    try:
-                        peer.ask(case)
-                    except (RuntimeError, OSError) as error:
-                        print(f"{peer.name} is left out: {error}", file=sys.stderr)
-                        peers.remove(peer)
+    ask_all(peers, [*LOSSES, MERGE, COPY, "compile 0"], arguments.rounds)
     evo, others = peers[0], peers[1:]
-    middle = lambda peer, case: statistics.median(peer.times[case])
+    middle = Peer.median
     print("| | evo, ns a row | " + " | ".join(f"{p.name} (evo is × as fast)" for p in others) + " |")
     print("|---|---|" + "---|" * len(others))
     for case in [*LOSSES, MERGE]:

@@ -1,5 +1,6 @@
 //! candle-transformers, for `run.py`: `peer-candle FOLDER`. Its Llama takes one length a batch and gives the last token's logits
-//! alone, so that likelihoods are asked token by token only through prompts; it answers prompts and greedy decoding.
+//! alone, so that likelihoods are not asked of it; it answers prompts and greedy decoding. Its quantised Llama fails for more
+//! than one prompt at a time ("input tensor is not contiguous"), so it is given one after the other.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -31,6 +32,13 @@ fn open(folder: &Path, format: &str) -> Result<Model> {
     let weights = std::fs::read(folder.join("model.safetensors"))?;
     let weights = VarBuilder::from_buffered_safetensors(weights, dtype, &device)?;
     Ok(Model::Plain(Llama::load(weights, &config)?, config, dtype))
+}
+
+fn answer(model: &mut Model, prompts: &[Vec<u32>], new: usize) -> Result<f64> {
+    match model {
+        Model::Plain(..) => greedy(model, prompts, new),
+        Model::Quantized(_) => prompts.chunks(1).map(|prompt| greedy(model, prompt, new)).sum(),
+    }
 }
 
 fn greedy(model: &mut Model, prompts: &[Vec<u32>], new: usize) -> Result<f64> {
@@ -73,7 +81,7 @@ fn main() -> Result<()> {
         let prompts: Vec<Vec<u32>> = serde_json::from_value(case["prompts"].clone()).map_err(candle_core::Error::wrap)?;
         let new = case["new"].as_u64().unwrap_or(1) as usize;
         let start = Instant::now();
-        let check = greedy(models.get_mut(format).expect("opened"), &prompts, new)?;
+        let check = answer(models.get_mut(format).expect("opened"), &prompts, new)?;
         println!("{} {check}", start.elapsed().as_secs_f64());
     }
     Ok(())
