@@ -1,5 +1,6 @@
 //! Attention of a batch of sequences over their caches, grouped queries included.
 
+use super::lines::Scratch;
 use super::matrix::PANEL;
 use super::product::{Panels, Target, product};
 use super::{Cache, Config, parallel, vector};
@@ -42,22 +43,28 @@ pub(super) fn attention(config: &Config, layer: usize, spans: &[Span<'_>], q: &[
             tasks.extend((0..config.num_kv_heads).map(|head| Task { span, head, from, to }));
         }
     }
-    let results =
-        parallel::map(threads, work, tasks.len(), |i| run(config, layer, &spans[tasks[i].span], &tasks[i], q));
     let width = config.query_size();
-    let padded = config.head_dim.next_multiple_of(PANEL);
-    for (task, result) in tasks.iter().zip(results) {
-        for (i, line) in result.chunks_exact(padded).enumerate() {
-            let row = spans[task.span].first + task.from + i / group;
-            let head = task.head * group + i % group;
-            let at = row * width + head * config.head_dim;
-            out[at..at + config.head_dim].copy_from_slice(&line[..config.head_dim]);
+    let target = Target::new(out, width);
+    parallel::ranges(threads, work, tasks.len(), |range| {
+        for task in &tasks[range] {
+            let span = &spans[task.span];
+            let made = run(config, layer, span, task, q);
+            for (i, line) in made.chunks_exact(made.len() / ((task.to - task.from) * group)).enumerate() {
+                let at = (task.head * group + i % group) * config.head_dim;
+                // SAFETY: tasks differ in their rows or in their heads, and each is given to one thread.
+                #[expect(unsafe_code, reason = "threads write disjoint parts of one matrix")]
+                let to = unsafe {
+                    let row = target.row(span.first + task.from + i / group);
+                    std::slice::from_raw_parts_mut(row.add(at), config.head_dim)
+                };
+                to.copy_from_slice(&line[..config.head_dim]);
+            }
         }
-    }
+    });
 }
 
 /// The rows of one task: token by token, the heads of the group; each padded to whole panels.
-fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -> Vec<f32> {
+fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -> Scratch {
     let group = config.num_heads / config.num_kv_heads;
     let d = config.head_dim;
     let width = config.query_size();
@@ -66,13 +73,13 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
     let scale = config.attention_scale;
     let window = config.layers[layer].window;
 
-    let mut queries = Vec::with_capacity(rows * d);
-    for token in task.from..task.to {
+    let mut queries = Scratch::take(rows * d);
+    for (token, to) in (task.from..task.to).zip(queries.chunks_exact_mut(group * d)) {
         let at = (span.first + token) * width + task.head * group * d;
-        queries.extend(q[at..at + group * d].iter().map(|x| x * scale));
+        to.iter_mut().zip(&q[at..at + group * d]).for_each(|(to, x)| *to = x * scale);
     }
     let pages = 0..seen.div_ceil(PANEL);
-    let mut scores = vec![0.0; rows * seen];
+    let mut scores = Scratch::take(rows * seen);
     for page in pages.clone() {
         let keys = Panels { data: span.cache.keys(layer, task.head, page), depth: d, stride: d * PANEL };
         product(&queries, d, &keys, 0..1, &Target::new(&mut scores, seen).from(page * PANEL));
@@ -91,7 +98,7 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
     }
 
     let padded = d.next_multiple_of(PANEL);
-    let mut out = vec![0.0; rows * padded];
+    let mut out = Scratch::zeroed(rows * padded);
     for page in pages {
         let depth = PANEL.min(seen - page * PANEL);
         let values = Panels { data: span.cache.values(layer, task.head, page), depth, stride: PANEL * PANEL };

@@ -84,22 +84,14 @@ impl Cache {
         }
     }
 
-    /// Writes one token's keys and values, head after head, at `position`, for which room was made.
-    pub(super) fn write(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        let shape = self.shape;
-        let page = &mut Arc::make_mut(&mut self.pages[position / PANEL]).0;
-        let lane = position % PANEL;
-        for head in 0..shape.kv_heads {
-            let from = head * shape.head_dim..(head + 1) * shape.head_dim;
-            let (to_keys, rest) = page[shape.head(layer, head)..].split_at_mut(shape.keys());
-            for (d, &x) in keys[from.clone()].iter().enumerate() {
-                to_keys[d * PANEL + lane] = x;
-            }
-            for (panel, values) in values[from].chunks(PANEL).enumerate() {
-                let at = (panel * PANEL + lane) * PANEL;
-                rest[at..at + values.len()].copy_from_slice(values);
-            }
-        }
+    /// Where `n` more tokens, for which room was made, are to be written; `first` is the row of the first of them.
+    pub(super) fn room(&mut self, n: usize, first: usize) -> impl Iterator<Item = Room<'_>> {
+        let (shape, start, end) = (self.shape, self.len, self.len + n);
+        self.pages.iter_mut().enumerate().skip(start / PANEL).map_while(move |(i, page)| {
+            let (from, to) = (start.max(i * PANEL), end.min((i + 1) * PANEL));
+            let page = &mut *Arc::make_mut(page).0;
+            (from < to).then(|| Room { shape, page, lane: from % PANEL, row: first + from - start, count: to - from })
+        })
     }
 
     /// The keys of one head in one page: a panel `head_dim` deep, whose columns are the positions.
@@ -110,6 +102,39 @@ impl Cache {
     /// The values of one head in one page: panels 32 positions deep, whose columns are the dimensions.
     pub(super) fn values(&self, layer: usize, head: usize, page: usize) -> &[f32] {
         &self.pages[page].0[self.shape.head(layer, head) + self.shape.keys()..][..self.shape.values()]
+    }
+}
+
+/// Some positions of one page.
+pub(super) struct Room<'a> {
+    shape: Shape,
+    page: &'a mut [f32],
+    lane: usize,
+    row: usize,
+    count: usize,
+}
+
+impl Room<'_> {
+    /// Writes the keys and values of a layer: those rows of the batch that are these positions'.
+    pub(super) fn write(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
+        let shape = self.shape;
+        let (size, width) = (shape.head_dim, shape.kv_heads * shape.head_dim);
+        let rows = self.row * width..(self.row + self.count) * width;
+        let (keys, values) = (&keys[rows.clone()], &values[rows]);
+        for head in 0..shape.kv_heads {
+            let (to_keys, rest) = self.page[shape.head(layer, head)..].split_at_mut(shape.keys());
+            for d in 0..size {
+                let to = &mut to_keys[d * PANEL + self.lane..][..self.count];
+                let from = keys[head * size + d..].iter().step_by(width);
+                to.iter_mut().zip(from).for_each(|(to, &x)| *to = x);
+            }
+            for (i, values) in values.chunks_exact(width).enumerate() {
+                for (panel, values) in values[head * size..(head + 1) * size].chunks(PANEL).enumerate() {
+                    let at = (panel * PANEL + self.lane + i) * PANEL;
+                    rest[at..at + values.len()].copy_from_slice(values);
+                }
+            }
+        }
     }
 }
 
@@ -124,15 +149,19 @@ mod tests {
         let shape = Shape { layers: 2, kv_heads: 1, head_dim: 3 };
         let mut cache = Cache { shape, pages: Vec::new(), len: 0 };
         cache.prepare(40);
-        for position in 0..40 {
+        // A row of another sequence comes before.
+        let rows: Vec<f32> = (0..41 * 3).map(|i| (i / 3) as f32 - 1.0).collect();
+        for mut room in cache.room(40, 1) {
             for layer in 0..2 {
-                cache.write(layer, position, &[position as f32; 3], &[0.5; 3]);
+                room.write(layer, &rows, &rows);
             }
         }
         cache.advance(40);
         let mut fork = cache.clone();
         fork.prepare(1);
-        fork.write(1, 40, &[-1.0; 3], &[-2.0; 3]);
+        for mut room in fork.room(1, 0) {
+            room.write(1, &[-1.0; 3], &[-2.0; 3]);
+        }
         fork.advance(1);
         assert!(Arc::ptr_eq(&cache.pages[0], &fork.pages[0]));
         assert_eq!((cache.pages.len(), fork.pages.len()), (2, 2));

@@ -1,7 +1,7 @@
 //! The decoder: weights under a configuration, and what can be asked of them.
 
 use super::pass::Pass;
-use super::{Cache, Config, Weights, vector, weights};
+use super::{Cache, Config, Weights, parallel, vector, weights};
 
 /// What can be wrong with what is asked of a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +82,11 @@ impl Decoder {
         for entry in batch.iter() {
             self.check_entry(entry)?;
         }
+        Ok(parallel::together(threads, || self.pass(batch, threads)))
+    }
+
+    /// [`Decoder::hidden`] of entries that were checked.
+    fn pass(&self, batch: &mut [Entry<'_>], threads: usize) -> Vec<f32> {
         for entry in batch.iter_mut() {
             entry.cache.prepare(entry.tokens.len());
         }
@@ -92,18 +97,22 @@ impl Decoder {
         for entry in batch.iter_mut() {
             entry.cache.advance(entry.tokens.len());
         }
-        Ok(pass.wanted(batch))
+        pass.wanted(batch)
     }
 
     /// The logits of rows that [`Decoder::hidden`] gave: a row of `vocab_size` for each.
     pub fn logits(&self, hidden: &[f32], threads: usize) -> Vec<f32> {
-        let rows = hidden.len() / self.config.hidden_size;
-        let mut logits = vec![0.0; rows * self.config.vocab_size];
-        self.weights.head.multiply(hidden, &mut logits, threads);
-        if let Some(cap) = self.config.logit_cap {
-            logits.chunks_exact_mut(self.config.vocab_size).for_each(|row| vector::soft_cap(row, cap));
-        }
+        let mut logits = vec![0.0; hidden.len() / self.config.hidden_size * self.config.vocab_size];
+        self.logits_into(hidden, &mut logits, threads);
         logits
+    }
+
+    /// The same, written to `logits`.
+    pub(super) fn logits_into(&self, hidden: &[f32], logits: &mut [f32], threads: usize) {
+        self.weights.head.multiply(hidden, logits, threads);
+        if let Some(cap) = self.config.logit_cap {
+            parallel::rows(threads, logits, self.config.vocab_size, |_, row| vector::soft_cap(row, cap));
+        }
     }
 
     fn check_entry(&self, entry: &Entry<'_>) -> Result<(), DecodeError> {

@@ -3,10 +3,9 @@
 //! Beginnings that prompts have in common are computed once, and as answers end, further prompts take their places in the
 //! batch. None of this changes a bit of a result, since a row of [`Decoder::hidden`] depends on its own sequence alone.
 
-use rayon::prelude::*;
-
+use super::lines::Scratch;
 use super::prefix::{Done, Prefixes};
-use super::{Cache, DecodeError, Decoder, Entry, vector};
+use super::{Cache, DecodeError, Decoder, Entry, parallel, vector};
 
 /// Answers that are open at one time; bounds the memory of their caches.
 const OPEN: usize = 64;
@@ -75,7 +74,7 @@ impl Decoder {
         for prompt in prompts {
             self.check_prompt(prompt, max_tokens)?;
         }
-        self.generate_checked(prompts, choosers, max_tokens, threads)
+        parallel::together(threads, || self.generate_checked(prompts, choosers, max_tokens, threads))
     }
 
     /// The same of prompts that were checked. The last token of an answer, which is never run, need not fit the model.
@@ -149,16 +148,19 @@ impl Decoder {
     ) -> Vec<Option<u32>> {
         let mut of: Vec<Option<&mut C>> = choosers.iter_mut().map(Some).collect();
         let mut next = Vec::with_capacity(prompts.len());
+        let vocab = self.config().vocab_size;
         for (hidden, prompts) in hidden.chunks(HEAD * self.config().hidden_size).zip(prompts.chunks(HEAD)) {
-            let mut logits = self.logits(hidden, threads);
-            let rows = prompts.iter().zip(logits.chunks_exact_mut(self.config().vocab_size));
-            let mut work: Vec<(Option<&mut C>, &mut [f32])> = rows.map(|(&n, row)| (of[n].take(), row)).collect();
-            let choose = |(chooser, logits): &mut (Option<&mut C>, &mut [f32])| chooser.as_mut()?.choose(logits);
-            if threads > 1 {
-                next.par_extend(work.par_iter_mut().map(choose));
-            } else {
-                next.extend(work.iter_mut().map(choose));
-            }
+            let mut logits = Scratch::take(prompts.len() * vocab);
+            self.logits_into(hidden, &mut logits, threads);
+            let choosers = prompts.iter().map(|&n| of[n].take());
+            let mut work: Vec<_> =
+                choosers.zip(logits.chunks_exact_mut(vocab)).map(|(c, row)| (c, row, None)).collect();
+            parallel::pieces(threads, prompts.len() * vocab, &mut work, 1, |_, work| {
+                for (chooser, logits, chosen) in work {
+                    *chosen = chooser.as_mut().and_then(|chooser| chooser.choose(logits));
+                }
+            });
+            next.extend(work.into_iter().map(|(_, _, chosen)| chosen));
         }
         next
     }
@@ -170,18 +172,16 @@ impl Decoder {
         threads: usize,
         f: impl Fn(usize, &[f32]) -> T + Sync,
     ) -> Vec<T> {
-        let mut found = Vec::new();
-        for (block, hidden) in hidden.chunks(HEAD * self.config().hidden_size).enumerate() {
-            let logits = self.logits(hidden, threads);
-            let rows = logits.par_chunks_exact(self.config().vocab_size).enumerate();
-            let of = |(i, logits): (usize, &[f32])| f(block * HEAD + i, logits);
-            if threads > 1 {
-                found.par_extend(rows.map(of));
-            } else {
-                found.extend(logits.chunks_exact(self.config().vocab_size).enumerate().map(of));
-            }
+        let (width, vocab) = (self.config().hidden_size, self.config().vocab_size);
+        let mut found: Vec<Option<T>> = (0..hidden.len() / width).map(|_| None).collect();
+        for (block, (hidden, found)) in hidden.chunks(HEAD * width).zip(found.chunks_mut(HEAD)).enumerate() {
+            let mut logits = Scratch::take(found.len() * vocab);
+            self.logits_into(hidden, &mut logits, threads);
+            parallel::pieces(threads, logits.len() * 8, found, 1, |i, found| {
+                found.fill_with(|| Some(f(block * HEAD + i, &logits[i * vocab..(i + 1) * vocab])));
+            });
         }
-        found
+        found.into_iter().flatten().collect()
     }
 
     pub(super) fn check_prompt(&self, prompt: &[u32], more: usize) -> Result<(), DecodeError> {

@@ -3,7 +3,7 @@
 //! alone.
 
 use super::prefix::Prefixes;
-use super::{DecodeError, Decoder, vector};
+use super::{DecodeError, Decoder, parallel, vector};
 
 impl Decoder {
     /// The log-probability of each token of each continuation, given its prompt and the continuation's earlier tokens.
@@ -15,6 +15,11 @@ impl Decoder {
             self.check_prompt(prompt, continuation.len())?;
             self.check_ids(continuation)?;
         }
+        parallel::together(threads, || self.logprobs_checked(pairs, threads))
+    }
+
+    /// The same of pairs that were checked.
+    fn logprobs_checked(&self, pairs: &[(&[u32], &[u32])], threads: usize) -> Result<Vec<Vec<f32>>, DecodeError> {
         let asked: Vec<usize> = (0..pairs.len()).filter(|&i| !pairs[i].1.is_empty()).collect();
         let texts: Vec<Vec<u32>> = asked.iter().map(|&i| [pairs[i].0, pairs[i].1].concat()).collect();
         // The last token of a text is asked for, but nothing after it.

@@ -1,6 +1,7 @@
 //! Memory in whole lines of the cache, so that no load of a vector crosses from one line to the next.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 /// A line of the cache.
 #[derive(Clone, Copy)]
@@ -30,26 +31,62 @@ pub(super) fn line_bytes_mut(lines: &mut [Line]) -> &mut [u8] {
 }
 
 thread_local! {
-    /// Memory that a thread keeps from one product to the next. Nothing in it is read that the same product did not write.
+    /// Memory that a thread keeps from one use to the next, so that it is not asked for, mapped and cleared each time.
     static KEPT: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Memory of one product.
-pub(super) struct Scratch(Vec<Line>);
+/// Memory for some floats, of any value: it is for those who write before they read. Goes back to its thread when dropped.
+pub(super) struct Scratch {
+    lines: Vec<Line>,
+    len: usize,
+}
 
 impl Scratch {
-    /// At least `len` floats, of any value.
+    /// `len` floats: in the smallest of the memory kept that suffices, else in more.
     pub(super) fn take(len: usize) -> Self {
-        let mut lines = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
-        lines.resize(lines.len().max(len.div_ceil(16)), Line::ZERO);
-        Self(lines)
+        let needs = len.div_ceil(16);
+        let mut lines = KEPT.with_borrow_mut(|kept| {
+            let fits = |lines: &Vec<Line>| (lines.len() < needs, lines.len().abs_diff(needs));
+            let best = (0..kept.len()).min_by_key(|&i| fits(&kept[i]));
+            best.map(|i| kept.swap_remove(i)).unwrap_or_default()
+        });
+        if lines.len() < needs {
+            lines.clear();
+            lines.resize(needs, Line::ZERO);
+        }
+        Self { lines, len }
     }
 
-    pub(super) fn floats(&mut self) -> &mut [f32] {
-        bytemuck::cast_slice_mut(line_bytes_mut(&mut self.0))
+    /// `len` zeros.
+    pub(super) fn zeroed(len: usize) -> Self {
+        let mut scratch = Self::take(len);
+        scratch.fill(0.0);
+        scratch
     }
+}
 
-    pub(super) fn give_back(self) {
-        KEPT.with_borrow_mut(|kept| kept.push(self.0));
+impl Deref for Scratch {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &bytemuck::cast_slice(line_bytes(&self.lines))[..self.len]
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(line_bytes_mut(&mut self.lines))[..self.len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        // While a thread ends, the memory is freed instead.
+        let _ = KEPT.try_with(|kept| {
+            if let Ok(mut kept) = kept.try_borrow_mut() {
+                kept.push(lines);
+            }
+        });
     }
 }

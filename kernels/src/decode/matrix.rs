@@ -175,10 +175,8 @@ pub fn multiply_all(x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: 
     };
     if product::worth_packing(rows, panels) {
         let mut scratch = Scratch::take(x.len());
-        let packed = &mut scratch.floats()[..x.len()];
-        product::pack(x, rows, threads, packed);
-        share(Input::Packed(packed));
-        scratch.give_back();
+        product::pack(x, rows, threads, &mut scratch);
+        share(Input::Packed(&scratch));
     } else if let Some((_, matrix, _)) = parts.first() {
         share(Input::Rows { x, stride: matrix.cols });
     }

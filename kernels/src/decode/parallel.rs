@@ -1,55 +1,245 @@
 //! Sharing work among threads such that no result can depend on how it was shared.
+//!
+//! A pass has some hundred short pieces of work that are shared, one after the other. To wake a thread for each takes as long
+//! as the work, so the threads come [`together`] once and wait for the next piece awake.
 
+use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rayon::prelude::*;
-
-/// Multiply-adds below which waking another thread costs more than it saves.
-const WORTH_SHARING: usize = 1 << 18;
+/// Multiply-adds below which sharing costs more than it saves.
+const WORTH_SHARING: usize = 1 << 17;
 
 /// Shares of one thread, on average: several, so that a thread that comes late or is held up takes fewer.
 const SHARES: usize = 8;
 
-/// Calls `f` on ranges that together are `0..items`: on this thread if `threads` is 1 or `work` (in multiply-adds) is small,
-/// else on it and others of the rayon pool. Each thread takes the next range when it is done with one.
-pub(super) fn ranges(threads: usize, work: usize, items: usize, f: impl Fn(Range<usize>) + Sync + Send) {
-    let shares = (threads * SHARES).min(items);
-    if shares <= 1 || threads <= 1 || work < WORTH_SHARING {
-        return f(0..items);
+/// How often a waiting thread looks before it lets others run.
+const PATIENCE: usize = 2000;
+
+type Job<'a> = dyn Fn() + Sync + 'a;
+
+/// Threads that wait for work of one leader.
+struct Team {
+    /// The number of jobs so far.
+    round: AtomicUsize,
+    /// Twice the helpers that are at the job; one more while they may join.
+    state: AtomicUsize,
+    /// Written by the leader while `state` is zero, read by helpers that have joined.
+    job: UnsafeCell<*const Job<'static>>,
+    over: AtomicBool,
+}
+
+// SAFETY: `job` is written and read at different times, as said there; the closure that it points to is `Sync`.
+#[expect(unsafe_code, reason = "threads share the place of a closure")]
+unsafe impl Sync for Team {}
+
+thread_local! {
+    /// The team that this thread leads.
+    static LED: Cell<*const Team> = const { Cell::new(std::ptr::null()) };
+    /// Whether this thread is at its share of some work.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls its function when dropped, be it by a panic.
+struct Finally<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
-    let next = AtomicUsize::new(0);
-    let take = || {
+}
+
+/// Looks until `ready`.
+fn wait(ready: impl Fn() -> bool) {
+    let mut looked = 0;
+    while !ready() {
+        looked += 1;
+        if looked < PATIENCE {
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Team {
+    /// Runs `job` on this thread and on those helpers that are free; all have left it when this returns.
+    fn lead(&self, job: &Job<'_>) {
+        let job: *const Job<'_> = job;
+        // SAFETY: only the lifetime changes. No helper joins when this function ends, and it waits for those that have.
+        #[expect(unsafe_code, reason = "helpers borrow what this function waits for")]
+        unsafe {
+            *self.job.get() = std::mem::transmute::<*const Job<'_>, *const Job<'static>>(job);
+        }
+        self.state.store(1, Ordering::Release);
+        self.round.fetch_add(1, Ordering::Release);
+        let _last = Finally(|| {
+            self.state.fetch_sub(1, Ordering::AcqRel);
+            wait(|| self.state.load(Ordering::Acquire) == 0);
+        });
+        self.run();
+    }
+
+    /// Runs the job.
+    fn run(&self) {
+        // SAFETY: the leader calls this between writing the job and taking it back, or a helper that has joined before that.
+        #[expect(unsafe_code, reason = "the closure is borrowed from the leader")]
+        let job = unsafe { &**self.job.get() };
+        job();
+    }
+
+    /// Takes part in each job until the team parts.
+    fn help(&self) {
+        let mut seen = 0;
         loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= shares {
+            let changed = || self.round.load(Ordering::Acquire) != seen;
+            wait(|| changed() || self.over.load(Ordering::Acquire));
+            if self.over.load(Ordering::Acquire) {
                 return;
             }
-            f(items * i / shares..items * (i + 1) / shares);
+            seen = self.round.load(Ordering::Acquire);
+            let join = |state: usize| (state % 2 == 1).then_some(state + 2);
+            if self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, join).is_ok() {
+                let _last = Finally(|| {
+                    self.state.fetch_sub(2, Ordering::AcqRel);
+                });
+                self.run();
+            }
         }
-    };
+    }
+}
+
+/// Calls `f`, within which work is shared with `threads - 1` others of the rayon pool. They are kept busy all that time: `f`
+/// should not wait for anything. Does nothing more if the threads are together already.
+pub(super) fn together<R>(threads: usize, f: impl FnOnce() -> R) -> R {
+    if threads <= 1 || !LED.get().is_null() {
+        return f();
+    }
+    let job: *const Job<'static> = &|| ();
+    let team = Team { round: 0.into(), state: 0.into(), job: job.into(), over: false.into() };
+    // A helper for whom no thread is free comes late or never, which no one waits for.
     rayon::in_place_scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|_| take());
+            scope.spawn(|_| team.help());
         }
-        take();
+        let _last = Finally(|| {
+            LED.set(std::ptr::null());
+            team.over.store(true, Ordering::Release);
+        });
+        LED.set(&team);
+        f()
+    })
+}
+
+/// Calls `f` on ranges that together are `0..items`: on this thread if `threads` is 1 or `work` (in multiply-adds) is small,
+/// else on it and others. Each thread takes the next range when it is done with one. What is shared already is not shared
+/// further.
+pub(super) fn ranges(threads: usize, work: usize, items: usize, f: impl Fn(Range<usize>) + Sync) {
+    let shares = (threads * SHARES).min(items);
+    if shares <= 1 || threads <= 1 || work < WORTH_SHARING || AT_WORK.get() {
+        return f(0..items);
+    }
+    together(threads, || {
+        let next = AtomicUsize::new(0);
+        let take = || {
+            AT_WORK.set(true);
+            let _last = Finally(|| AT_WORK.set(false));
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= shares {
+                    return;
+                }
+                f(items * i / shares..items * (i + 1) / shares);
+            }
+        };
+        // SAFETY: a team that a thread leads lives until `together`, which is on this thread's stack, unsets it.
+        #[expect(unsafe_code, reason = "the team lies on the stack of this thread")]
+        match unsafe { LED.get().as_ref() } {
+            Some(team) => team.lead(&take),
+            None => take(),
+        }
     });
 }
 
-/// Applies `f` to each of the `width`-wide rows of `data`, with its index; shared as [`ranges`] does.
-pub(super) fn rows(threads: usize, data: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    if threads <= 1 || data.len() * 8 < WORTH_SHARING {
-        data.chunks_exact_mut(width).enumerate().for_each(|(i, row)| f(i, row));
-    } else {
-        data.par_chunks_exact_mut(width).with_min_len(8).enumerate().for_each(|(i, row)| f(i, row));
-    }
+/// Applies `f` to each of the `width`-wide pieces of `data`, with its index; shared as [`ranges`] does.
+pub(super) fn pieces<T: Send>(
+    threads: usize,
+    work: usize,
+    data: &mut [T],
+    width: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    struct Start<T>(*mut T);
+    // SAFETY: threads reach disjoint pieces through it, whose elements may be sent to them.
+    #[expect(unsafe_code, reason = "threads write disjoint pieces of one slice")]
+    unsafe impl<T: Send> Sync for Start<T> {}
+    let start = Start(data.as_mut_ptr());
+    ranges(threads, work, data.len() / width.max(1), |range| {
+        let start = &start;
+        for i in range {
+            // SAFETY: piece `i` lies within the data, and each index is given to one call.
+            #[expect(unsafe_code, reason = "threads write disjoint pieces of one slice")]
+            f(i, unsafe { std::slice::from_raw_parts_mut(start.0.add(i * width), width) });
+        }
+    });
 }
 
-/// The results of `f` on `0..items`, in order; shared as [`ranges`] does.
-pub(super) fn map<T: Send>(threads: usize, work: usize, items: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
-    if threads <= 1 || work < WORTH_SHARING {
-        (0..items).map(f).collect()
-    } else {
-        (0..items).into_par_iter().with_max_len(1).map(f).collect()
+/// The same of rows of floats by which a few operations for each are to be done.
+pub(super) fn rows(threads: usize, data: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    pieces(threads, data.len() * 8, data, width, f);
+}
+
+#[cfg(test)]
+mod tests {
+    //! Every item once, whoever takes it, and no thread left behind.
+
+    use super::*;
+
+    #[test]
+    fn each_piece_is_given_out_once_on_any_number_of_threads() {
+        for threads in [1, 2, 3, 8] {
+            let mut counts = vec![0u32; 1003];
+            together(threads, || {
+                for _ in 0..200 {
+                    pieces(threads, WORTH_SHARING, &mut counts, 2, |i, piece| {
+                        assert_eq!(piece.len(), 2);
+                        piece.iter_mut().for_each(|n| *n += i as u32 % 5 + 1);
+                    });
+                }
+            });
+            for (i, &n) in counts[..1002].iter().enumerate() {
+                assert_eq!(n, 200 * (i as u32 / 2 % 5 + 1));
+            }
+            assert_eq!(counts[1002], 0);
+        }
+    }
+
+    #[test]
+    fn shared_work_may_share_again_and_teams_may_lead_at_once() {
+        let outer = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    ranges(2, WORTH_SHARING, 40, |range| {
+                        ranges(2, WORTH_SHARING, range.len(), |inner| {
+                            outer.fetch_add(inner.len(), Ordering::Relaxed);
+                        });
+                    });
+                });
+            }
+        });
+        assert_eq!(outer.into_inner(), 160);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_leaves_no_team() {
+        let fall = || ranges(2, WORTH_SHARING, 16, |range| assert!(!range.contains(&9), "nine"));
+        assert!(std::panic::catch_unwind(fall).is_err());
+        assert!(LED.get().is_null());
+        let sum = AtomicUsize::new(0);
+        ranges(2, WORTH_SHARING, 16, |range| {
+            sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 120);
     }
 }

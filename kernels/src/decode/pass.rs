@@ -1,6 +1,8 @@
 //! One pass over a batch of sequences: block by block, a row of the residual stream for each token.
 
 use super::attention::{Span, attention};
+use super::cache::Room;
+use super::lines::Scratch;
 use super::matrix::multiply_all;
 use super::{Activation, Config, Decoder, Entry, FeedForward, Layer, Linear, Matrix, Mlp, Norm, NormKind, NormWeights};
 use super::{Order, Rope, parallel, vector};
@@ -11,25 +13,26 @@ pub(super) struct Pass<'a> {
     decoder: &'a Decoder,
     threads: usize,
     /// The residual stream, a row for each token.
-    x: Vec<f32>,
+    x: Scratch,
     /// The angles of each kind of rotation in the model.
     angles: Vec<Angles<'a>>,
 }
 
-/// Cosines and sines, half as many as rotated elements of a head, for each token.
+/// Cosines and sines, half as many of each as rotated elements of a head, for each token.
 struct Angles<'a> {
     rope: &'a Rope,
-    values: Vec<(f32, f32)>,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
 }
 
 impl<'a> Pass<'a> {
     pub(super) fn new(decoder: &'a Decoder, batch: &[Entry<'_>], threads: usize) -> Self {
         let config = decoder.config();
-        let mut pass = Self { config, decoder, threads, x: Vec::new(), angles: Vec::new() };
+        let mut pass = Self { config, decoder, threads, x: Scratch::take(0), angles: Vec::new() };
         pass.embed(batch);
         for rope in config.layers.iter().filter_map(|layer| layer.rope.as_ref()) {
             if pass.angles.iter().all(|known| known.rope != rope) {
-                pass.angles.push(Angles { rope, values: angles(rope, batch) });
+                pass.angles.push(angles(rope, batch));
             }
         }
         pass
@@ -37,13 +40,13 @@ impl<'a> Pass<'a> {
 
     fn embed(&mut self, batch: &[Entry<'_>]) {
         let (config, weights) = (self.config, self.decoder.weights());
-        let rows: usize = batch.iter().map(|entry| entry.tokens.len()).sum();
-        self.x = vec![0.0; rows * config.hidden_size];
-        let tokens = batch
+        let tokens: Vec<(usize, u32)> = batch
             .iter()
-            .flat_map(|entry| entry.tokens.iter().enumerate().map(|(i, &token)| (entry.cache.len() + i, token)));
-        let mut learned = vec![0.0; config.hidden_size];
-        for (row, (position, token)) in self.x.chunks_exact_mut(config.hidden_size).zip(tokens) {
+            .flat_map(|entry| entry.tokens.iter().enumerate().map(|(i, &token)| (entry.cache.len() + i, token)))
+            .collect();
+        self.x = Scratch::take(tokens.len() * config.hidden_size);
+        parallel::rows(self.threads, &mut self.x, config.hidden_size, |i, row| {
+            let (position, token) = tokens[i];
             weights.embedding.row(token as usize, row);
             if config.embedding_scale != 1.0 {
                 row.iter_mut().for_each(|x| *x *= config.embedding_scale);
@@ -52,10 +55,11 @@ impl<'a> Pass<'a> {
                 vector::add(row, kind);
             }
             if let Some(positions) = &weights.positions {
+                let mut learned = Scratch::take(row.len());
                 positions.row(position, &mut learned);
                 vector::add(row, &learned);
             }
-        }
+        });
         if let Some(weights) = &weights.embedding_norm {
             self.x = self.norm(&self.x, weights);
         }
@@ -92,9 +96,10 @@ impl<'a> Pass<'a> {
     }
 
     /// `x += N(y)`, or `x += y` without a norm.
-    fn add(&mut self, y: Vec<f32>, norm: Option<&NormWeights>) {
+    fn add(&mut self, y: Scratch, norm: Option<&NormWeights>) {
         let y = self.maybe_norm(&y, norm).unwrap_or(y);
-        vector::add(&mut self.x, &y);
+        let width = self.config.hidden_size;
+        parallel::rows(self.threads, &mut self.x, width, |i, row| vector::add(row, &y[i * width..(i + 1) * width]));
     }
 
     fn norm_stream(&mut self, norm: Option<&NormWeights>) {
@@ -103,7 +108,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn attention(&self, index: usize, layer: &Layer, h: &[f32], batch: &mut [Entry<'_>]) -> Vec<f32> {
+    fn attention(&self, index: usize, layer: &Layer, h: &[f32], batch: &mut [Entry<'_>]) -> Scratch {
         let config = self.config;
         let [q, k, v] = self.linears([&layer.q, &layer.k, &layer.v], h);
         let mut q = self.maybe_norm(&q, layer.q_norm.as_ref()).unwrap_or(q);
@@ -111,19 +116,18 @@ impl<'a> Pass<'a> {
         if let Some(rope) = &config.layers[index].rope
             && let Some(angles) = self.angles.iter().find(|angles| angles.rope == rope)
         {
-            angles.rotate(&mut q, config.query_size(), config.head_dim);
-            angles.rotate(&mut k, config.kv_size(), config.head_dim);
+            angles.rotate(&mut q, config.query_size(), config.head_dim, self.threads);
+            angles.rotate(&mut k, config.kv_size(), config.head_dim, self.threads);
         }
-        let kv = config.kv_size();
-        let mut row = 0;
+        let mut rows = 0;
+        let mut rooms: Vec<Room<'_>> = Vec::with_capacity(batch.len());
         for entry in batch.iter_mut() {
-            for i in 0..entry.tokens.len() {
-                let at = row * kv..(row + 1) * kv;
-                let position = entry.cache.len() + i;
-                entry.cache.write(index, position, &k[at.clone()], &v[at]);
-                row += 1;
-            }
+            rooms.extend(entry.cache.room(entry.tokens.len(), rows));
+            rows += entry.tokens.len();
         }
+        parallel::pieces(self.threads, k.len() * 16, &mut rooms, 1, |_, room| {
+            room.iter_mut().for_each(|room| room.write(index, &k, &v));
+        });
         let mut first = 0;
         let spans: Vec<Span<'_>> = batch
             .iter()
@@ -133,20 +137,20 @@ impl<'a> Pass<'a> {
                 Span { cache: &*entry.cache, first: first - count, count, start: entry.cache.len() }
             })
             .collect();
-        let mut mixed = vec![0.0; q.len()];
+        let mut mixed = Scratch::take(q.len());
         attention(config, index, &spans, &q, &mut mixed, self.threads);
         self.linear(&layer.o, &mixed)
     }
 
-    fn feed_forward(&self, layer: &Layer, h: &[f32]) -> Vec<f32> {
+    fn feed_forward(&self, layer: &Layer, h: &[f32]) -> Scratch {
         match (&layer.router, self.config.mlp, layer.experts.as_slice()) {
             (Some(router), Mlp::Experts { chosen, .. }, experts) => self.mixture(router, experts, chosen, h),
             (_, _, [one]) => self.one_expert(one, h),
-            _ => vec![0.0; h.len()],
+            _ => Scratch::zeroed(h.len()),
         }
     }
 
-    fn one_expert(&self, expert: &FeedForward, h: &[f32]) -> Vec<f32> {
+    fn one_expert(&self, expert: &FeedForward, h: &[f32]) -> Scratch {
         let width = self.config.intermediate_size;
         let activate = match self.config.activation {
             Activation::Silu => vector::silu,
@@ -173,12 +177,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Each row through its chosen experts, in the order of the experts, so that a row's sum is its own alone.
-    fn mixture(&self, router: &Linear, experts: &[FeedForward], chosen: usize, h: &[f32]) -> Vec<f32> {
+    fn mixture(&self, router: &Linear, experts: &[FeedForward], chosen: usize, h: &[f32]) -> Scratch {
         let width = self.config.hidden_size;
         let mut scores = self.linear(router, h);
         let shares: Vec<Vec<(usize, f32)>> =
             scores.chunks_exact_mut(experts.len()).map(|row| vector::shares(row, chosen)).collect();
-        let mut out = vec![0.0; h.len()];
+        let mut out = Scratch::zeroed(h.len());
         for (index, expert) in experts.iter().enumerate() {
             let share = |row: &[(usize, f32)]| row.iter().find(|(e, _)| *e == index).map(|(_, share)| *share);
             let rows: Vec<(usize, f32)> =
@@ -195,34 +199,34 @@ impl<'a> Pass<'a> {
         out
     }
 
-    fn maybe_norm(&self, x: &[f32], weights: Option<&NormWeights>) -> Option<Vec<f32>> {
+    fn maybe_norm(&self, x: &[f32], weights: Option<&NormWeights>) -> Option<Scratch> {
         weights.map(|weights| self.norm(x, weights))
     }
 
     /// Norms rows (or heads) that are as wide as the weights.
-    fn norm(&self, x: &[f32], weights: &NormWeights) -> Vec<f32> {
+    fn norm(&self, x: &[f32], weights: &NormWeights) -> Scratch {
         let width = weights.weight.len();
-        let mut out = vec![0.0; x.len()];
+        let mut out = Scratch::take(x.len());
         parallel::rows(self.threads, &mut out, width, |i, row| {
             norm_row(self.config.norm, &x[i * width..(i + 1) * width], weights, row);
         });
         out
     }
 
-    fn linear(&self, linear: &Linear, x: &[f32]) -> Vec<f32> {
+    fn linear(&self, linear: &Linear, x: &[f32]) -> Scratch {
         let [y] = self.linears([linear], x);
         y
     }
 
     /// Several maps of the same rows, shared among threads as one product.
-    fn linears<const N: usize>(&self, linears: [&Linear; N], x: &[f32]) -> [Vec<f32>; N] {
-        let mut results = linears.map(|linear| vec![0.0; x.len() / linear.weight.cols() * linear.weight.rows()]);
+    fn linears<const N: usize>(&self, linears: [&Linear; N], x: &[f32]) -> [Scratch; N] {
+        let mut results = linears.map(|linear| Scratch::take(x.len() / linear.weight.cols() * linear.weight.rows()));
         let mut products: Vec<(&Matrix, &mut [f32])> =
-            linears.iter().zip(&mut results).map(|(linear, y)| (&*linear.weight, y.as_mut_slice())).collect();
+            linears.iter().zip(&mut results).map(|(linear, y)| (&*linear.weight, &mut **y)).collect();
         multiply_all(x, &mut products, self.threads);
         for (linear, y) in linears.iter().zip(&mut results) {
             if let Some(bias) = &linear.bias {
-                y.chunks_exact_mut(bias.len()).for_each(|row| vector::add(row, bias));
+                parallel::rows(self.threads, y, bias.len(), |_, row| vector::add(row, bias));
             }
         }
         results
@@ -240,7 +244,7 @@ impl<'a> Pass<'a> {
         }
         debug_assert_eq!(end, self.rows());
         match &self.decoder.weights().norm {
-            Some(weights) => self.norm(&out, weights),
+            Some(weights) => self.norm(&out, weights).to_vec(),
             None => out,
         }
     }
@@ -256,32 +260,31 @@ fn norm_row(norm: Norm, x: &[f32], weights: &NormWeights, out: &mut [f32]) {
     }
 }
 
-fn angles(rope: &Rope, batch: &[Entry<'_>]) -> Vec<(f32, f32)> {
+fn angles<'a>(rope: &'a Rope, batch: &[Entry<'_>]) -> Angles<'a> {
     let frequencies = rope.frequencies();
     let amplitude = rope.amplitude();
-    let mut values = Vec::new();
+    let mut angles = Angles { rope, cos: Vec::new(), sin: Vec::new() };
     for entry in batch {
         for position in entry.cache.len()..entry.cache.len() + entry.tokens.len() {
-            values.extend(frequencies.iter().map(|frequency| {
+            for frequency in &frequencies {
                 let angle = f64::from(position as f32 * frequency);
-                ((libm::cos(angle) * amplitude) as f32, (libm::sin(angle) * amplitude) as f32)
-            }));
+                angles.cos.push((libm::cos(angle) * amplitude) as f32);
+                angles.sin.push((libm::sin(angle) * amplitude) as f32);
+            }
         }
     }
-    values
+    angles
 }
 
 impl Angles<'_> {
     /// Turns the first elements of each head of each row by its token's angles, halves against each other.
-    fn rotate(&self, x: &mut [f32], width: usize, head_dim: usize) {
+    fn rotate(&self, x: &mut [f32], width: usize, head_dim: usize, threads: usize) {
         let half = self.rope.width / 2;
-        for (row, angles) in x.chunks_exact_mut(width).zip(self.values.chunks_exact(half.max(1))) {
+        parallel::rows(threads, x, width, |i, row| {
+            let at = i * half..(i + 1) * half;
             for head in row.chunks_exact_mut(head_dim) {
-                let (left, right) = head[..2 * half].split_at_mut(half);
-                for ((a, b), &(cos, sin)) in left.iter_mut().zip(right).zip(angles) {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                }
+                vector::rotate(&mut head[..2 * half], &self.cos[at.clone()], &self.sin[at.clone()]);
             }
-        }
+        });
     }
 }

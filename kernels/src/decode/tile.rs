@@ -187,7 +187,11 @@ impl<'a, V: Vector> Whole<'a, V> {
         // SAFETY: so many elements are there; the caller's promise.
         unsafe {
             let (width, out) = self.place(r, column, line.len());
-            std::ptr::copy_nonoverlapping(line.as_ptr(), out, width);
+            if width == PANEL {
+                out.cast::<[f32; PANEL]>().write_unaligned(*line.as_ptr().cast());
+            } else {
+                std::ptr::copy_nonoverlapping(line.as_ptr(), out, width);
+            }
         }
     }
 
@@ -216,7 +220,7 @@ impl<'a, V: Vector> Whole<'a, V> {
         let (rows, tiles) = (self.target.rows, tile_count(self.target.rows, V::ROWS));
         let some = (BLOCK / (self.operand.depth.max(1) * V::ROWS)).max(1);
         let mut scratch = Scratch::take((CHUNK + some.min(tiles) * V::ROWS) * PANEL);
-        let (chunk, sums) = scratch.floats().split_at_mut(CHUNK * PANEL);
+        let (chunk, sums) = scratch.split_at_mut(CHUNK * PANEL);
         for first in (0..tiles).step_by(some) {
             let tiles = Tiles { rows, tiles: first..(first + some).min(tiles), x: x.as_ptr(), stride };
             for panel in range.clone() {
@@ -224,7 +228,6 @@ impl<'a, V: Vector> Whole<'a, V> {
                 unsafe { self.panel::<PACKED>(panel, &tiles, chunk, sums) };
             }
         }
-        scratch.give_back();
     }
 
     /// Some tiles of rows by one panel.

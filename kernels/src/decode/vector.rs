@@ -55,12 +55,17 @@ macro_rules! for_each_machine {
     )*};
 }
 
+/// 1.5 · 2²³: its unit in the last place is 1.
+const WHOLE: f32 = 12_582_912.0;
+
 /// `eˣ` to 2 ulp: 0 below −87, `e⁸⁸` above 88, NaN for NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let vanishes = x < -87.0;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    // Added to a float of this size, a number is rounded to a whole one, which the lowest bits of the sum count.
+    let sum = x * std::f32::consts::LOG2_E + WHOLE;
+    let n = sum - WHOLE;
     // ln 2 in two parts, the first short enough that n times it is exact.
     let r = n.mul_add(-1.428_606_8e-6, n.mul_add(-0.693_145_75, x));
     let mut p = 1.987_569_1e-4f32;
@@ -68,7 +73,7 @@ pub fn exp(x: f32) -> f32 {
         p = p.mul_add(r, c);
     }
     let p = (r * r).mul_add(p, r) + 1.0;
-    let scale = f32::from_bits((((n as i32) + 127) << 23) as u32);
+    let scale = f32::from_bits((sum.to_bits() << 23).wrapping_add(127 << 23));
     if vanishes { 0.0 } else { p * scale }
 }
 
@@ -252,6 +257,14 @@ for_each_machine! {
             for x in row.iter_mut() {
                 *x /= length;
             }
+        }
+    }
+
+    /// Turns a row, half against half, by angles of these cosines and sines.
+    pub fn rotate(row: &mut [f32], cos: &[f32], sin: &[f32]) {
+        let (left, right) = row.split_at_mut(cos.len());
+        for (((a, b), &cos), &sin) in left.iter_mut().zip(right).zip(cos).zip(sin) {
+            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
         }
     }
 
