@@ -45,7 +45,7 @@ pub(super) fn attention(config: &Config, layer: usize, spans: &[Span<'_>], q: &[
     }
     let width = config.query_size();
     let target = Target::new(out, width);
-    parallel::ranges(threads, work, tasks.len(), |range| {
+    parallel::ranges(threads, work, tasks.len(), 1, |range| {
         for task in &tasks[range] {
             let span = &spans[task.span];
             let made = run(config, layer, span, task, q);

@@ -166,7 +166,7 @@ pub fn multiply_all(x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: 
         work += rows * matrix.rows * matrix.cols;
     }
     let share = |input: Input<'_>| {
-        parallel::ranges(threads, work, panels, |range| {
+        parallel::ranges(threads, work, panels, product::grain(rows), |range| {
             for (first, matrix, target) in &parts {
                 let own = |panel: usize| panel.clamp(*first, first + matrix.rows.div_ceil(PANEL)) - first;
                 product::multiply(input, &matrix.operand(), own(range.start)..own(range.end), target);

@@ -10,9 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Multiply-adds below which sharing costs more than it saves.
 const WORTH_SHARING: usize = 1 << 17;
 
-/// Shares of one thread, on average: several, so that a thread that comes late or is held up takes fewer.
-const SHARES: usize = 8;
-
 /// How often a waiting thread looks before it lets others run.
 const PATIENCE: usize = 2000;
 
@@ -132,24 +129,24 @@ pub(super) fn together<R>(threads: usize, f: impl FnOnce() -> R) -> R {
 }
 
 /// Calls `f` on ranges that together are `0..items`: on this thread if `threads` is 1 or `work` (in multiply-adds) is small,
-/// else on it and others. Each thread takes the next range when it is done with one. What is shared already is not shared
-/// further.
-pub(super) fn ranges(threads: usize, work: usize, items: usize, f: impl Fn(Range<usize>) + Sync) {
-    let shares = (threads * SHARES).min(items);
-    if shares <= 1 || threads <= 1 || work < WORTH_SHARING || AT_WORK.get() {
+/// else on it and others. What is shared already is not shared further.
+///
+/// Each thread that is done with a range takes half of its part of what is left, at least `grain` items: the first ranges are
+/// long, and with the last ones no thread waits long for another.
+pub(super) fn ranges(threads: usize, work: usize, items: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
+    if items <= grain || threads <= 1 || work < WORTH_SHARING || AT_WORK.get() {
         return f(0..items);
     }
     together(threads, || {
         let next = AtomicUsize::new(0);
+        let end = |from: usize| from + ((items - from) / (2 * threads)).max(grain).min(items - from);
         let take = || {
             AT_WORK.set(true);
             let _last = Finally(|| AT_WORK.set(false));
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= shares {
-                    return;
-                }
-                f(items * i / shares..items * (i + 1) / shares);
+            while let Ok(from) =
+                next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |from| (from < items).then(|| end(from)))
+            {
+                f(from..end(from));
             }
         };
         // SAFETY: a team that a thread leads lives until `together`, which is on this thread's stack, unsets it.
@@ -174,7 +171,7 @@ pub(super) fn pieces<T: Send>(
     #[expect(unsafe_code, reason = "threads write disjoint pieces of one slice")]
     unsafe impl<T: Send> Sync for Start<T> {}
     let start = Start(data.as_mut_ptr());
-    ranges(threads, work, data.len() / width.max(1), |range| {
+    ranges(threads, work, data.len() / width.max(1), 1, |range| {
         let start = &start;
         for i in range {
             // SAFETY: piece `i` lies within the data, and each index is given to one call.
@@ -220,8 +217,8 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    ranges(2, WORTH_SHARING, 40, |range| {
-                        ranges(2, WORTH_SHARING, range.len(), |inner| {
+                    ranges(2, WORTH_SHARING, 40, 3, |range| {
+                        ranges(2, WORTH_SHARING, range.len(), 1, |inner| {
                             outer.fetch_add(inner.len(), Ordering::Relaxed);
                         });
                     });
@@ -233,11 +230,11 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_the_caller_and_leaves_no_team() {
-        let fall = || ranges(2, WORTH_SHARING, 16, |range| assert!(!range.contains(&9), "nine"));
+        let fall = || ranges(2, WORTH_SHARING, 16, 1, |range| assert!(!range.contains(&9), "nine"));
         assert!(std::panic::catch_unwind(fall).is_err());
         assert!(LED.get().is_null());
         let sum = AtomicUsize::new(0);
-        ranges(2, WORTH_SHARING, 16, |range| {
+        ranges(2, WORTH_SHARING, 16, 1, |range| {
             sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
         });
         assert_eq!(sum.into_inner(), 120);

@@ -91,16 +91,20 @@ pub(super) fn pack(x: &[f32], rows: usize, threads: usize, out: &mut [f32]) {
     }
     let (depth, most) = (x.len() / rows, rows_of_tile());
     let target = Target::new(out, depth);
-    parallel::ranges(threads, x.len() * 4, tile_count(rows, most), |tiles| {
+    parallel::ranges(threads, x.len() * 4, tile_count(rows, most), 1, |tiles| {
         for tile in tiles {
             let rows = tile_rows(rows, most, tile);
             let height = rows.len();
             // SAFETY: the rows of different tiles do not overlap, and each tile is given to one thread.
             #[expect(unsafe_code, reason = "threads write disjoint rows of one matrix")]
             let out = unsafe { std::slice::from_raw_parts_mut(target.row(rows.start), height * depth) };
-            for (r, row) in x[rows.start * depth..rows.end * depth].chunks_exact(depth).enumerate() {
-                for (column, &x) in out.chunks_exact_mut(height).zip(row) {
-                    column[r] = x;
+            let rows = &x[rows.start * depth..rows.end * depth];
+            // As many columns at a time as stay in the first cache.
+            for (some, out) in out.chunks_mut(64 * height).enumerate() {
+                for (r, row) in rows.chunks_exact(depth).enumerate() {
+                    for (column, &x) in out.chunks_exact_mut(height).zip(&row[some * 64..]) {
+                        column[r] = x;
+                    }
                 }
             }
         }
@@ -110,6 +114,11 @@ pub(super) fn pack(x: &[f32], rows: usize, threads: usize, out: &mut [f32]) {
 /// Whether so many rows go through tiles, and by enough panels to be packed first.
 pub(super) fn worth_packing(rows: usize, panels: usize) -> bool {
     rows > FEW && panels > 4
+}
+
+/// The panels that a thread should take at least: few rows go over several at a time.
+pub(super) fn grain(rows: usize) -> usize {
+    if rows <= FEW { 4 } else { 1 }
 }
 
 /// Tiles that `rows` rows make, of at most `most` rows each.
