@@ -2,8 +2,8 @@
 #![cfg(test)]
 
 use evo_kernels::merge::{
-    Dare, Linear, MergeError, Operand, TaskArithmetic, Ties, dare_linear, dare_ties, linear, slerp, task_arithmetic,
-    ties,
+    Dare, Element, Linear, MergeError, Merged, Operand, Scratch, TaskArithmetic, Ties, dare_linear, dare_ties, linear,
+    slerp, task_arithmetic, ties,
 };
 use evo_kernels::rng::Stream;
 use half::{bf16, f16};
@@ -226,4 +226,60 @@ fn parameters_out_of_range_are_refused() {
     refused(bad("density", 1.5, "it must be from 0 to 1"), |out| ties(&base, &[&a], &params, out));
     let infinite = bad("t", f64::INFINITY, "it must be finite");
     refused(infinite, |out| slerp(&base, &a, f64::INFINITY, out));
+}
+
+/// The merge written in ranges that begin and end anywhere.
+fn in_ranges<E: Element>(merged: &Merged<E>, inputs: &[&[E]], cuts: &[usize]) -> Vec<E> {
+    let len = inputs[0].len();
+    let mut out = vec![E::default(); len];
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (len + 1)).chain([0, len]).collect();
+    ends.sort();
+    let mut scratch = Scratch::new();
+    for ends in ends.windows(2) {
+        let range = ends[0]..ends[1];
+        let some: Vec<&[E]> = inputs.iter().map(|input| &input[range.clone()]).collect();
+        merged.write(&some, range.start, &mut out[range], &mut scratch);
+    }
+    out
+}
+
+proptest! {
+    #[test]
+    fn a_merge_in_ranges_is_the_whole(seed: u64, len in 1usize..5000, cuts in prop::collection::vec(0usize..5000, 0..6)) {
+        let all: [Vec<bf16>; 3] = std::array::from_fn(|i| {
+            tensor(seed ^ i as u64, len).into_iter().map(bf16::from_f32).collect()
+        });
+        let [base, a, b] = [&all[0][..], &all[1], &all[2]];
+        let (weight, density, stream) = ([0.7, -0.3], [0.4, 0.9], Stream::from_seed(seed));
+        let (models, inputs) = ([a, b], [base, a, b]);
+        let params = Linear { weight: &weight, normalize: true };
+        let found = in_ranges(&Merged::linear(&models, &params).unwrap(), &models, &cuts);
+        prop_assert_eq!(found, run(len, |out| linear(&models, &params, out)));
+        let found = in_ranges(&Merged::slerp(a, b, 0.3).unwrap(), &models, &cuts);
+        prop_assert_eq!(found, run(len, |out| slerp(a, b, 0.3, out)));
+        let params = TaskArithmetic { weight: &weight, normalize: true, lambda: 0.9 };
+        let found = in_ranges(&Merged::task_arithmetic(base, &models, &params).unwrap(), &inputs, &cuts);
+        prop_assert_eq!(found, run(len, |out| task_arithmetic(base, &models, &params, out)));
+        let params = Ties { weight: &weight, density: &density, rescale: true, ..Default::default() };
+        let found = in_ranges(&Merged::ties(base, &models, &params).unwrap(), &inputs, &cuts);
+        prop_assert_eq!(found, run(len, |out| ties(base, &models, &params, out)));
+        let params = Dare { weight: &weight, density: &density, ..Default::default() };
+        let found = in_ranges(&Merged::dare_ties(base, &models, &params, stream).unwrap(), &inputs, &cuts);
+        prop_assert_eq!(found, run(len, |out| dare_ties(base, &models, &params, stream, out)));
+    }
+}
+
+#[test]
+fn a_merge_that_is_one_of_its_inputs_says_so() {
+    let (base, a) = (tensor(1, 50), tensor(2, 50));
+    let models = [&base[..], &a[..]];
+    let linear = |weight: [f64; 2]| Merged::linear(&models, &Linear { weight: &weight, normalize: true }).unwrap();
+    assert_eq!(linear([0.0, 1.0]).input(), Some(1));
+    assert_eq!((linear([0.5, 0.5]).input(), linear([0.0, 2.0]).input()), (None, None));
+    assert_eq!(in_ranges(&linear([0.0, 1.0]), &models, &[]), a);
+    let slerp = |t| Merged::slerp(&base, &a, t).unwrap().input();
+    assert_eq!((slerp(0.0), slerp(0.5)), (Some(0), None));
+    let task = |w| Merged::task_arithmetic(&base, &[&a], &plain(&[w])).unwrap();
+    assert_eq!((task(0.0).input(), task(1.0).input()), (Some(0), None));
+    assert_eq!(in_ranges(&task(0.0), &models, &[]), base);
 }

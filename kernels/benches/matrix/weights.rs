@@ -7,11 +7,15 @@ use evo_kernels::rng::Stream;
 pub(crate) fn matrix(storage: Storage, rows: usize, cols: usize, stream: &Stream) -> Matrix {
     let number = |i: usize| (stream.u32(i as u64) >> 8) as f32 / 1e8 - 0.08;
     match storage {
-        Storage::F32 => Matrix::pack(rows, cols, 2, |i, row| {
-            row.iter_mut().enumerate().for_each(|(k, x)| *x = number(i * 7 + k));
+        Storage::F32 => Matrix::pack(rows, cols, 2, |rows, out| {
+            for (i, row) in rows.zip(out.chunks_exact_mut(cols)) {
+                row.iter_mut().enumerate().for_each(|(k, x)| *x = number(i * 7 + k));
+            }
         }),
-        Storage::Bf16 | Storage::F16 => Matrix::pack_halves(rows, cols, storage == Storage::F16, 2, |i, row| {
-            row.iter_mut().enumerate().for_each(|(k, x)| *x = (number(i * 7 + k).to_bits() >> 16) as u16 & 0xBFFF);
+        Storage::Bf16 | Storage::F16 => Matrix::pack_halves(rows, cols, storage == Storage::F16, 2, |rows, out| {
+            for (i, row) in rows.zip(out.chunks_exact_mut(cols)) {
+                row.iter_mut().enumerate().for_each(|(k, x)| *x = (number(i * 7 + k).to_bits() >> 16) as u16 & 0xBFFF);
+            }
         }),
         _ => {
             let len = cols / storage.block_cols() * storage.block_bytes();

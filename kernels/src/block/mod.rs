@@ -28,10 +28,12 @@ mod simple;
 mod slices;
 #[cfg(test)]
 mod tests;
+mod widest;
 
 pub use convert::{load_f16, store_f16};
 pub use hint::prefetch;
 use simple::{double, single};
+pub use widest::{Loops, widest};
 
 /// Lengths that are multiples of this run without a remainder on every machine.
 pub const LANES: usize = 64;

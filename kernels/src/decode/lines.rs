@@ -1,7 +1,9 @@
 //! Memory in whole lines of the cache, so that no load of a vector crosses from one line to the next.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A line of the cache.
 #[derive(Clone, Copy)]
@@ -27,6 +29,60 @@ pub(super) fn line_bytes_mut(lines: &mut [Line]) -> &mut [u8] {
     #[expect(unsafe_code, reason = "a line is 64 bytes")]
     unsafe {
         std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines))
+    }
+}
+
+/// What [`Reuse`] keeps.
+struct Freed {
+    /// How many want it to be kept.
+    users: usize,
+    by_len: BTreeMap<usize, Vec<Vec<Line>>>,
+}
+
+static FREED: Mutex<Freed> = Mutex::new(Freed { users: 0, by_len: BTreeMap::new() });
+
+fn freed() -> MutexGuard<'static, Freed> {
+    FREED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While one of these lives, the memory of a matrix that is dropped is kept for the next one of its size, as that of one candidate
+/// for the next: otherwise the system takes it back and clears it page by page for every candidate. What is kept is given
+/// back with the last of these.
+#[derive(Debug)]
+pub struct Reuse(());
+
+impl Reuse {
+    /// Begins to keep memory.
+    pub fn begin() -> Self {
+        freed().users += 1;
+        Self(())
+    }
+}
+
+impl Drop for Reuse {
+    fn drop(&mut self) {
+        let mut freed = freed();
+        freed.users -= 1;
+        if freed.users == 0 {
+            let kept = std::mem::take(&mut freed.by_len);
+            // Given back after the lock.
+            drop(freed);
+            drop(kept);
+        }
+    }
+}
+
+/// `len` lines of any content.
+pub(super) fn take_lines(len: usize) -> Vec<Line> {
+    let kept = freed().by_len.get_mut(&len).and_then(Vec::pop);
+    kept.unwrap_or_else(|| vec![Line::ZERO; len])
+}
+
+/// Lines that are no longer needed.
+pub(super) fn give_lines(lines: Vec<Line>) {
+    let mut freed = freed();
+    if freed.users > 0 {
+        freed.by_len.entry(lines.len()).or_default().push(lines);
     }
 }
 

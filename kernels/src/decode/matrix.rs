@@ -6,62 +6,77 @@
 //! row `j` of `W` alone, whatever else is in the batch, on however many threads, on every machine, and in whatever storage
 //! that holds the same numbers.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::blocks::{self, BlockError};
 pub use super::lanes::PANEL;
-use super::lines::{Line, Scratch, line_bytes, line_bytes_mut};
+pub use super::lines::Reuse;
+use super::lines::{Line, Scratch, give_lines, line_bytes, line_bytes_mut, take_lines};
 use super::parallel;
 use super::product::{self, Input, Operand, Target};
 pub use super::storage::Storage;
+use crate::block::prefetch;
 
 /// A matrix packed for `x · Wᵀ`.
 pub struct Matrix {
     rows: usize,
     cols: usize,
     storage: Storage,
-    /// The panels, one after the other; rows beyond the last are zero.
+    /// The panels, one after the other; rows beyond the last are zero. None if the matrix is another and a difference.
     data: Vec<Line>,
+    /// The other, and the difference.
+    sum: Option<LowRank>,
+}
+
+/// `W + B · A`: a matrix and a difference of low rank.
+struct LowRank {
+    /// `W`, of any kind.
+    base: Arc<Matrix>,
+    /// `A`, a row for each rank.
+    a: Arc<Matrix>,
+    /// `B`, a column for each rank.
+    b: Arc<Matrix>,
 }
 
 impl Matrix {
-    /// Packs a `rows × cols` matrix as f32. `fill(i, row)` writes row `i` into `row`, which has `cols` elements.
-    pub fn pack(rows: usize, cols: usize, threads: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Self {
-        Self::build(rows, cols, Storage::F32, threads, |first, count, panel| {
-            let mut some = vec![0.0f32; count * cols];
-            for (i, row) in some.chunks_exact_mut(cols.max(1)).enumerate() {
-                fill(first + i, row);
-            }
-            transpose(&some, cols, bytemuck::cast_slice_mut(panel), |lane| lane);
+    /// Packs a `rows × cols` matrix as f32. `fill(rows, out)` writes some rows, at most 32, into `out`, row after row.
+    pub fn pack(rows: usize, cols: usize, threads: usize, fill: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Self {
+        Self::build(rows, cols, Storage::F32, threads, |rows, panel| {
+            let mut scratch = Scratch::take(rows.len() * cols);
+            fill(rows, &mut scratch);
+            transpose(&scratch, cols, bytemuck::cast_slice_mut(panel));
         })
     }
 
     /// Packs a row-major matrix as f32. Panics if `data` has not `rows · cols` elements.
     pub fn from_rows(rows: usize, cols: usize, data: &[f32], threads: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "row-major data of {rows} × {cols}");
-        Self::pack(rows, cols, threads, |i, row| {
-            row.copy_from_slice(&data[i * cols..(i + 1) * cols]);
-        })
+        Self::pack(rows, cols, threads, |rows, out| out.copy_from_slice(&data[rows.start * cols..rows.end * cols]))
     }
 
     /// Packs a matrix of 16-bit floating-point numbers as they are: [`Storage::F16`] if `f16`, else [`Storage::Bf16`].
-    /// `fill(i, row)` writes the bits of row `i` into `row`, which has `cols` elements.
+    /// `fill(rows, out)` writes the bits of some rows, as in [`Matrix::pack`].
     pub fn pack_halves(
         rows: usize,
         cols: usize,
         f16: bool,
         threads: usize,
-        fill: impl Fn(usize, &mut [u16]) + Sync,
+        fill: impl Fn(Range<usize>, &mut [u16]) + Sync,
     ) -> Self {
         let storage = if f16 { Storage::F16 } else { Storage::Bf16 };
-        Self::build(rows, cols, storage, threads, |first, count, panel| {
-            let mut some = vec![0u16; count * cols];
-            for (i, row) in some.chunks_exact_mut(cols.max(1)).enumerate() {
-                fill(first + i, row);
+        Self::build(rows, cols, storage, threads, |rows, panel| {
+            let len = rows.len() * cols;
+            let mut scratch = Scratch::take(len.div_ceil(2));
+            let some = &mut bytemuck::cast_slice_mut(&mut scratch)[..len];
+            fill(rows, some);
+            if f16 {
+                transpose(some, cols, bytemuck::cast_slice_mut(panel));
+            } else {
+                transpose_pairs(some, cols, bytemuck::cast_slice_mut(panel));
             }
-            // Words hold rows `i` and `16 + i` of bf16 panels.
-            let place = |lane| if f16 { lane } else { lane % 16 * 2 + lane / 16 };
-            transpose(&some, cols, bytemuck::cast_slice_mut(panel), place);
         })
     }
 
@@ -80,33 +95,55 @@ impl Matrix {
         for i in 0..rows {
             blocks::check_row(row(i), needs)?;
         }
-        Ok(Self::build(rows, cols, storage, threads, |first, count, panel| {
-            for lane in 0..count {
-                blocks::pack_row(storage, row(first + lane), lane, panel);
+        Ok(Self::build(rows, cols, storage, threads, |rows, panel| {
+            for (lane, i) in rows.enumerate() {
+                blocks::pack_row(storage, row(i), lane, panel);
             }
         }))
     }
 
-    /// Fills each panel: `fill(first row, number of rows, bytes)`; the bytes are zero before.
+    /// Fills each panel: `fill(rows, bytes)`; the bytes are zero before, unless it is a whole panel of a dense storage.
     fn build(
         rows: usize,
         cols: usize,
         storage: Storage,
         threads: usize,
-        fill: impl Fn(usize, usize, &mut [u8]) + Sync,
+        fill: impl Fn(Range<usize>, &mut [u8]) + Sync,
     ) -> Self {
         let lines = storage.panel_bytes(cols) / size_of::<Line>();
-        let mut data = vec![Line::ZERO; rows.div_ceil(PANEL) * lines];
+        let mut data = take_lines(rows.div_ceil(PANEL) * lines);
         let one = |(panel, out): (usize, &mut [Line])| {
             let first = panel * PANEL;
-            fill(first, PANEL.min(rows - first), line_bytes_mut(out));
+            if storage.block_cols() > 1 || first + PANEL > rows {
+                out.fill(Line::ZERO);
+            }
+            fill(first..(first + PANEL).min(rows), line_bytes_mut(out));
         };
         if threads > 1 {
             data.par_chunks_mut(lines.max(1)).enumerate().for_each(one);
         } else {
             data.chunks_mut(lines.max(1)).enumerate().for_each(one);
         }
-        Self { rows, cols, storage, data }
+        Self { rows, cols, storage, data, sum: None }
+    }
+
+    /// The matrix `base + b · a` (a low-rank adaptation; Hu et al., 2021), which shares `base` with whatever else has it. A product is
+    /// `x · Wᵀ + (x · Aᵀ) · Bᵀ`: each element goes on from that of the base by one multiply-add for each rank, in ascending order.
+    ///
+    /// `a` is `rank × cols`, `b` is `rows × rank`; `None` if they are not.
+    pub fn with_low_rank(base: Arc<Matrix>, a: Arc<Matrix>, b: Arc<Matrix>) -> Option<Self> {
+        let fits = a.cols == base.cols && b.rows == base.rows && a.rows == b.cols;
+        let (rows, cols, storage) = (base.rows, base.cols, base.storage);
+        fits.then(|| Self { rows, cols, storage, data: Vec::new(), sum: Some(LowRank { base, a, b }) })
+    }
+
+    /// The matrix whose panels a product begins with.
+    fn panels(&self) -> &Matrix {
+        let mut matrix = self;
+        while let Some(sum) = &matrix.sum {
+            matrix = &sum.base;
+        }
+        matrix
     }
 
     /// Number of rows: the width of a product.
@@ -119,19 +156,29 @@ impl Matrix {
         self.cols
     }
 
-    /// How the elements are kept.
+    /// How the elements are kept, or those of the base of a difference.
     pub fn storage(&self) -> Storage {
         self.storage
     }
 
-    /// Bytes of memory that the elements take.
+    /// Bytes of memory that the elements take, those of the base of a difference not counted.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.data.as_slice())
+        size_of_val(self.data.as_slice()) + self.sum.as_ref().map_or(0, |sum| sum.a.bytes() + sum.b.bytes())
     }
 
     /// Writes row `i` into `out` as f32. Panics if `i` or the length of `out` is out of range.
     pub fn row(&self, i: usize, out: &mut [f32]) {
         assert!(i < self.rows && out.len() == self.cols);
+        if let Some(LowRank { base, a, b }) = &self.sum {
+            base.row(i, out);
+            let (mut factors, mut row) = (vec![0.0; b.cols], vec![0.0; a.cols]);
+            b.row(i, &mut factors);
+            for (rank, factor) in factors.into_iter().enumerate() {
+                a.row(rank, &mut row);
+                out.iter_mut().zip(&row).for_each(|(y, x)| *y = factor.mul_add(*x, *y));
+            }
+            return;
+        }
         let size = self.storage.panel_bytes(self.cols);
         let panel = &line_bytes(&self.data)[i / PANEL * size..][..size];
         blocks::unpack_row(self.storage, panel, i % PANEL, out);
@@ -142,10 +189,34 @@ impl Matrix {
         multiply_all(x, &mut [(self, y)], threads);
     }
 
+    /// Adds `(x · Aᵀ) · Bᵀ` for each difference, the innermost first.
+    fn add_low_rank(&self, x: &[f32], y: &mut [f32], threads: usize) {
+        let Some(LowRank { base, a, b }) = &self.sum else { return };
+        base.add_low_rank(x, y, threads);
+        if self.rows == 0 || a.rows == 0 || y.is_empty() {
+            return;
+        }
+        let rows = y.len() / self.rows;
+        let mut narrow = vec![0.0; rows * a.rows];
+        a.multiply(x, &mut narrow, threads);
+        let target = Target::new(y, self.rows).adding();
+        let (panels, operand) = (self.rows.div_ceil(PANEL), b.panels().operand());
+        parallel::ranges(threads, rows * self.rows * a.rows, panels, |range| {
+            product::multiply(Input::Rows { x: &narrow, stride: a.rows }, &operand, range, &target);
+        });
+        b.add_low_rank(&narrow, y, threads);
+    }
+
     /// The matrix as the loops take it.
     pub(super) fn operand(&self) -> Operand<'_> {
         let stride = self.storage.panel_bytes(self.cols);
         Operand { storage: self.storage, data: line_bytes(&self.data), depth: self.cols, stride }
+    }
+}
+
+impl Drop for Matrix {
+    fn drop(&mut self) {
+        give_lines(std::mem::take(&mut self.data));
     }
 }
 
@@ -154,14 +225,14 @@ impl Matrix {
 pub fn multiply_all(x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: usize) {
     let mut parts = Vec::with_capacity(products.len());
     let (mut panels, mut rows, mut work) = (0, 0, 0);
-    for (matrix, y) in products {
+    for (matrix, y) in products.iter_mut() {
         if matrix.rows == 0 || y.is_empty() {
             continue;
         }
         rows = y.len() / matrix.rows;
         assert_eq!(y.len(), rows * matrix.rows, "whole rows of the product");
         assert_eq!(x.len(), rows * matrix.cols, "as many rows in as out");
-        parts.push((panels, *matrix, Target::new(y, matrix.rows)));
+        parts.push((panels, matrix.panels(), Target::new(y, matrix.rows)));
         panels += matrix.rows.div_ceil(PANEL);
         work += rows * matrix.rows * matrix.cols;
     }
@@ -180,18 +251,43 @@ pub fn multiply_all(x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: 
     } else if let Some((_, matrix, _)) = parts.first() {
         share(Input::Rows { x, stride: matrix.cols });
     }
+    drop(parts);
+    for (matrix, y) in products {
+        matrix.add_low_rank(x, y, threads);
+    }
 }
 
-/// Writes up to 32 rows of `cols` elements into a panel, element `lane` of a column to `place(lane)`.
-fn transpose<T: Copy>(rows: &[T], cols: usize, panel: &mut [T], place: impl Fn(usize) -> usize) {
-    /// Columns at a time, so that what is written stays in the first cache.
-    const SOME: usize = 64;
+/// Columns that are transposed at a time, so that what is written stays in the first cache.
+const SOME: usize = 64;
+
+/// Writes up to 32 rows of `cols` elements into a panel.
+fn transpose<T: Copy>(rows: &[T], cols: usize, panel: &mut [T]) {
     for from in (0..cols).step_by(SOME) {
         let to = (from + SOME).min(cols);
         for (lane, row) in rows.chunks_exact(cols).enumerate() {
-            let place = place(lane);
             for (column, &x) in panel[from * PANEL..to * PANEL].chunks_exact_mut(PANEL).zip(&row[from..to]) {
-                column[place] = x;
+                column[lane] = x;
+            }
+        }
+    }
+}
+
+/// The same for bf16 panels, whose words hold rows `i` and `16 + i`.
+fn transpose_pairs(rows: &[u16], cols: usize, panel: &mut [u32]) {
+    const WORDS: usize = PANEL / 2;
+    for from in (0..cols).step_by(SOME) {
+        let to = (from + SOME).min(cols);
+        let columns = &mut panel[from * WORDS..to * WORDS];
+        prefetch(columns.as_ptr_range().end.cast(), SOME * PANEL * 2, true);
+        let row = |i: usize| rows.get(i * cols + from..i * cols + to);
+        for lane in 0..WORDS {
+            let Some(low) = row(lane) else { break };
+            let columns = columns.chunks_exact_mut(WORDS).zip(low);
+            match row(WORDS + lane) {
+                Some(high) => {
+                    columns.zip(high).for_each(|((column, &l), &h)| column[lane] = u32::from(l) | u32::from(h) << 16);
+                }
+                None => columns.for_each(|(column, &l)| column[lane] = u32::from(l)),
             }
         }
     }

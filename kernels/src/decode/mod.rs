@@ -42,6 +42,6 @@ pub use config::{Activation, Config, LayerConfig, Mlp, Norm, NormKind, Order, Ro
 pub use decoder::{DecodeError, Decoder, Entry};
 pub use embed::{Encoder, Pooling};
 pub use generate::{Choose, Greedy};
-pub use matrix::{Matrix, Storage};
+pub use matrix::{Matrix, Reuse, Storage};
 pub use sample::{Sampler, Sampling};
 pub use weights::{FeedForward, Layer, Linear, NormWeights, Part, Slot, Weights};

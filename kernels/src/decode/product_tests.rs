@@ -1,5 +1,7 @@
 //! The product against its definition, for every storage, size and set of instructions.
 
+use std::sync::Arc;
+
 use super::blocks::{self, BlockError, dequantise, row_bytes};
 use super::lanes::{PANEL, Portable};
 use super::matrix::{Matrix, Storage, multiply_all};
@@ -45,7 +47,9 @@ fn random(storage: Storage, rows: usize, cols: usize) -> (Matrix, Vec<f32>) {
             for (x, &bits) in plain.iter_mut().zip(&halves) {
                 *x = if f16 { half::f16::from_bits(bits).to_f32() } else { half::bf16::from_bits(bits).to_f32() };
             }
-            let fill = |i: usize, row: &mut [u16]| row.copy_from_slice(&halves[i * cols..(i + 1) * cols]);
+            let fill = |rows: std::ops::Range<usize>, out: &mut [u16]| {
+                out.copy_from_slice(&halves[rows.start * cols..rows.end * cols])
+            };
             Matrix::pack_halves(rows, cols, f16, 2, fill)
         }
         _ => {
@@ -194,4 +198,60 @@ fn blocks_of_the_wrong_size_are_refused() {
     assert_eq!(row_bytes(Storage::Q6K, 512), Ok(420));
     let mut out = [0.0; 256];
     assert_eq!(dequantise(Storage::Q4K, &[0; 143], &mut out), Err(BlockError::Length { needs: 144, has: 143 }));
+}
+
+#[test]
+fn a_low_rank_difference_is_the_dense_sum_and_shares_its_base() {
+    let (rows, cols) = (75, 41);
+    for storage in [Storage::F32, Storage::Bf16, Storage::F16] {
+        let (base, plain) = random(storage, rows, cols);
+        let base = Arc::new(base);
+        for rank in [0, 1, 8, 33] {
+            let (a, a_plain) = random(storage, rank, cols);
+            let (b, b_plain) = random(Storage::F32, rows, rank);
+            let (a, b) = (Arc::new(a), Arc::new(b));
+            let sum = Matrix::with_low_rank(base.clone(), a.clone(), b.clone()).unwrap();
+            assert_eq!((sum.rows(), sum.cols(), sum.bytes()), (rows, cols, a.bytes() + b.bytes()));
+            let dense: Vec<f64> = (0..rows * cols)
+                .map(|i| {
+                    let product =
+                        |k: usize| f64::from(b_plain[i / cols * rank + k]) * f64::from(a_plain[k * cols + i % cols]);
+                    f64::from(plain[i]) + (0..rank).map(product).sum::<f64>()
+                })
+                .collect();
+            let mut row = vec![0.0; cols];
+            sum.row(rows - 1, &mut row);
+            let last = &dense[(rows - 1) * cols..];
+            assert!(row.iter().zip(last).all(|(x, y)| (f64::from(*x) - y).abs() < 1e-4));
+            for n in [1, 5, 40] {
+                let x: Vec<f32> = (0..n * cols).map(|i| (i as f32 * 0.37).sin()).collect();
+                let (mut y, mut other) = (vec![0.0; n * rows], vec![0.0; n * rows]);
+                // Beside another product of the same rows, on two threads and on one.
+                multiply_all(&x, &mut [(&*base, &mut other), (&sum, &mut y)], 2);
+                let mut alone = vec![0.0; n * rows];
+                sum.multiply(&x, &mut alone, 1);
+                assert_eq!(y, alone);
+                for (i, &found) in y.iter().enumerate() {
+                    let (x, w) = (&x[i / rows * cols..][..cols], &dense[i % rows * cols..][..cols]);
+                    let expected: f64 = x.iter().zip(w).map(|(x, w)| f64::from(*x) * w).sum();
+                    assert!((f64::from(found) - expected).abs() < 2e-3, "{storage:?} {rank} {n}: {found} {expected}");
+                }
+                if rank == 0 {
+                    assert_eq!(y, other);
+                }
+            }
+            // A difference on top of a difference, and one whose factor is one.
+            let twice = Matrix::with_low_rank(Arc::new(sum), a.clone(), b.clone()).unwrap();
+            let mut found = vec![0.0; cols];
+            twice.row(0, &mut found);
+            let mut once = vec![0.0; cols];
+            base.row(0, &mut once);
+            let expected = dense.iter().zip(&once).map(|(sum, base)| 2.0 * sum - f64::from(*base));
+            assert!(found.iter().zip(expected).all(|(x, y)| (f64::from(*x) - y).abs() < 1e-4));
+        }
+    }
+    let of = |rows, cols| Arc::new(Matrix::from_rows(rows, cols, &vec![0.0; rows * cols], 1));
+    assert!(Matrix::with_low_rank(of(4, 3), of(2, 3), of(4, 1)).is_none());
+    assert!(Matrix::with_low_rank(of(4, 3), of(2, 4), of(4, 2)).is_none());
+    assert!(Matrix::with_low_rank(of(4, 3), of(2, 3), of(3, 2)).is_none());
 }

@@ -11,21 +11,15 @@ pub(super) const CHUNK: usize = 8192;
 /// Chunks that one task takes at least, so that small tensors stay on one thread.
 const MIN_CHUNKS: usize = 4;
 
-/// Writes `out` chunk by chunk. `write` gets a chunk's place in the tensor, its part of the output, and `scratch` vectors of
-/// the chunk's length with arbitrary content.
+/// Writes `out` chunk by chunk. `write` gets a chunk's place in the tensor, its part of the output, and memory to work in.
 pub(super) fn write_chunks<E: Element>(
     out: &mut [E],
-    scratch: usize,
-    write: impl Fn(Range<usize>, &mut [E], &mut [Vec<f32>]) + Sync,
+    write: impl Fn(Range<usize>, &mut [E], &mut Vec<Vec<f32>>) + Sync,
 ) {
-    out.par_chunks_mut(CHUNK).enumerate().with_min_len(MIN_CHUNKS).for_each_init(
-        || vec![Vec::new(); scratch],
-        |buffers, (index, part)| {
-            let start = index * CHUNK;
-            buffers.iter_mut().for_each(|buffer| buffer.resize(part.len(), 0.0));
-            write(start..start + part.len(), part, buffers);
-        },
-    );
+    out.par_chunks_mut(CHUNK).enumerate().with_min_len(MIN_CHUNKS).for_each_init(Vec::new, |scratch, (index, part)| {
+        let start = index * CHUNK;
+        write(start..start + part.len(), part, scratch);
+    });
 }
 
 /// Computes a value for each chunk of `0..len`, in order. `scratch` is of the chunk's length, with arbitrary content.

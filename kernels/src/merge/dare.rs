@@ -2,7 +2,8 @@
 
 use super::element::Element;
 use super::error::{MergeError, Operand, check_densities, check_finite, check_length, check_models, check_per_model};
-use super::mix::{Combine, Mix, add_to_base};
+use super::merged::{Merged, Rule};
+use super::mix::{Combine, Mix};
 use super::task_vector::TaskVector;
 use crate::rng::Stream;
 
@@ -42,7 +43,9 @@ pub fn dare_linear<E: Element>(
     stream: Stream,
     out: &mut [E],
 ) -> Result<(), MergeError> {
-    dare(Combine::Sum, base, models, params, stream, out)
+    check_length(Operand::Base, base, out.len())?;
+    dare(Combine::Sum, base, models, params, stream)?.write_all(&[&[base], models].concat(), out);
+    Ok(())
 }
 
 /// [`dare_linear`] with the sign consensus of [`super::ties`] in the place of the plain sum.
@@ -58,7 +61,19 @@ pub fn dare_ties<E: Element>(
     stream: Stream,
     out: &mut [E],
 ) -> Result<(), MergeError> {
-    dare(Combine::SignConsensus, base, models, params, stream, out)
+    check_length(Operand::Base, base, out.len())?;
+    Merged::dare_ties(base, models, params, stream)?.write_all(&[&[base], models].concat(), out);
+    Ok(())
+}
+
+impl<E: Element> Merged<E> {
+    /// [`dare_ties`], to be written range by range: of the base, then of the models.
+    ///
+    /// # Errors
+    /// As [`dare_linear`].
+    pub fn dare_ties(base: &[E], models: &[&[E]], params: &Dare<'_>, stream: Stream) -> Result<Self, MergeError> {
+        dare(Combine::SignConsensus, base, models, params, stream)
+    }
 }
 
 fn dare<E: Element>(
@@ -67,21 +82,18 @@ fn dare<E: Element>(
     models: &[&[E]],
     params: &Dare<'_>,
     stream: Stream,
-    out: &mut [E],
-) -> Result<(), MergeError> {
-    check_length(Operand::Base, base, out)?;
-    check_models(models, out)?;
+) -> Result<Merged<E>, MergeError> {
+    check_models(models, base.len())?;
     check_per_model("weight", params.weight, models.len())?;
     check_densities(params.density, models.len())?;
     check_finite("lambda", params.lambda)?;
     let settings = models.iter().zip(params.weight).zip(params.density).zip(0..);
-    let vectors: Vec<_> = settings
+    let vectors = settings
         .map(|(((model, &weight), &density), k)| {
-            let vector = TaskVector::new(base, model, weight).keep_random(density, stream.at(k));
-            if params.rescale { vector.rescale_l1() } else { vector }
+            let vector = TaskVector::new::<E>(weight).keep_random(density, stream.at(k));
+            if params.rescale { vector.rescale_l1(base, model) } else { vector }
         })
         .collect();
     let mix = Mix { combine, normalize: params.normalize, lambda: params.lambda };
-    add_to_base(base, &vectors, mix, out);
-    Ok(())
+    Ok(Merged::new(Rule::Task { vectors, mix }))
 }

@@ -8,12 +8,12 @@ pub enum MergeError {
     /// There is nothing to merge.
     #[error("a merge needs at least one model")]
     NoModels,
-    /// A tensor has another number of elements than the output.
+    /// A tensor has another number of elements than the output, or than the first tensor.
     #[error("{tensor} has {found} elements where {expected} are needed")]
     Length {
         /// Which tensor: the base or a model by its position.
         tensor: Operand,
-        /// Elements of the output.
+        /// Elements of the output, or of the first tensor.
         expected: usize,
         /// Elements of the tensor.
         found: usize,
@@ -64,18 +64,18 @@ impl std::fmt::Display for Operand {
     }
 }
 
-/// Checks that there is a model, and that all have the output's length.
-pub(super) fn check_models<E: Element>(models: &[&[E]], out: &[E]) -> Result<(), MergeError> {
+/// Checks that there is a model, and that all have one length.
+pub(super) fn check_models<E: Element>(models: &[&[E]], len: usize) -> Result<(), MergeError> {
     if models.is_empty() {
         return Err(MergeError::NoModels);
     }
-    models.iter().enumerate().try_for_each(|(i, model)| check_length(Operand::Model(i), model, out))
+    models.iter().enumerate().try_for_each(|(i, model)| check_length(Operand::Model(i), model, len))
 }
 
-/// Checks one tensor's length against the output's.
-pub(super) fn check_length<E: Element>(tensor: Operand, values: &[E], out: &[E]) -> Result<(), MergeError> {
-    if values.len() != out.len() {
-        return Err(MergeError::Length { tensor, expected: out.len(), found: values.len() });
+/// Checks one tensor's length.
+pub(super) fn check_length<E: Element>(tensor: Operand, values: &[E], len: usize) -> Result<(), MergeError> {
+    if values.len() != len {
+        return Err(MergeError::Length { tensor, expected: len, found: values.len() });
     }
     Ok(())
 }

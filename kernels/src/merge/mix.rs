@@ -1,19 +1,18 @@
 //! Adding weighted task vectors to a base: plainly, or by the sign that most of their mass agrees on.
 
-use super::chunks::write_chunks;
 use super::element::Element;
 use super::task_vector::TaskVector;
 
 /// How the weighted task vectors become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Combine {
-    /// Their sum.
+    /// Their sum in order, accumulated in `f32` and rounded once; the divisor is the weights' sum.
     Sum,
     /// Per element, the sum of those whose sign is that of the sum of all (TIES, arXiv 2306.01708, section 3.2).
     SignConsensus,
 }
 
-/// A rule for [`add_to_base`].
+/// How a base and weighted task vectors become one tensor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mix {
     /// How task vectors are combined.
@@ -24,39 +23,50 @@ pub(super) struct Mix {
     pub(super) lambda: f64,
 }
 
-/// Writes base + λ·mix(vectors). All lengths are equal.
-pub(super) fn add_to_base<E: Element>(base: &[E], vectors: &[TaskVector<'_, E>], mix: Mix, out: &mut [E]) {
-    let lambda = mix.lambda as f32;
-    write_chunks(out, vectors.len() + 2, |range, out, scratch| {
-        let [mixed, divisor, parts @ ..] = scratch else {
+impl Mix {
+    /// Writes base + λ·mix(vectors) for a range that begins at element `start`, of which `inputs` are the base and the models.
+    /// Each buffer of `scratch` is as long as `out`; there are two more than vectors.
+    #[inline(always)]
+    pub(super) fn write<E: Element>(
+        &self,
+        inputs: &[&[E]],
+        vectors: &[TaskVector],
+        start: usize,
+        out: &mut [E],
+        scratch: &mut [Vec<f32>],
+    ) {
+        let ([base, models @ ..], [mixed, divisor, parts @ ..]) = (inputs, scratch) else {
             return;
         };
-        for (vector, part) in vectors.iter().zip(parts.iter_mut()) {
-            vector.write(range.clone(), part);
+        let each = vectors.iter().zip(models).zip(parts.iter_mut());
+        match self.combine {
+            Combine::Sum => {
+                mixed.fill(0.0);
+                each.for_each(|((vector, model), part)| vector.add(base, model, start, part, mixed));
+                mixed.iter_mut().for_each(|x| *x = E::round(*x));
+            }
+            Combine::SignConsensus => {
+                each.for_each(|((vector, model), part)| vector.write(base, model, start, part));
+                sign_consensus::<E>(vectors, parts, mixed, divisor);
+            }
         }
-        match mix.combine {
-            Combine::Sum => sum::<E>(vectors, parts, mixed, divisor),
-            Combine::SignConsensus => sign_consensus::<E>(vectors, parts, mixed, divisor),
+        if self.normalize && self.combine == Combine::Sum {
+            let total = E::round(vectors.iter().map(TaskVector::weight).sum());
+            divisor.fill(if total.abs() < 1e-8 { 1.0 } else { total });
         }
-        if mix.normalize {
+        if self.normalize {
             mixed.iter_mut().zip(divisor.iter()).for_each(|(x, d)| *x = E::round(*x / d));
         }
-        if mix.lambda != 1.0 {
+        if self.lambda != 1.0 {
+            let lambda = self.lambda as f32;
             mixed.iter_mut().for_each(|x| *x = E::round(*x * lambda));
         }
-        let pairs = base[range].iter().zip(mixed.iter());
+        let pairs = base.iter().zip(mixed.iter());
         out.iter_mut().zip(pairs).for_each(|(y, (b, x))| *y = E::from_f32(b.to_f32() + x));
-    });
+    }
 }
 
-/// The sum of the parts in order, accumulated in `f32` and rounded once; the divisor is the weights' sum.
-fn sum<E: Element>(vectors: &[TaskVector<'_, E>], parts: &[Vec<f32>], mixed: &mut [f32], divisor: &mut [f32]) {
-    add_all(parts, mixed);
-    mixed.iter_mut().for_each(|x| *x = E::round(*x));
-    let total = E::round(vectors.iter().map(TaskVector::weight).sum());
-    divisor.fill(if total.abs() < 1e-8 { 1.0 } else { total });
-}
-
+#[inline(always)]
 fn add_all(parts: &[Vec<f32>], sum: &mut [f32]) {
     sum.fill(0.0);
     for part in parts {
@@ -65,12 +75,8 @@ fn add_all(parts: &[Vec<f32>], sum: &mut [f32]) {
 }
 
 /// Elects +1 where the parts' sum is at least 0, else −1, and adds up the parts that have the elected sign.
-fn sign_consensus<E: Element>(
-    vectors: &[TaskVector<'_, E>],
-    parts: &mut [Vec<f32>],
-    mixed: &mut [f32],
-    divisor: &mut [f32],
-) {
+#[inline(always)]
+fn sign_consensus<E: Element>(vectors: &[TaskVector], parts: &mut [Vec<f32>], mixed: &mut [f32], divisor: &mut [f32]) {
     add_all(parts, mixed);
     for part in parts.iter_mut() {
         for (x, elected) in part.iter_mut().zip(mixed.iter()) {

@@ -5,6 +5,7 @@
 //! mergekit 0.1.5, to which the methods are held by conformance tests.
 //!
 //! - Methods: [`linear`], [`slerp`], [`task_arithmetic`], [`ties`], [`dare`]; one file each.
+//! - [`Merged`]: a merge that is ready to be written range by range, so that a result need never be there as a whole.
 //! - Shared pieces: `task_vector` (differences to a base, masked, rescaled and weighted), `select` (the largest k),
 //!   `mix` (sums and sign consensus), `chunks` (parallel loops and sums whose result is independent of the threads).
 //!
@@ -16,6 +17,7 @@
 mod chunks;
 mod element;
 mod error;
+mod merged;
 mod mix;
 mod select;
 mod task_vector;
@@ -30,6 +32,7 @@ pub use dare::{Dare, dare_linear, dare_ties};
 pub use element::Element;
 pub use error::{MergeError, Operand};
 pub use linear::{Linear, linear};
+pub use merged::{Merged, Scratch};
 pub use slerp::slerp;
 pub use task_arithmetic::{TaskArithmetic, task_arithmetic};
 pub use ties::{Ties, ties};

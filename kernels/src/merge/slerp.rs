@@ -1,8 +1,9 @@
 //! Spherical interpolation of two models (Shoemake, "Animating rotation with quaternion curves", 1985).
 
-use super::chunks::{sum_chunks, sum_lanes, write_chunks};
+use super::chunks::{sum_chunks, sum_lanes};
 use super::element::Element;
 use super::error::{MergeError, check_finite, check_models};
+use super::merged::{Merged, Rule};
 
 /// Vectors closer to one line than this cosine are interpolated linearly.
 const COLLINEAR: f64 = 0.9995;
@@ -15,23 +16,30 @@ const COLLINEAR: f64 = 0.9995;
 /// # Errors
 /// Lengths that differ; a `t` that is not finite.
 pub fn slerp<E: Element>(a: &[E], b: &[E], t: f64, out: &mut [E]) -> Result<(), MergeError> {
-    check_models(&[a, b], out)?;
-    check_finite("t", t)?;
-    let (from_a, from_b) = coefficients(cosine(a, b), t);
-    write_chunks(out, 0, |range, out, _| {
-        let pairs = a[range.clone()].iter().zip(&b[range]);
-        out.iter_mut().zip(pairs).for_each(|(y, (a, b))| *y = E::from_f32(from_a * a.to_f32() + from_b * b.to_f32()));
-    });
+    check_models(&[a, b], out.len())?;
+    Merged::slerp(a, b, t)?.write_all(&[a, b], out);
     Ok(())
 }
 
-fn coefficients(cosine: f64, t: f64) -> (f32, f32) {
+impl<E: Element> Merged<E> {
+    /// [`slerp`](slerp()), to be written range by range; the angle is measured now.
+    ///
+    /// # Errors
+    /// As [`slerp`](slerp()).
+    pub fn slerp(a: &[E], b: &[E], t: f64) -> Result<Self, MergeError> {
+        check_models(&[a, b], a.len())?;
+        check_finite("t", t)?;
+        Ok(Self::new(Rule::Pair(coefficients(cosine(a, b), t))))
+    }
+}
+
+fn coefficients(cosine: f64, t: f64) -> [f32; 2] {
     if cosine.abs() > COLLINEAR || cosine.is_nan() {
-        return ((1.0 - t) as f32, t as f32);
+        return [(1.0 - t) as f32, t as f32];
     }
     let angle = libm::acos(cosine);
     let sine = libm::sin(angle);
-    ((libm::sin((1.0 - t) * angle) / sine) as f32, (libm::sin(t * angle) / sine) as f32)
+    [(libm::sin((1.0 - t) * angle) / sine) as f32, (libm::sin(t * angle) / sine) as f32]
 }
 
 /// The cosine of the angle between two vectors of equal length; a norm of at most 1e-8 counts as 1.

@@ -2,7 +2,8 @@
 
 use super::element::Element;
 use super::error::{MergeError, Operand, check_finite, check_length, check_models, check_per_model};
-use super::mix::{Combine, Mix, add_to_base};
+use super::merged::{Merged, Rule};
+use super::mix::{Combine, Mix};
 use super::task_vector::TaskVector;
 
 /// Parameters of [`task_arithmetic`].
@@ -32,13 +33,22 @@ pub fn task_arithmetic<E: Element>(
     params: &TaskArithmetic<'_>,
     out: &mut [E],
 ) -> Result<(), MergeError> {
-    check_length(Operand::Base, base, out)?;
-    check_models(models, out)?;
-    check_per_model("weight", params.weight, models.len())?;
-    check_finite("lambda", params.lambda)?;
-    let weighted = models.iter().zip(params.weight);
-    let vectors: Vec<_> = weighted.map(|(model, &weight)| TaskVector::new(base, model, weight)).collect();
-    let mix = Mix { combine: Combine::Sum, normalize: params.normalize, lambda: params.lambda };
-    add_to_base(base, &vectors, mix, out);
+    check_length(Operand::Base, base, out.len())?;
+    Merged::task_arithmetic(base, models, params)?.write_all(&[&[base], models].concat(), out);
     Ok(())
+}
+
+impl<E: Element> Merged<E> {
+    /// [`task_arithmetic`], to be written range by range: of the base, then of the models.
+    ///
+    /// # Errors
+    /// As [`task_arithmetic`].
+    pub fn task_arithmetic(base: &[E], models: &[&[E]], params: &TaskArithmetic<'_>) -> Result<Self, MergeError> {
+        check_models(models, base.len())?;
+        check_per_model("weight", params.weight, models.len())?;
+        check_finite("lambda", params.lambda)?;
+        let vectors = params.weight.iter().map(|&weight| TaskVector::new::<E>(weight)).collect();
+        let mix = Mix { combine: Combine::Sum, normalize: params.normalize, lambda: params.lambda };
+        Ok(Self::new(Rule::Task { vectors, mix }))
+    }
 }

@@ -21,24 +21,23 @@ pub(super) enum Mask {
     Bernoulli { stream: Stream, probability: f64 },
 }
 
-/// θ − θ₀ of one model, with what a method makes of it.
-pub(super) struct TaskVector<'a, E> {
-    base: &'a [E],
-    model: &'a [E],
+/// What a method makes of θ − θ₀ of one model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TaskVector {
     mask: Mask,
     scale: f32,
     weight: f32,
 }
 
-impl<'a, E: Element> TaskVector<'a, E> {
-    /// The whole difference of two tensors of equal length. The weight is rounded to the element type.
-    pub(super) fn new(base: &'a [E], model: &'a [E], weight: f64) -> Self {
-        Self { base, model, mask: Mask::All, scale: 1.0, weight: E::round(weight as f32) }
+impl TaskVector {
+    /// The whole difference. The weight is rounded to the element type.
+    pub(super) fn new<E: Element>(weight: f64) -> Self {
+        Self { mask: Mask::All, scale: 1.0, weight: E::round(weight as f32) }
     }
 
-    /// Keeps the share `density` that is largest in magnitude: max(1, ⌊density·n⌋) elements.
-    pub(super) fn keep_largest(mut self, density: f64) -> Self {
-        let len = self.base.len();
+    /// Keeps the share `density` of two whole tensors' difference that is largest in magnitude: max(1, ⌊density·n⌋) elements.
+    pub(super) fn keep_largest<E: Element>(mut self, base: &[E], model: &[E], density: f64) -> Self {
+        let len = base.len();
         let keep = ((density * len as f64) as usize).max(1);
         self.mask = if density <= 0.0 {
             Mask::Nothing
@@ -46,7 +45,7 @@ impl<'a, E: Element> TaskVector<'a, E> {
             Mask::All
         } else {
             Mask::Largest(largest(len, keep, |range, out| {
-                self.write_difference(range, out);
+                difference(&base[range.clone()], &model[range], out);
                 out.iter_mut().for_each(|x| *x = x.abs());
             }))
         };
@@ -65,13 +64,14 @@ impl<'a, E: Element> TaskVector<'a, E> {
         self
     }
 
-    /// Scales what the mask left so that it has the L1 norm of the whole again; not if either is below 1e-7.
-    pub(super) fn rescale_l1(mut self) -> Self {
+    /// Scales what the mask left of two whole tensors' difference so that it has the L1 norm of the whole again; not if either
+    /// is below 1e-7.
+    pub(super) fn rescale_l1<E: Element>(mut self, base: &[E], model: &[E]) -> Self {
         if !matches!(self.mask, Mask::Largest(_) | Mask::Bernoulli { .. }) {
             return self;
         }
-        let [whole, kept] = sum_chunks(self.base.len(), |range, values| {
-            self.write_difference(range.clone(), values);
+        let [whole, kept] = sum_chunks(base.len(), |range, values| {
+            difference(&base[range.clone()], &model[range.clone()], values);
             let [whole] = l1(values);
             self.apply_mask(range, values);
             let [kept] = l1(values);
@@ -88,21 +88,33 @@ impl<'a, E: Element> TaskVector<'a, E> {
         self.weight
     }
 
-    /// Writes a range of the masked, rescaled and weighted task vector, each step rounded to the element type.
-    pub(super) fn write(&self, range: Range<usize>, out: &mut [f32]) {
-        self.write_difference(range.clone(), out);
-        self.apply_mask(range, out);
+    /// Writes a range of the masked, rescaled and weighted task vector, each step rounded to the element type. `base` and
+    /// `model` are that range, which begins at element `start`.
+    #[inline(always)]
+    pub(super) fn write<E: Element>(&self, base: &[E], model: &[E], start: usize, out: &mut [f32]) {
+        difference(base, model, out);
+        self.apply_mask(start..start + out.len(), out);
         if self.scale != 1.0 {
             out.iter_mut().for_each(|x| *x = E::round(*x * self.scale));
         }
         out.iter_mut().for_each(|x| *x = E::round(*x * self.weight));
     }
 
-    fn write_difference(&self, range: Range<usize>, out: &mut [f32]) {
-        let pairs = self.model[range.clone()].iter().zip(&self.base[range]);
-        out.iter_mut().zip(pairs).for_each(|(x, (m, b))| *x = E::round(m.to_f32() - b.to_f32()));
+    /// Adds what [`TaskVector::write`] writes, which takes the place of `part` unless it can be added at once.
+    #[inline(always)]
+    pub(super) fn add<E: Element>(&self, base: &[E], model: &[E], start: usize, part: &mut [f32], sum: &mut [f32]) {
+        if matches!(self.mask, Mask::All) && self.scale == 1.0 {
+            let pairs = model.iter().zip(base);
+            sum.iter_mut().zip(pairs).for_each(|(s, (m, b))| {
+                *s += E::round(E::round(m.to_f32() - b.to_f32()) * self.weight);
+            });
+        } else {
+            self.write(base, model, start, part);
+            sum.iter_mut().zip(part).for_each(|(s, x)| *s += *x);
+        }
     }
 
+    #[inline(always)]
     fn apply_mask(&self, range: Range<usize>, values: &mut [f32]) {
         match self.mask {
             Mask::All => {}
@@ -119,6 +131,12 @@ impl<'a, E: Element> TaskVector<'a, E> {
             }
         }
     }
+}
+
+#[inline(always)]
+fn difference<E: Element>(base: &[E], model: &[E], out: &mut [f32]) {
+    let pairs = model.iter().zip(base);
+    out.iter_mut().zip(pairs).for_each(|(x, (m, b))| *x = E::round(m.to_f32() - b.to_f32()));
 }
 
 fn l1(values: &[f32]) -> [f64; 1] {

@@ -2,7 +2,8 @@
 
 use super::element::Element;
 use super::error::{MergeError, Operand, check_densities, check_finite, check_length, check_models, check_per_model};
-use super::mix::{Combine, Mix, add_to_base};
+use super::merged::{Merged, Rule};
+use super::mix::{Combine, Mix};
 use super::task_vector::TaskVector;
 
 /// Parameters of [`ties`].
@@ -34,19 +35,29 @@ impl Default for Ties<'_> {
 /// # Errors
 /// No models; lengths that differ; parameters that are not finite or not one a model; a density outside 0 to 1.
 pub fn ties<E: Element>(base: &[E], models: &[&[E]], params: &Ties<'_>, out: &mut [E]) -> Result<(), MergeError> {
-    check_length(Operand::Base, base, out)?;
-    check_models(models, out)?;
-    check_per_model("weight", params.weight, models.len())?;
-    check_densities(params.density, models.len())?;
-    check_finite("lambda", params.lambda)?;
-    let settings = models.iter().zip(params.weight).zip(params.density);
-    let vectors: Vec<_> = settings
-        .map(|((model, &weight), &density)| {
-            let vector = TaskVector::new(base, model, weight).keep_largest(density);
-            if params.rescale { vector.rescale_l1() } else { vector }
-        })
-        .collect();
-    let mix = Mix { combine: Combine::SignConsensus, normalize: params.normalize, lambda: params.lambda };
-    add_to_base(base, &vectors, mix, out);
+    check_length(Operand::Base, base, out.len())?;
+    Merged::ties(base, models, params)?.write_all(&[&[base], models].concat(), out);
     Ok(())
+}
+
+impl<E: Element> Merged<E> {
+    /// [`ties`](ties()), to be written range by range: of the base, then of the models. What is trimmed is found now.
+    ///
+    /// # Errors
+    /// As [`ties`](ties()).
+    pub fn ties(base: &[E], models: &[&[E]], params: &Ties<'_>) -> Result<Self, MergeError> {
+        check_models(models, base.len())?;
+        check_per_model("weight", params.weight, models.len())?;
+        check_densities(params.density, models.len())?;
+        check_finite("lambda", params.lambda)?;
+        let settings = models.iter().zip(params.weight).zip(params.density);
+        let vectors = settings
+            .map(|((model, &weight), &density)| {
+                let vector = TaskVector::new::<E>(weight).keep_largest(base, model, density);
+                if params.rescale { vector.rescale_l1(base, model) } else { vector }
+            })
+            .collect();
+        let mix = Mix { combine: Combine::SignConsensus, normalize: params.normalize, lambda: params.lambda };
+        Ok(Self::new(Rule::Task { vectors, mix }))
+    }
 }

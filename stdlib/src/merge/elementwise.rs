@@ -2,17 +2,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use evo_kernels::merge::Element;
 use evo_lang::codegen::CompileError;
-use evo_lang::codegen::rows::{Column, ColumnMut, Precision, RowProgram, Storage, compile};
+use evo_lang::codegen::rows::{Column, ColumnMut, Misfit, Precision, RowProgram, Storage, compile};
 use evo_lang::ir::rows::RowFunction;
 use evo_lang::plan::{Answer, Call, Problem};
 use evo_lang::types::Ty;
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 
 use super::facts;
 use super::methods::{Method, merge};
+use super::rule::{Rule, Stored};
 use super::weight::TensorInfo;
 use crate::args;
 use crate::bind::{FromValue, Place};
@@ -20,49 +18,6 @@ use crate::cx::{Cx, Failure};
 use crate::model::Model;
 use crate::numeric::blocks;
 use crate::value::{NumericFn, Value};
-
-/// An element type whose slices are columns of row code.
-pub(super) trait Stored: Element {
-    const STORAGE: Storage;
-    fn column(elements: &[Self]) -> Column<'_>;
-    fn column_mut(elements: &mut [Self]) -> ColumnMut<'_>;
-}
-
-impl Stored for f32 {
-    const STORAGE: Storage = Storage::F32;
-
-    fn column(elements: &[f32]) -> Column<'_> {
-        Column::F32(elements)
-    }
-
-    fn column_mut(elements: &mut [f32]) -> ColumnMut<'_> {
-        ColumnMut::F32(elements)
-    }
-}
-
-impl Stored for bf16 {
-    const STORAGE: Storage = Storage::Bf16;
-
-    fn column(elements: &[bf16]) -> Column<'_> {
-        Column::Bf16(elements.reinterpret_cast())
-    }
-
-    fn column_mut(elements: &mut [bf16]) -> ColumnMut<'_> {
-        ColumnMut::Bf16(elements.reinterpret_cast_mut())
-    }
-}
-
-impl Stored for f16 {
-    const STORAGE: Storage = Storage::F16;
-
-    fn column(elements: &[f16]) -> Column<'_> {
-        Column::F16(elements.reinterpret_cast())
-    }
-
-    fn column_mut(elements: &mut [f16]) -> ColumnMut<'_> {
-        ColumnMut::F16(elements.reinterpret_cast_mut())
-    }
-}
 
 /// A closure with one real a model.
 pub(super) struct Formula(NumericFn);
@@ -89,7 +44,7 @@ args! {
 /// The formula as row code, and its programs, made when a tensor of their storage is met.
 struct Elementwise {
     row: RowFunction,
-    programs: [OnceLock<Result<RowProgram, String>>; 3],
+    programs: [OnceLock<Result<Arc<RowProgram>, String>>; 3],
 }
 
 pub(super) fn elementwise(cx: &Cx<'_>, args: ElementwiseArgs) -> Result<Model, Failure> {
@@ -104,7 +59,7 @@ pub(super) fn elementwise(cx: &Cx<'_>, args: ElementwiseArgs) -> Result<Model, F
 }
 
 impl Elementwise {
-    fn program(&self, storage: Storage) -> Result<&RowProgram, Failure> {
+    fn program(&self, storage: Storage) -> Result<&Arc<RowProgram>, Failure> {
         let [single, brain, half] = &self.programs;
         let slot = match storage {
             Storage::Bf16 => brain,
@@ -112,25 +67,45 @@ impl Elementwise {
             Storage::F32 | Storage::F64 => single,
         };
         let inputs = vec![storage; self.row.uniform.len()];
-        let make = || compile(&self.row, Precision::Single, &inputs, &[storage], &blocks());
+        let make = || compile(&self.row, Precision::Single, &inputs, &[storage], &blocks()).map(Arc::new);
         let made = slot.get_or_init(|| make().map_err(|error: CompileError| error.to_string()));
         made.as_ref().map_err(|error| Failure::new("R0510", error.clone()).help(PLAIN))
     }
 }
 
 impl Method for Elementwise {
-    fn apply<E: Stored>(&self, inputs: &[&[E]], _: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
-        let program = self.program(E::STORAGE)?;
+    fn rule<E: Stored>(&self, inputs: &[&[E]], _: &TensorInfo) -> Result<Box<dyn Rule<E>>, Failure> {
+        let rows = Rows(Arc::clone(self.program(E::STORAGE)?));
+        // What does not fit is told now, of no element.
+        let none: Vec<&[E]> = inputs.iter().map(|input| input.get(..0).unwrap_or_default()).collect();
+        rows.run(&none, &mut []).map_err(|error| Failure::new("R0504", error.to_string()))?;
+        Ok(Box::new(rows))
+    }
+}
+
+/// The compiled formula.
+struct Rows(Arc<RowProgram>);
+
+impl Rows {
+    fn run<E: Stored>(&self, inputs: &[&[E]], out: &mut [E]) -> Result<(), Misfit> {
         let columns: Vec<Column<'_>> = inputs.iter().map(|x| E::column(x)).collect();
-        let misfit = |error: evo_lang::codegen::rows::Misfit| Failure::new("R0504", error.to_string());
-        if program.numbers() == [true] {
+        if self.0.numbers() == [true] {
             // A formula that reads no model gives one number.
             let mut number = 0.0;
-            program.run(out.len(), &columns, &mut [ColumnMut::Number(&mut number)]).map_err(misfit)?;
+            self.0.run(out.len(), &columns, &mut [ColumnMut::Number(&mut number)])?;
             out.fill(E::from_f32(number as f32));
             return Ok(());
         }
-        program.run(out.len(), &columns, &mut [E::column_mut(out)]).map_err(misfit)
+        self.0.run(out.len(), &columns, &mut [E::column_mut(out)])
+    }
+}
+
+impl<E: Stored> Rule<E> for Rows {
+    fn write(&self, inputs: &[&[E]], _: usize, out: &mut [E]) {
+        // Columns of these kinds fit, as was seen when the rule was made; their lengths are equal.
+        if self.run(inputs, out).is_err() {
+            out.fill(E::from_f32(f32::NAN));
+        }
     }
 }
 
@@ -182,7 +157,8 @@ mod tests {
     use evo_lang::ir::builder::Builder;
     use evo_lang::ir::verify::IrError;
     use evo_lang::ir::{Binary, Module, Type, Value as Ir};
-    use half::slice::HalfBitsSliceExt;
+    use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+    use half::{bf16, f16};
 
     use super::*;
 
@@ -205,11 +181,11 @@ mod tests {
         let every: Vec<u16> = (0..=u16::MAX).collect();
         let x: &[bf16] = every.reinterpret_cast();
         let mut out = vec![bf16::ZERO; x.len()];
-        identity.apply(&[x], &tensor(), &mut out).unwrap();
+        identity.rule(&[x], &tensor()).unwrap().write(&[x], 0, &mut out);
         assert_eq!(out.reinterpret_cast(), every);
         let x: &[f16] = every.reinterpret_cast();
         let mut out = vec![f16::ZERO; x.len()];
-        identity.apply(&[x], &tensor(), &mut out).unwrap();
+        identity.rule(&[x], &tensor()).unwrap().write(&[x], 0, &mut out);
         assert_eq!(out.reinterpret_cast(), every);
     }
 
@@ -224,7 +200,7 @@ mod tests {
         let x: Vec<bf16> = (0..70_001).map(|i| bf16::from_f32((i as f32 * 0.7).sin())).collect();
         let y: Vec<bf16> = x.iter().rev().copied().collect();
         let (mut found, mut expected) = (vec![bf16::ZERO; x.len()], vec![bf16::ZERO; x.len()]);
-        mean.apply(&[&x, &y], &tensor(), &mut found).unwrap();
+        mean.rule(&[&x, &y], &tensor()).unwrap().write(&[&x, &y], 0, &mut found);
         let params = evo_kernels::merge::Linear { weight: &[0.25, 0.75], normalize: true };
         evo_kernels::merge::linear(&[&x, &y], &params, &mut expected).unwrap();
         assert_eq!(found, expected);
@@ -234,7 +210,8 @@ mod tests {
     fn a_formula_that_reads_no_model_fills_the_tensor() {
         let constant = formula(1, |b, _| b.real(0.5));
         let mut out = vec![0f32; 100];
-        constant.apply(&[&[1f32; 100][..]], &tensor(), &mut out).unwrap();
+        let input = [&[1f32; 100][..]];
+        constant.rule(&input, &tensor()).unwrap().write(&input, 0, &mut out);
         assert_eq!(out, vec![0.5; 100]);
     }
 }

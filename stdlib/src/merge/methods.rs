@@ -1,15 +1,14 @@
 //! The methods: each merges tensor by tensor with a kernel of `evo_kernels::merge`.
 
-use evo_kernels::merge::{self as kernels, Dare, Linear, MergeError, TaskArithmetic, Ties};
+use evo_kernels::merge::{Dare, Linear, MergeError, Merged, TaskArithmetic, Ties};
 use evo_kernels::rng::Stream;
-use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::elementwise::Stored;
+use super::rule::{Rule, Stored, merge_tensor};
 use super::weight::{TensorInfo, Weight};
 use crate::args;
 use crate::cx::{Cx, Failure};
-use crate::model::{Card, Model, Tensor, Tensors, View};
+use crate::model::{Card, Model, Tensor, Tensors};
 
 args! {
     /// Arguments of `linear`.
@@ -36,9 +35,9 @@ args! {
     pub(super) struct DareArgs { base: Model, models: Vec<Model>, weight: Weight, density: Weight, rescale: bool, normalize: bool, lambda: f64, seed: i64 }
 }
 
-/// A method on one tensor: the inputs' elements, all of one length, into `out`.
+/// A method, given the inputs' elements of one tensor, all of one length. Whatever can be wrong is told now.
 pub(super) trait Method: Sync {
-    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure>;
+    fn rule<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo) -> Result<Box<dyn Rule<E>>, Failure>;
 }
 
 pub(super) fn linear(cx: &Cx<'_>, args: LinearArgs) -> Result<Model, Failure> {
@@ -47,9 +46,10 @@ pub(super) fn linear(cx: &Cx<'_>, args: LinearArgs) -> Result<Model, Failure> {
 }
 
 impl Method for LinearArgs {
-    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn rule<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo) -> Result<Box<dyn Rule<E>>, Failure> {
         let weight = self.weight.at(inputs.len(), tensor)?;
-        Ok(kernels::linear(inputs, &Linear { weight: &weight, normalize: self.normalize }, out)?)
+        let params = Linear { weight: &weight, normalize: self.normalize };
+        Ok(Box::new(Merged::linear(inputs, &params)?))
     }
 }
 
@@ -58,12 +58,12 @@ pub(super) fn slerp(cx: &Cx<'_>, args: SlerpArgs) -> Result<Model, Failure> {
 }
 
 impl Method for SlerpArgs {
-    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn rule<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo) -> Result<Box<dyn Rule<E>>, Failure> {
         let [a, b] = inputs else {
             return Err(Failure::new("R0504", "slerp takes two models"));
         };
         let t = self.t.at(1, tensor)?.first().copied().unwrap_or_default();
-        Ok(kernels::slerp(a, b, t, out)?)
+        Ok(Box::new(Merged::slerp(a, b, t)?))
     }
 }
 
@@ -72,11 +72,11 @@ pub(super) fn task_arithmetic(cx: &Cx<'_>, args: TaskArgs) -> Result<Model, Fail
 }
 
 impl Method for TaskArgs {
-    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn rule<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo) -> Result<Box<dyn Rule<E>>, Failure> {
         let (base, models) = split(inputs)?;
         let weight = self.weight.at(models.len(), tensor)?;
         let params = TaskArithmetic { weight: &weight, normalize: self.normalize, lambda: self.lambda };
-        Ok(kernels::task_arithmetic(base, models, &params, out)?)
+        Ok(Box::new(Merged::task_arithmetic(base, models, &params)?))
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn ties(cx: &Cx<'_>, args: TiesArgs) -> Result<Model, Failure> {
 }
 
 impl Method for TiesArgs {
-    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn rule<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo) -> Result<Box<dyn Rule<E>>, Failure> {
         let (base, models) = split(inputs)?;
         let (weight, density) = (self.weight.at(models.len(), tensor)?, self.density.at(models.len(), tensor)?);
         let params = Ties {
@@ -95,7 +95,7 @@ impl Method for TiesArgs {
             rescale: self.rescale,
             lambda: self.lambda,
         };
-        Ok(kernels::ties(base, models, &params, out)?)
+        Ok(Box::new(Merged::ties(base, models, &params)?))
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn dare_ties(cx: &Cx<'_>, args: DareArgs) -> Result<Model, Failure> {
 }
 
 impl Method for DareArgs {
-    fn apply<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo, out: &mut [E]) -> Result<(), Failure> {
+    fn rule<E: Stored>(&self, inputs: &[&[E]], tensor: &TensorInfo) -> Result<Box<dyn Rule<E>>, Failure> {
         let (base, models) = split(inputs)?;
         let (weight, density) = (self.weight.at(models.len(), tensor)?, self.density.at(models.len(), tensor)?);
         let params = Dare {
@@ -117,7 +117,7 @@ impl Method for DareArgs {
         // Keyed by seed and tensor alone, so that candidates of one search drop the same elements: the search sees its
         // genes' effect and not the masks'.
         let stream = Stream::from_seed(self.seed as u64).child("dare").child(&tensor.name);
-        Ok(kernels::dare_ties(base, models, &params, stream, out)?)
+        Ok(Box::new(Merged::dare_ties(base, models, &params, stream)?))
     }
 }
 
@@ -130,7 +130,7 @@ fn split<'i, 'e, E>(inputs: &'i [&'e [E]]) -> Result<(&'e [E], &'i [&'e [E]]), F
     Ok((base, models))
 }
 
-fn no_models() -> Failure {
+pub(super) fn no_models() -> Failure {
     Failure::new("R0510", "a merge needs at least one model").help("name the models to merge: `models: [a, b]`")
 }
 
@@ -177,44 +177,6 @@ fn same<'m>(model: &'m Model, name: &str, like: &Tensor) -> Result<&'m Tensor, F
         .help(help));
     }
     Ok(tensor)
-}
-
-/// One tensor: in its own element type where all inputs have one, else in `f32`; what is not floating-point is shared.
-fn merge_tensor(inputs: &[&Tensor], info: &TensorInfo, method: &impl Method) -> Result<Tensor, Failure> {
-    let Some(first) = inputs.first() else {
-        return Err(no_models());
-    };
-    if !first.dtype().is_float() {
-        return Ok((*first).clone());
-    }
-    let shape = first.shape().to_vec();
-    let views: Option<Vec<View<'_>>> = inputs.iter().map(|t| t.view()).collect();
-    let views = views.unwrap_or_default();
-    let all_bf16: Option<Vec<&[bf16]>> =
-        views.iter().map(|v| if let View::BF16(x) = v { Some(*x) } else { None }).collect();
-    if let Some(inputs) = all_bf16.filter(|v| !v.is_empty()) {
-        let mut out = vec![bf16::ZERO; first.len()];
-        method.apply(&inputs, info, &mut out)?;
-        return Tensor::from_bf16(out, shape).map_err(wrong_length);
-    }
-    let all_f16: Option<Vec<&[f16]>> =
-        views.iter().map(|v| if let View::F16(x) = v { Some(*x) } else { None }).collect();
-    if let Some(inputs) = all_f16.filter(|v| !v.is_empty()) {
-        let mut out = vec![f16::ZERO; first.len()];
-        method.apply(&inputs, info, &mut out)?;
-        return Tensor::from_f16(out, shape).map_err(wrong_length);
-    }
-    let wide: Option<Vec<_>> = inputs.iter().map(|t| t.to_f32()).collect();
-    let wide =
-        wide.ok_or_else(|| Failure::new("E0304", format!("tensor `{}` is not of one kind in all models", info.name)))?;
-    let inputs: Vec<&[f32]> = wide.iter().map(|x| &**x).collect();
-    let mut out = vec![0f32; first.len()];
-    method.apply(&inputs, info, &mut out)?;
-    Tensor::from_f32(out, shape).map_err(wrong_length)
-}
-
-fn wrong_length(error: crate::model::LengthError) -> Failure {
-    Failure::new("R0504", error.to_string())
 }
 
 impl From<MergeError> for Failure {

@@ -1,11 +1,14 @@
 //! Merging models: weights per model, per tensor or by a closure; methods tensor by tensor; and formulas of one's own,
 //! element by element.
 //!
-//! A merge reads its inputs' tensors and makes new ones in memory; a tensor that no input changes is shared, not copied.
+//! A merge makes tensors that know how they are computed from its inputs' (see [`crate::model::Recipe`]); one that is only asked
+//! things is computed straight into the decoder's form, one that is saved is computed for that. What a merge leaves as it is in an
+//! input is shared, not copied.
 
 mod elementwise;
 mod facts;
 mod methods;
+mod rule;
 mod weight;
 
 use crate::bind::Module;

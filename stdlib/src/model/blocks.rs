@@ -1,5 +1,6 @@
 //! Matrices of a GGUF file, left in the file as they are packed there until numbers are asked for.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use evo_kernels::decode::blocks::{dequantise, row_bytes};
@@ -98,14 +99,21 @@ impl Blocks {
         }
     }
 
+    /// Copies some rows as the file has them.
+    fn copy_rows<T: bytemuck::Pod>(&self, rows: Range<usize>, out: &mut [T]) {
+        for (i, row) in rows.zip(out.chunks_exact_mut(self.cols.max(1))) {
+            copy(self.row(i), row);
+        }
+    }
+
     /// The matrix packed for the decoder, in the file's own storage.
     pub(super) fn packed(&self, threads: usize) -> Option<Matrix> {
         let (rows, cols) = (self.rows, self.cols);
         match self.storage {
-            Storage::F32 => Some(Matrix::pack(rows, cols, threads, |i, row| copy(self.row(i), row))),
+            Storage::F32 => Some(Matrix::pack(rows, cols, threads, |rows, out| self.copy_rows(rows, out))),
             Storage::F16 | Storage::Bf16 => {
                 let f16 = self.storage == Storage::F16;
-                Some(Matrix::pack_halves(rows, cols, f16, threads, |i, row| copy(self.row(i), row)))
+                Some(Matrix::pack_halves(rows, cols, f16, threads, |rows, out| self.copy_rows(rows, out)))
             }
             storage => Matrix::pack_blocks(rows, cols, storage, threads, |i| self.row(i)).ok(),
         }

@@ -39,7 +39,7 @@ pub use hf::{ModelHeader, header, hf};
 pub use logits::{Logits, Prompt, logits};
 pub use save::save;
 pub use template::Message;
-pub use tensor::{DType, LengthError, Tensor, Tensors, View};
+pub use tensor::{DType, LengthError, Recipe, Tensor, Tensors, View, ViewMut};
 pub use tiny::{Tiny, llama_tiny};
 pub use tokenizer::{Tokenizer, TokenizerHeader};
 pub use vocabulary::Vocabulary;

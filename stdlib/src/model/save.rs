@@ -154,7 +154,7 @@ fn write_tensors(tensors: &Tensors, dir: &Path, limit: usize) -> Result<(), Mode
         write_shard(&dir.join(&name), shard)?;
         weight_map.extend(shard.iter().map(|(tensor, _)| ((*tensor).clone(), name.clone().into())));
     }
-    let total: usize = tensors.values().map(|tensor| tensor.bytes().len()).sum();
+    let total: usize = tensors.values().map(Tensor::byte_len).sum();
     let mut index = Map::new();
     index.insert("metadata".into(), json!({ "total_size": total }));
     index.insert("weight_map".into(), Value::Object(weight_map));
@@ -166,7 +166,7 @@ fn shards(tensors: &Tensors, limit: usize) -> Vec<Vec<(&String, &Tensor)>> {
     let mut shards = vec![Vec::new()];
     let mut size = 0;
     for (name, tensor) in tensors {
-        let bytes = tensor.bytes().len();
+        let bytes = tensor.byte_len();
         if size > 0 && size + bytes > limit {
             shards.push(Vec::new());
             size = 0;
@@ -220,11 +220,11 @@ impl safetensors::View for &Tensor {
     }
 
     fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        self.bytes().into()
+        Tensor::data(self)
     }
 
     fn data_len(&self) -> usize {
-        self.bytes().len()
+        self.byte_len()
     }
 }
 

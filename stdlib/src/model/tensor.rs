@@ -1,9 +1,12 @@
 //! Read-only tensors that are shared, never copied: by the models that have them and by the files they come from.
 
 mod cut;
+mod low_rank;
+mod made;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use evo_kernels::decode::Matrix;
@@ -13,6 +16,7 @@ use indexmap::IndexMap;
 use memmap2::Mmap;
 
 pub use cut::Cut;
+pub use made::{Recipe, ViewMut};
 
 use super::blocks::{Blocks, copy};
 
@@ -127,6 +131,7 @@ enum Storage {
     Half(Vec<u16>),
     Bytes(Vec<u8>),
     Blocks(Blocks),
+    Made(made::Made),
 }
 
 /// The data of a tensor of weights, borrowed in its own element type.
@@ -202,6 +207,14 @@ impl Tensor {
         Self::unchecked(DType::F32, blocks.shape(), Storage::Blocks(blocks))
     }
 
+    /// A tensor of F32, BF16 or F16 elements that `recipe` computes, whenever and wherever they are needed: straight into packed
+    /// form for the decoder, as a whole for [`Tensor::bytes`]. Other types give F32.
+    pub fn from_recipe(dtype: DType, shape: Vec<usize>, recipe: Arc<dyn Recipe>) -> Self {
+        let dtype = if matches!(dtype, DType::BF16 | DType::F16) { dtype } else { DType::F32 };
+        let made = made::Made::new(dtype, shape.iter().product(), recipe);
+        Self::unchecked(dtype, shape, Storage::Made(made))
+    }
+
     fn new(dtype: DType, shape: Vec<usize>, storage: Storage) -> Result<Self, LengthError> {
         let needs = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
         let has = storage.bytes().len();
@@ -243,9 +256,22 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// The data as little-endian bytes. Those of a packed matrix of a GGUF file are computed now, as f32, and kept.
+    /// Number of bytes of the data.
+    pub fn byte_len(&self) -> usize {
+        self.len() * self.0.dtype.size()
+    }
+
+    /// The data as little-endian bytes. Those of a recipe, and of a packed matrix of a GGUF file as f32, are computed now, and kept.
     pub fn bytes(&self) -> &[u8] {
         self.0.storage.bytes()
+    }
+
+    /// The same, but nothing is kept that is not there already.
+    pub fn data(&self) -> Cow<'_, [u8]> {
+        match &self.0.storage {
+            Storage::Made(made) => made.data(),
+            storage => Cow::Borrowed(storage.bytes()),
+        }
     }
 
     /// The data in its own type, without a copy: `None` for other types than F32, BF16, F16, and for a file that
@@ -283,6 +309,21 @@ impl Tensor {
         Some(Cow::Owned(values))
     }
 
+    /// Writes the elements from `start` on as f32 into `out`: whether there are so many, of a floating-point type.
+    pub fn read(&self, start: usize, out: &mut [f32]) -> bool {
+        fn all<E: Copy>(from: &[E], start: usize, out: &mut [f32], convert: impl Fn(E) -> f32) -> bool {
+            let from = from.get(start..start + out.len()).unwrap_or_default();
+            out.iter_mut().zip(from).for_each(|(y, x)| *y = convert(*x));
+            from.len() == out.len()
+        }
+        match self.view() {
+            Some(View::F32(data)) => all(data, start, out, |x| x),
+            Some(View::BF16(data)) => all(data, start, out, bf16::to_f32),
+            Some(View::F16(data)) => all(data, start, out, f16::to_f32),
+            None => self.to_f32().is_some_and(|data| all(&data, start, out, |x| x)),
+        }
+    }
+
     /// The matrix packed for the decoder: in its own type if that is BF16, F16 or F32, in the blocks of its GGUF file, else
     /// in f32; `None` unless it is two-dimensional and floating-point.
     ///
@@ -296,18 +337,19 @@ impl Tensor {
         }
         let packed = match (&self.0.storage, self.0.dtype) {
             (Storage::Blocks(blocks), _) => blocks.packed(threads)?,
-            (_, DType::F32) => Matrix::pack(rows, cols, threads, |i, row| copy(self.row(i), row)),
-            (_, DType::BF16) => Matrix::pack_halves(rows, cols, false, threads, |i, row| copy(self.row(i), row)),
-            (_, DType::F16) => Matrix::pack_halves(rows, cols, true, threads, |i, row| copy(self.row(i), row)),
+            (Storage::Made(made), _) => made.packed(rows, cols, threads)?,
+            (_, DType::F32) => Matrix::pack(rows, cols, threads, |rows, out| self.copy_rows(rows, out)),
+            (_, DType::BF16) => Matrix::pack_halves(rows, cols, false, threads, |rows, out| self.copy_rows(rows, out)),
+            (_, DType::F16) => Matrix::pack_halves(rows, cols, true, threads, |rows, out| self.copy_rows(rows, out)),
             _ => Matrix::from_rows(rows, cols, &self.to_f32()?, threads),
         };
         Some(self.0.packed.get_or_init(|| Arc::new(packed)).clone())
     }
 
-    /// The bytes of row `i` of a matrix; nothing if there is no such row.
-    fn row(&self, i: usize) -> &[u8] {
+    /// Copies some rows of a matrix as they are.
+    fn copy_rows<T: bytemuck::Pod>(&self, rows: Range<usize>, out: &mut [T]) {
         let len = self.0.shape.last().map_or(0, |cols| cols * self.0.dtype.size());
-        self.bytes().get(i * len..(i + 1) * len).unwrap_or_default()
+        copy(self.bytes().get(rows.start * len..rows.end * len).unwrap_or_default(), out);
     }
 
     /// The values as shared f32, for the decoder's norms and biases; kept as [`Tensor::packed`] is.
@@ -330,7 +372,7 @@ impl Tensor {
                     hasher.update(bytemuck::cast_slice(row));
                 }),
                 _ => {
-                    hasher.update(self.bytes());
+                    hasher.update(&self.data());
                 }
             }
             hasher.finalize()
@@ -349,6 +391,7 @@ impl Storage {
             Self::Half(data) => bytemuck::cast_slice(data),
             Self::Bytes(data) => data,
             Self::Blocks(blocks) => bytemuck::cast_slice(blocks.values()),
+            Self::Made(made) => made.bytes(),
         }
     }
 }

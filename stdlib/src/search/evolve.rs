@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use evo_kernels::decode::Reuse;
 use evo_kernels::optim;
 use evo_lang::plan::{Const, Space};
 
@@ -69,6 +70,8 @@ struct Run<'r, 'e> {
 
 /// Runs a search to its end.
 pub(super) fn evolve(cx: &Cx<'_>, args: EvolveArgs) -> Result<Search, Failure> {
+    // A candidate's weights take the memory of those before it.
+    let _reuse = Reuse::begin();
     let genes = Genes::new(args.space)?;
     let stream = cx.stream().child("evolve").at(args.seed as u64);
     let optimizer = args.by.start(&genes.vector, stream)?;

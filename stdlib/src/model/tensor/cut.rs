@@ -42,6 +42,11 @@ impl Tensor {
         let (from, len) = (rows.start * size, rows.len() * size);
         let storage = match &self.0.storage {
             Storage::Mapped { map, start, .. } => Storage::Mapped { map: Arc::clone(map), start: start + from, len },
+            Storage::Made(made) => {
+                let elements = rest.iter().product::<usize>();
+                let shape = std::iter::once(rows.len()).chain(rest.iter().copied()).collect();
+                return Some(Tensor::from_recipe(self.dtype(), shape, made.from(rows.start * elements)));
+            }
             owned => Storage::Bytes(owned.bytes().get(from..from + len)?.to_vec()),
         };
         let shape = std::iter::once(rows.len()).chain(rest.iter().copied()).collect();
