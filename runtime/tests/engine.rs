@@ -410,3 +410,37 @@ fn what_does_not_fit_into_memory_is_refused_before_it_runs() {
     assert!(!folder.path().join("runs").exists());
     assert_eq!(start_with(16 * parameters).unwrap().exit_code(), 0);
 }
+
+#[test]
+fn as_many_candidates_are_under_way_as_fit_into_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model base = llama_tiny { layers: 2, width: 32, heads: 2, feed_forward: 48, context: 64, seed: 1 }\n\
+        model other = llama_tiny { layers: 2, width: 32, heads: 2, feed_forward: 48, context: 64, seed: 2 }\n\
+        data d = word_problems { language: \"en\", left: 1..=9, right: 1..=9, count: 4, seed: 1 }\n\
+        task sums = likelihood { data: d }\ngenome G { w: real[layers(base)] in 0..1 }\n\
+        merge child(g: G) = linear { models: [base, other], weight: (m, t) => if m == 0 then 1 - g.w[t.layer] else g.w[t.layer] }\n\
+        fitness skill(g: G) = score(child(g), sums)\n\
+        evolve search { maximize: skill, by: cma_es { population: 5 }, stop: { generations: 2 }, seed: 3 }\nprint search.score";
+    let engine = |memory: u64| {
+        let store = folder.path().join(format!("store-{memory}"));
+        Engine::builder().cwd(folder.path()).store(store).memory(memory).jobs(3).build()
+    };
+    let candidates = |memory: u64| {
+        let plan = engine(memory).load_text("host.evo", text).plan(&Settings::new()).unwrap();
+        plan.overview().unwrap().nodes.into_iter().find_map(|node| node.candidates).unwrap()
+    };
+    let much = candidates(1 << 40);
+    // The packed weights of one, and what a pass takes.
+    let parameters = 256 * 32 + 2 * (4 * 32 * 32 + 3 * 32 * 48 + 2 * 32) + 32;
+    assert!(much.bytes > 4 * parameters && much.fit > Some(1000), "{much:?}");
+    assert_eq!(candidates(much.bytes).fit, Some(1));
+    assert_eq!(candidates(3 * much.bytes).fit, Some(2));
+    let found = |memory: u64| {
+        let outcome = start(&engine(memory), text, Resume::No).unwrap();
+        assert_eq!(outcome.exit_code(), 0, "{:?}", outcome.failure.map(|failure| failure.to_string()));
+        format!("{:?}", outcome.outputs)
+    };
+    assert_eq!(found(1 << 40), found(much.bytes));
+    let failure = start(&engine(much.bytes - 1), text, Resume::No).err().unwrap();
+    assert_eq!((failure.exit_code, failure.diagnostics[0].code.as_str()), (2, "E0425"));
+}

@@ -10,7 +10,7 @@ use super::{Cache, DecodeError, Decoder, Entry, parallel, vector};
 /// Answers that are open at one time; bounds the memory of their caches.
 const OPEN: usize = 64;
 /// Rows that go through the head at one time; bounds the memory of logits.
-const HEAD: usize = 64;
+pub(super) const HEAD: usize = 64;
 
 /// Chooses the tokens of one answer.
 pub trait Choose: Send {

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Cache, DecodeError, Decoder, Entry};
+use super::generate::HEAD;
+use super::matrix::PANEL;
+use super::{Cache, Config, DecodeError, Decoder, Entry};
 
 /// Texts that are run in one pass; bounds the memory of the pages that they write to.
 const OPEN: usize = 64;
@@ -10,6 +12,19 @@ const OPEN: usize = 64;
 const PASS: usize = 512;
 /// Tokens that a common beginning must save to be worth a pass of its own.
 const WORTH_SHARING: usize = 8;
+
+impl Config {
+    /// Bytes that a pass takes besides the weights: its activations, the logits of some rows, and the keys and values of as many short
+    /// texts as are run at once. Longer texts take more pages.
+    pub fn pass_bytes(&self) -> usize {
+        let kv = self.num_kv_heads * self.head_dim;
+        let row = 4 * self.hidden_size + 2 * (self.num_heads * self.head_dim + kv) + 2 * self.intermediate_size;
+        let values = self.num_kv_heads * self.head_dim.next_multiple_of(PANEL);
+        let position = self.num_layers() * (kv + values);
+        let floats = PASS * row + HEAD * self.vocab_size + (PASS + OPEN * PANEL) * position;
+        floats * size_of::<f32>()
+    }
+}
 
 /// A stretch of tokens that some texts have in common, after what a cache has seen.
 pub(super) struct Edge {

@@ -3,7 +3,7 @@
 use super::args::PlanArgs;
 use super::{Stop, named, run, screen, settings};
 use crate::datum::{Datum, Table};
-use crate::engine::{Engine, Failure, NodeView, Overview, Plan};
+use crate::engine::{Candidates, Engine, Failure, NodeView, Overview, Plan};
 use crate::files;
 use crate::render::{self, shortened};
 
@@ -115,7 +115,16 @@ fn total(nodes: &[NodeView]) -> Vec<String> {
     let models: u64 = nodes.iter().filter(|node| node.quick || node.kind == "train").filter_map(weights).sum();
     let most = to_do.iter().filter_map(|node| node.memory).max().unwrap_or(0);
     if models + most > 0 {
-        parts.push(format!("memory: about {}, activations not counted", render::bytes(models + most)));
+        parts.push(format!("memory: about {}, activations of trainings not counted", render::bytes(models + most)));
+    }
+    for node in to_do {
+        let Some(Candidates { bytes, fit }) = node.candidates else { continue };
+        let fits = match fit {
+            Some(1) => ", one fits into memory at a time".to_owned(),
+            Some(fit) => format!(", {} fit into memory at a time", render::count(fit)),
+            None => String::new(),
+        };
+        parts.push(format!("candidates of {}: about {} each{fits}", node.name, render::bytes(bytes)));
     }
     if cost > 0.0 {
         parts.push(format!("cost: at most {cost:.2} usd"));
@@ -147,6 +156,7 @@ mod tests {
             rows: (kind == "score").then_some(400),
             seconds,
             memory: (kind == "hf").then_some(3_000_000),
+            candidates: (kind == "evolve").then_some(Candidates { bytes: 2_000_000, fit: Some(40) }),
             cost: None,
         };
         let nodes = vec![
@@ -165,7 +175,8 @@ mod tests {
             "score(m, t)  score   search        400 rows           unknown  –       to do",
             "4 nodes: 1 stored, 2 to do with at most 1,200 evaluations",
             "time: about 30 s and 1 node that no run has measured",
-            "memory: about 3.0 MB, activations not counted",
+            "memory: about 3.0 MB, activations of trainings not counted",
+            "candidates of search: about 2.0 MB each, 40 fit into memory at a time",
             "  print search.best",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);

@@ -42,7 +42,7 @@ pub use crate::session::{Declared, Entered, Evaluation, Job, Session};
 pub use failure::Failure;
 pub(crate) use failure::nowhere;
 pub use function::HostFunction;
-pub use plan::{Explanation, NodeView, Overview, Plan};
+pub use plan::{Candidates, Explanation, NodeView, Overview, Plan};
 pub use program::{Form, Param, ParamValue, Program, Settings};
 pub use replay::{Replay, Replayed, Step};
 pub use run::{Resume, Run, RunOptions, RunOutcome};

@@ -35,11 +35,23 @@ pub struct NodeView {
     /// Wall-clock seconds, as earlier runs measured it: the same node, or one of its name in an earlier run of the
     /// program, a search by its evaluations; at most what `stop` allows. Nothing where no run has measured it.
     pub seconds: Option<f64>,
-    /// Bytes of memory, as far as the models' headers tell: weights, gradients and an optimizer's state, but not
-    /// activations.
+    /// Bytes of memory, as far as the models' headers tell: weights, gradients and an optimizer's state, but not the activations
+    /// of a training.
     pub memory: Option<u64>,
+    /// Of a search whose fitness scores models: what its candidates take of the memory.
+    pub candidates: Option<Candidates>,
     /// Estimated US dollars.
     pub cost: Option<f64>,
+}
+
+/// The candidates of a search and the memory, as far as the models' headers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Candidates {
+    /// Bytes of one candidate: weights in the decoder's form, activations and caches of one pass over short texts.
+    pub bytes: u64,
+    /// How many fit beside the models that stay in memory; no more are evaluated at once, whatever the jobs. Nothing where the memory
+    /// is not known.
+    pub fit: Option<u64>,
 }
 
 /// A plan as data; inputs stand before the nodes that read them.

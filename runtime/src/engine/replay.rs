@@ -112,6 +112,7 @@ impl Engine {
             found: None,
             cancel: &cancel,
             jobs: self.host.jobs,
+            memory: self.host.memory,
             out: place.path(),
             run: Some(&record.run),
         };

@@ -162,6 +162,7 @@ impl Run {
             found: self.plan.engine.host.found.as_ref(),
             cancel: self.cancel(),
             jobs: self.jobs,
+            memory: self.plan.engine.host.memory,
             out: &self.out,
             run: Some(&self.dir.record().run),
         }
@@ -197,6 +198,7 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
         found: host.found.as_ref(),
         cancel: &host.cancel,
         jobs: options.jobs.unwrap_or(host.jobs).max(1),
+        memory: host.memory,
         out: options.out.as_ref().unwrap_or(&host.root),
         run: None,
     };

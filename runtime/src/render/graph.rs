@@ -255,6 +255,7 @@ mod tests {
             rows: None,
             seconds: None,
             memory: None,
+            candidates: None,
             cost: None,
         }
     }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use evo_lang::diag::{Code, Diagnostic};
 use evo_lang::plan::{Const, Elaborator, Key, Node, NodeId, Op};
 use evo_stdlib::data::DataFacts;
-use evo_stdlib::model::ModelHeader;
+use evo_stdlib::model::safetensors::TensorHeader;
+use evo_stdlib::model::{DType, ModelHeader};
 use evo_stdlib::task::bind::TaskFacts;
 
 use super::dir::{self, Record};
 use super::journal;
+use crate::engine::Candidates;
 use crate::render;
 
 /// Runs that are looked at, the newest first.
@@ -113,21 +115,49 @@ pub(crate) fn steps(elaborator: &Elaborator, node: &Node) -> Option<(u64, u64)> 
 }
 
 /// Bytes that a node takes, as far as the headers tell: a model its weights, a training its weights, gradients and the
-/// optimizer's two moments in f32 (activations come on top), a score the packed weights, a search those and the weights
-/// of each candidate under way.
+/// optimizer's two moments in f32 (activations come on top), a score the packed weights and a pass, a search that for each
+/// candidate under way.
 pub(crate) fn memory(elaborator: &Elaborator, node: &Node, jobs: usize) -> Option<u64> {
     let Op::Extern(ext) = &node.op else { return None };
-    let header = |id: NodeId| elaborator.graph().node(id).fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>();
     match (&*ext.family, &*ext.name) {
         ("train", _) => node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| 16 * parameters(h)),
-        ("task", "score") => header(*node.inputs.first()?).map(|h| 4 * parameters(h)),
-        ("search", _) => {
-            let body = elaborator.probe(argument(node, "maximize")?)?;
-            let one = scored(elaborator, body).into_iter().filter_map(header).map(|h| 4 * parameters(h) + weights(h));
-            one.max().map(|one| one * jobs as u64)
-        }
+        ("task", "score") => header(elaborator, *node.inputs.first()?).map(evaluated),
+        ("search", _) => candidate(elaborator, node).map(|one| one * jobs as u64),
         _ => node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| weights(h)),
     }
+}
+
+fn header(elaborator: &Elaborator, id: NodeId) -> Option<&Arc<ModelHeader>> {
+    elaborator.graph().node(id).fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>()
+}
+
+/// Bytes of one candidate of a search whose fitness scores models: that of the largest of them.
+fn candidate(elaborator: &Elaborator, node: &Node) -> Option<u64> {
+    let Op::Extern(ext) = &node.op else { return None };
+    let body = elaborator.probe(argument(node, "maximize").filter(|_| &*ext.family == "search")?)?;
+    scored(elaborator, body).into_iter().filter_map(|id| header(elaborator, id)).map(evaluated).max()
+}
+
+/// How many candidates of a search fit into a memory of this size beside the models that stay there; at least one, for what holds
+/// none is told before.
+pub(crate) fn candidates(elaborator: &Elaborator, node: &Node, memory_of_host: Option<u64>) -> Option<Candidates> {
+    let bytes = candidate(elaborator, node).filter(|bytes| *bytes > 0)?;
+    let stays = |node: &Node| match &node.op {
+        Op::Extern(ext) if !node.hypothetical && matches!(&*ext.family, "model" | "train") => {
+            node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| weights(h))
+        }
+        _ => None,
+    };
+    let resident: u64 = elaborator.graph().iter().filter_map(|(_, node)| stays(node)).sum();
+    let fit = memory_of_host.map(|there| (there.saturating_sub(resident) / bytes).max(1));
+    Some(Candidates { bytes, fit })
+}
+
+/// How many nodes may be computed at once, so that the candidates of every search fit into memory.
+pub(crate) fn workers(elaborator: &Elaborator, memory_of_host: Option<u64>, jobs: usize) -> usize {
+    let real = elaborator.graph().iter().filter(|(_, node)| !node.hypothetical);
+    let fit = real.filter_map(|(_, node)| candidates(elaborator, node, memory_of_host)?.fit).min();
+    fit.and_then(|fit| usize::try_from(fit).ok()).map_or(jobs, |fit| fit.min(jobs))
 }
 
 /// Nodes that no memory of this size holds, be it for themselves alone.
@@ -152,7 +182,7 @@ fn told(node: &Node, needed: u64, there: u64) -> Diagnostic {
         format!("{what} needs {needed} of memory, and there are {there}"),
         "does not fit into memory",
     )
-    .note("that is for weights, gradients and optimizer state; activations come on top")
+    .note("that is for weights, and a training's gradients and optimizer state or an evaluation's pass; a search needs it for one candidate")
     .help("take a smaller model, or a machine with more memory")
 }
 
@@ -161,6 +191,15 @@ pub(crate) fn physical() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     total.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
+/// Bytes that a model takes while it is asked things: its weights in the decoder's form, and a pass.
+fn evaluated(header: &Arc<ModelHeader>) -> u64 {
+    let packed = |t: &TensorHeader| {
+        let size = if matches!(t.dtype, DType::BF16 | DType::F16) { 2 } else { 4 };
+        (t.shape.iter().product::<usize>() * size) as u64
+    };
+    header.tensors.values().map(packed).sum::<u64>() + header.config.decoder.pass_bytes() as u64
 }
 
 /// The models that a fitness scores.

@@ -99,6 +99,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) found: Option<&'a Arc<Found>>,
     pub(crate) cancel: &'a Cancel,
     pub(crate) jobs: usize,
+    /// The memory of the machine, where it is known: candidates under way at once must fit into it.
+    pub(crate) memory: Option<u64>,
     pub(crate) out: &'a Path,
     /// The run's name, for the commands that messages print; what is computed in memory has none.
     pub(crate) run: Option<&'a str>,
@@ -179,8 +181,9 @@ fn hash(sources: &SourceMap) -> Key {
 /// Answers the plan's requests.
 pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
     let Ready { elaborator, requests } = ready;
+    let workers = estimate::workers(&elaborator, scope.memory, scope.jobs);
     let world = World::new(elaborator, library()?, scope, scope.planned.place(), scope.planned.options.tiny);
-    let scheduler = Scheduler::new(world, scope.jobs);
+    let scheduler = Scheduler::new(world, scope.jobs, workers);
     let card = Card {
         program: scope.program.to_owned(),
         program_hash: scope.planned.hash.to_string(),

@@ -52,7 +52,8 @@ pub(crate) fn overview(view: &View<'_>) -> Result<Overview, Failure> {
             steps: estimate::steps(elaborator, node),
             rows: estimate::rows(elaborator, node),
             seconds: seconds.filter(|_| !cached),
-            memory: estimate::memory(elaborator, node, host.jobs),
+            memory: estimate::memory(elaborator, node, estimate::workers(elaborator, host.memory, host.jobs)),
+            candidates: estimate::candidates(elaborator, node, host.memory),
             cost: None,
         });
     }

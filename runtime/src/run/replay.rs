@@ -144,7 +144,7 @@ pub(crate) fn replay(scope: &Scope<'_>, ready: Ready, target: Target) -> Result<
     let Some(search) = search else { return Ok(None) };
     let replaying = Arc::new(Replaying::new(target));
     let world = World::new(ready.elaborator, library()?, scope, scope.planned.place(), scope.planned.is_tiny());
-    let scheduler = Scheduler::new(world.replaying(replaying.clone()), scope.jobs);
+    let scheduler = Scheduler::new(world.replaying(replaying.clone()), scope.jobs, scope.jobs);
     let failed = scheduler.run(|| wait(&scheduler, search));
     match (replaying.take(), failed) {
         (Some(again), _) => Ok(Some(again)),

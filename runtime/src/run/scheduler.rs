@@ -94,13 +94,17 @@ pub(crate) struct Scheduler {
     world: World,
     state: Mutex<State>,
     changed: Condvar,
+    /// Threads of all work.
     jobs: usize,
+    /// Nodes that are computed at once: as many as there are threads, or as fit into memory.
+    workers: usize,
 }
 
 impl Scheduler {
-    /// A scheduler with `jobs` workers, started by [`Scheduler::run`].
-    pub(crate) fn new(world: World, jobs: usize) -> Arc<Scheduler> {
-        Arc::new(Scheduler { world, state: Mutex::default(), changed: Condvar::new(), jobs: jobs.max(1) })
+    /// A scheduler with `workers` workers, started by [`Scheduler::run`], which share `jobs` threads.
+    pub(crate) fn new(world: World, jobs: usize, workers: usize) -> Arc<Scheduler> {
+        let (jobs, workers) = (jobs.max(1), workers.clamp(1, jobs.max(1)));
+        Arc::new(Scheduler { world, state: Mutex::default(), changed: Condvar::new(), jobs, workers })
     }
 
     /// What the run computes in.
@@ -110,7 +114,7 @@ impl Scheduler {
 
     /// Runs `body` while the workers work; they end with it.
     pub(crate) fn run<T>(self: &Arc<Self>, body: impl FnOnce() -> T) -> T {
-        let workers: Vec<_> = (0..self.jobs)
+        let workers: Vec<_> = (0..self.workers)
             .filter_map(|i| {
                 let me = self.clone();
                 std::thread::Builder::new().name(format!("worker {i}")).spawn(move || me.work()).ok()
@@ -406,7 +410,7 @@ impl Scheduler {
             }
             state.running += 1;
             let busy = state.running + state.candidates.len() + state.others.len();
-            let threads = (self.jobs / busy.clamp(1, self.jobs)).max(1);
+            let threads = (self.jobs / busy.clamp(1, self.workers)).max(1);
             drop(state);
             let clock = Stopwatch::start();
             let finished = self.world.call(self, id, &node, inputs, threads);
