@@ -293,7 +293,9 @@ fn a_plan_says_what_is_stored_and_what_earlier_runs_measured() {
     assert!((seconds(&more) - 2.0 * seconds(&same)).abs() < 1e-9, "twice the evaluations take twice as long");
     // Weights in f32; a training holds gradients and two moments too.
     let memory = |name: &str| same[name]["memory"].as_u64().unwrap();
-    assert_eq!((memory("base"), memory("reader")), (memory("score(calculator, some)"), 4 * memory("base")));
+    assert_eq!(memory("reader"), 4 * memory("base"));
+    // A score packs the weights, and takes what a pass does.
+    assert!(memory("score(calculator, some)") > memory("base"));
     assert!(same.contains_key("some"), "the task that only the fitness reads");
     let explained = plan(folder.path(), &["--set", "evaluations=48", "--explain"]);
     let explained = text(&explained.stderr);

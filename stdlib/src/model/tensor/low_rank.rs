@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_applied_as_the_dense_sum_is() {
-        let (rows, cols, rank) = (45, 33, 5);
+        let (rows, cols, rank) = (200, 33, 5);
         for dtype in [DType::F32, DType::BF16, DType::F16] {
             let base = tensor(dtype, rows, cols, 0.0);
             let (a, b) = (tensor(DType::F32, rank, cols, 1.0), tensor(dtype, rows, rank, 2.0));
