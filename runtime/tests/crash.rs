@@ -33,7 +33,7 @@ fn mix(n: u64) -> u64 {
 fn identity() -> Identity {
     let params = [("evaluations".to_owned(), Datum::Int(96))].into_iter().collect();
     let (program, program_hash) = ("crash".to_owned(), Key::of("test", &[b"crash"]));
-    Identity { program, program_hash, params, seed: 7, tiny: false, out: PathBuf::from(".") }
+    Identity { program, program_hash, params, seed: 7, tiny: false, device: None, out: PathBuf::from(".") }
 }
 
 /// What a run does, in small: trains once (an artifact in the store), then searches with two threads.

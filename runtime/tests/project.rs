@@ -131,7 +131,7 @@ fn what_is_wrong_with_a_project_is_told_with_its_place() {
         ("main = \"a.evo\"\nwokers = 2\n", "E0141", "evo.toml:2:1"),
         ("workers = \"two\"\n", "E0142", "evo.toml:1:11"),
         ("jobs = 2\n", "E0141", "evo.toml:1:1"),
-        ("device = \"cuda\"\n", "E0142", "evo.toml:1:10"),
+        ("device = \"tpu\"\n", "E0143", "evo.toml:1:10"),
         ("[params]\nn = \"many\"\n", "E0422", "evo.toml:2:5"),
         ("main = \"a.evo\"\n[params]\nm = 1\n", "E0421", "evo.toml:3:5"),
     ] {

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use evo_kernels::decode::Device;
 use evo_kernels::rng::Stream;
 use evo_lang::plan::{Const, Key, NodeId};
 use evo_lang::span::Span;
 
+use crate::model::Place;
 use crate::value::{Callable, Value};
 
 /// Implemented by the runtime: progress, cancellation, files, and the application of functions to candidates.
@@ -99,6 +102,10 @@ pub struct Cx<'e> {
     pub name: Arc<str>,
     /// How many threads it may use; never changes a result.
     pub threads: usize,
+    /// What models are computed on instead of the CPU.
+    pub device: Option<Device>,
+    /// Becomes true when the run is asked to stop.
+    pub stop: Arc<AtomicBool>,
     /// Whether the run is a tiny one.
     pub tiny: bool,
 }
@@ -107,6 +114,11 @@ impl Cx<'_> {
     /// The node's own random stream.
     pub fn stream(&self) -> Stream {
         Stream::from_digest(&self.draw_key.0)
+    }
+
+    /// Where models are computed.
+    pub fn place(&self) -> Place {
+        Place { threads: self.threads, device: self.device.clone(), stop: Some(self.stop.clone()) }
     }
 
     /// Returns the failure that a cancelled run ends with, if it has been cancelled.

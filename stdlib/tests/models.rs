@@ -2,9 +2,11 @@
 #![cfg(test)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use evo_kernels::decode::Pooling;
-use evo_stdlib::model::{Card, Message, Model, ModelError, Prompt, gguf, gguf_header, header, hf, logits, save};
+use evo_kernels::decode::{Choose, DecodeError, Decoder, Device, Pooling};
+use evo_stdlib::model::{Card, Message, Model, ModelError, Place, Prompt, gguf, gguf_header, header, hf, logits, save};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -48,27 +50,29 @@ fn check_small(dir: &Path, cases: &[Case]) {
     }
 }
 
+const FAMILIES: [&str; 17] = [
+    "untied",
+    "tied_biased",
+    "llama3_rope",
+    "mistral_window",
+    "mixtral",
+    "qwen2",
+    "qwen2_window",
+    "qwen3",
+    "qwen3_window",
+    "smollm3",
+    "phi3",
+    "phi3_longrope",
+    "gemma2",
+    "gemma3",
+    "stablelm",
+    "stablelm_parallel",
+    "gpt2",
+];
+
 #[test]
 fn small_models_answer_as_in_transformers() {
-    for name in [
-        "untied",
-        "tied_biased",
-        "llama3_rope",
-        "mistral_window",
-        "mixtral",
-        "qwen2",
-        "qwen2_window",
-        "qwen3",
-        "qwen3_window",
-        "smollm3",
-        "phi3",
-        "phi3_longrope",
-        "gemma2",
-        "gemma3",
-        "stablelm",
-        "stablelm_parallel",
-        "gpt2",
-    ] {
+    for name in FAMILIES {
         let dir = conformance("families").join(name);
         let cases: Vec<Case> = golden(&dir);
         check_small(&dir, &cases);
@@ -87,6 +91,64 @@ fn small_models_answer_as_in_transformers() {
 
         let too_long = logits(&model, Prompt::Tokens(&[1; 64]), 1, 1).unwrap_err();
         assert!(matches!(too_long, ModelError::TooLong { length: 65, limit: 64 }), "{name}: {too_long}");
+    }
+}
+
+/// The operations that other devices run, on the CPU: f32 sums in another order, so the tolerance is that of transformers.
+#[test]
+fn the_operations_of_devices_answer_as_our_kernels() {
+    let place = Place { threads: 1, device: Some(Device::reference()), stop: None };
+    for name in FAMILIES {
+        let model = hf(&conformance("families").join(name)).unwrap();
+        let cases: Vec<Case> = golden(&conformance("families").join(name));
+        let ours = model.decoder(2).unwrap();
+        let theirs = model.decoder(place.clone()).unwrap();
+        let near = |a: &[f32], b: &[f32]| {
+            let difference = largest_difference(a, b);
+            assert!(difference < 2e-5, "{name}: {difference}");
+        };
+        for case in &cases {
+            let found = logits(&model, Prompt::Tokens(&case.tokens), case.greedy.len(), place.clone()).unwrap();
+            near(&found.last_logits, &case.last_logits);
+            assert_eq!(found.greedy, case.greedy, "{name}");
+        }
+        // Several texts at once, some with common beginnings; likelihoods and answers go on from the same tree.
+        let texts: Vec<Vec<u32>> = cases.iter().map(|case| case.tokens.clone()).collect();
+        let mut pairs: Vec<(&[u32], &[u32])> = texts.iter().map(|text| text.split_at(1)).collect();
+        pairs.extend(texts.iter().map(|text| (text.as_slice(), [5, 9].as_slice())));
+        let all = |rows: Vec<Vec<f32>>| rows.concat();
+        near(&all(ours.logprobs(&pairs, 2).unwrap()), &all(theirs.logprobs(&pairs, 1).unwrap()));
+        let answers = |decoder: &Decoder| decoder.greedy(&texts, 8, &[3, 7], 1).unwrap();
+        assert_eq!(answers(&ours), answers(&theirs), "{name}");
+    }
+    let bert = hf(&conformance("families").join("bert")).unwrap();
+    let texts: [&[u32]; 3] = [&[2, 5, 9], &[4], &[1, 2, 3, 4, 5, 6, 7]];
+    for (pooling, normalise) in [(Pooling::Mean, true), (Pooling::First, false), (Pooling::Last, false)] {
+        let embed = |place: Place| bert.encoder(pooling, normalise, place).unwrap().embed(&texts, 1).unwrap();
+        assert!(largest_difference(&embed(1.into()), &embed(place.clone())) < 1e-5, "{pooling:?}");
+    }
+}
+
+#[test]
+fn a_decoder_that_is_asked_to_stop_ends_at_the_next_pass() {
+    let stop = Arc::new(AtomicBool::new(false));
+    for device in [None, Some(Device::reference())] {
+        stop.store(false, Ordering::Relaxed);
+        let place = Place { threads: 1, device, stop: Some(stop.clone()) };
+        let decoder = hf(&conformance("families").join("untied")).unwrap().decoder(place).unwrap();
+        /// Asks to stop at its third token.
+        struct Stopping(usize, Arc<AtomicBool>);
+        impl Choose for Stopping {
+            fn choose(&mut self, _: &mut [f32]) -> Option<u32> {
+                self.0 += 1;
+                self.1.store(self.0 == 3, Ordering::Relaxed);
+                Some(1)
+            }
+        }
+        let mut chooser = [Stopping(0, stop.clone())];
+        let ended = decoder.generate(&[vec![1, 2]], &mut chooser, 40, 1);
+        assert_eq!((ended, chooser[0].0), (Err(DecodeError::Stopped), 3));
+        assert_eq!(decoder.logprobs(&[(&[1], &[2, 3])], 1), Err(DecodeError::Stopped));
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
+use candle_core::Tensor;
+
 use super::Config;
+use super::device::Seen;
 use super::matrix::PANEL;
 
 /// The keys and values of one sequence. Cloning forks it: both share what was seen so far.
@@ -14,6 +17,8 @@ use super::matrix::PANEL;
 pub struct Cache {
     shape: Shape,
     pages: Vec<Arc<Page>>,
+    /// What each layer has seen, of a decoder on a device, which makes no pages.
+    on_device: Vec<Seen>,
     len: usize,
 }
 
@@ -50,7 +55,7 @@ impl Cache {
     /// An empty cache.
     pub fn new(config: &Config) -> Self {
         let shape = Shape { layers: config.num_layers(), kv_heads: config.num_kv_heads, head_dim: config.head_dim };
-        Self { shape, pages: Vec::new(), len: 0 }
+        Self { shape, pages: Vec::new(), on_device: Vec::new(), len: 0 }
     }
 
     /// Tokens seen.
@@ -70,6 +75,17 @@ impl Cache {
     /// Counts `n` more tokens as seen, after all layers have written theirs.
     pub(super) fn advance(&mut self, n: usize) {
         self.len += n;
+    }
+
+    /// Adds new keys and values of a layer on a device, and gives all that it has seen. Layers come in their order.
+    pub(super) fn seen(&mut self, layer: usize, keys: Tensor, values: Tensor) -> candle_core::Result<Seen> {
+        let Some((old_keys, old_values)) = self.on_device.get_mut(layer) else {
+            self.on_device.push((keys.clone(), values.clone()));
+            return Ok((keys, values));
+        };
+        *old_keys = Tensor::cat(&[&*old_keys, &keys], 1)?;
+        *old_values = Tensor::cat(&[&*old_values, &values], 1)?;
+        Ok((old_keys.clone(), old_values.clone()))
     }
 
     /// Makes room for `n` more tokens, in pages that are this cache's alone.
@@ -147,7 +163,7 @@ mod tests {
     #[test]
     fn a_fork_shares_whole_pages_and_copies_the_one_it_writes_to() {
         let shape = Shape { layers: 2, kv_heads: 1, head_dim: 3 };
-        let mut cache = Cache { shape, pages: Vec::new(), len: 0 };
+        let mut cache = Cache { shape, pages: Vec::new(), on_device: Vec::new(), len: 0 };
         cache.prepare(40);
         // A row of another sequence comes before.
         let rows: Vec<f32> = (0..41 * 3).map(|i| (i / 3) as f32 - 1.0).collect();

@@ -1,7 +1,11 @@
 //! The decoder: weights under a configuration, and what can be asked of them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::device::OnDevice;
 use super::pass::Pass;
-use super::{Cache, Config, Weights, parallel, vector, weights};
+use super::{Cache, Config, Device, Weights, parallel, vector, weights};
 
 /// What can be wrong with what is asked of a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +35,17 @@ pub enum DecodeError {
         /// Which weight.
         what: String,
     },
+    /// A device failed: out of memory, for example.
+    #[error("the device `{name}` failed: {reason}")]
+    Device {
+        /// Which.
+        name: &'static str,
+        /// What it says.
+        reason: String,
+    },
+    /// It was asked to stop.
+    #[error("stopped")]
+    Stopped,
 }
 
 /// A decoder-only transformer, ready to run. Cloning shares the weights.
@@ -38,6 +53,10 @@ pub enum DecodeError {
 pub struct Decoder {
     config: Config,
     weights: Weights,
+    /// The weights where it computes, if that is not the CPU.
+    device: Option<OnDevice>,
+    /// Ends all work soon after it becomes true.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// One sequence of a batch: `tokens` come after those that `cache` has seen.
@@ -55,7 +74,22 @@ impl Decoder {
     /// A decoder of these weights. An error if one of them is not of the size that the configuration gives it.
     pub fn new(config: Config, weights: Weights) -> Result<Self, DecodeError> {
         weights::check(&config, &weights)?;
-        Ok(Self { config, weights })
+        Ok(Self { config, weights, device: None, stop: None })
+    }
+
+    /// The same decoder on a device. What it computes agrees with the CPU's up to rounding.
+    ///
+    /// # Errors
+    /// [`DecodeError::Device`] if the weights do not fit there.
+    pub fn on(self, device: &Device) -> Result<Self, DecodeError> {
+        let moved = OnDevice::new(device, &self.weights)?;
+        Ok(Self { device: Some(moved), ..self })
+    }
+
+    /// The same decoder, whose work ends with [`DecodeError::Stopped`] at the pass after `stop` has become true: a pass is one
+    /// token of each open answer, or about 500 tokens of prompts.
+    pub fn until(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop: Some(stop), ..self }
     }
 
     /// The configuration.
@@ -79,8 +113,16 @@ impl Decoder {
     /// A row depends on its own sequence alone, to the bit: not on the rest of the batch, not on how a sequence is cut into
     /// passes (which only a causal one may be), not on `threads`.
     pub fn hidden(&self, batch: &mut [Entry<'_>], threads: usize) -> Result<Vec<f32>, DecodeError> {
+        if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(DecodeError::Stopped);
+        }
         for entry in batch.iter() {
             self.check_entry(entry)?;
+        }
+        if let Some(device) = &self.device {
+            let rows = device.hidden(&self.config, batch)?;
+            batch.iter_mut().for_each(|entry| entry.cache.advance(entry.tokens.len()));
+            return Ok(rows);
         }
         Ok(parallel::together(threads, || self.pass(batch, threads)))
     }
@@ -101,18 +143,26 @@ impl Decoder {
     }
 
     /// The logits of rows that [`Decoder::hidden`] gave: a row of `vocab_size` for each.
-    pub fn logits(&self, hidden: &[f32], threads: usize) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// [`DecodeError::Device`] alone.
+    pub fn logits(&self, hidden: &[f32], threads: usize) -> Result<Vec<f32>, DecodeError> {
         let mut logits = vec![0.0; hidden.len() / self.config.hidden_size * self.config.vocab_size];
-        self.logits_into(hidden, &mut logits, threads);
-        logits
+        self.logits_into(hidden, &mut logits, threads)?;
+        Ok(logits)
     }
 
     /// The same, written to `logits`.
-    pub(super) fn logits_into(&self, hidden: &[f32], logits: &mut [f32], threads: usize) {
+    pub(super) fn logits_into(&self, hidden: &[f32], logits: &mut [f32], threads: usize) -> Result<(), DecodeError> {
+        if let Some(device) = &self.device {
+            logits.copy_from_slice(&device.logits(&self.config, hidden)?);
+            return Ok(());
+        }
         self.weights.head.multiply(hidden, logits, threads);
         if let Some(cap) = self.config.logit_cap {
             parallel::rows(threads, logits, self.config.vocab_size, |_, row| vector::soft_cap(row, cap));
         }
+        Ok(())
     }
 
     fn check_entry(&self, entry: &Entry<'_>) -> Result<(), DecodeError> {

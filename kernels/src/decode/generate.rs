@@ -106,7 +106,7 @@ impl Decoder {
             for (row, first) in rows.iter().zip(first.chunks_exact(width)) {
                 row.texts.iter().for_each(|_| hidden.extend(first)); // equal prompts share a row
             }
-            let next = self.next(&hidden, open.iter().map(|o| o.prompt).collect(), choosers, threads);
+            let next = self.next(&hidden, open.iter().map(|o| o.prompt).collect(), choosers, threads)?;
             let mut next = next.into_iter();
             open.retain_mut(|o| match next.next().flatten() {
                 Some(id) => {
@@ -145,13 +145,13 @@ impl Decoder {
         prompts: Vec<usize>,
         choosers: &mut [C],
         threads: usize,
-    ) -> Vec<Option<u32>> {
+    ) -> Result<Vec<Option<u32>>, DecodeError> {
         let mut of: Vec<Option<&mut C>> = choosers.iter_mut().map(Some).collect();
         let mut next = Vec::with_capacity(prompts.len());
         let vocab = self.config().vocab_size;
         for (hidden, prompts) in hidden.chunks(HEAD * self.config().hidden_size).zip(prompts.chunks(HEAD)) {
             let mut logits = Scratch::take(prompts.len() * vocab);
-            self.logits_into(hidden, &mut logits, threads);
+            self.logits_into(hidden, &mut logits, threads)?;
             let choosers = prompts.iter().map(|&n| of[n].take());
             let mut work: Vec<_> =
                 choosers.zip(logits.chunks_exact_mut(vocab)).map(|(c, row)| (c, row, None)).collect();
@@ -162,7 +162,7 @@ impl Decoder {
             });
             next.extend(work.into_iter().map(|(_, _, chosen)| chosen));
         }
-        next
+        Ok(next)
     }
 
     /// What `f` makes of the logits of each row of `hidden`, in order.
@@ -171,17 +171,17 @@ impl Decoder {
         hidden: &[f32],
         threads: usize,
         f: impl Fn(usize, &[f32]) -> T + Sync,
-    ) -> Vec<T> {
+    ) -> Result<Vec<T>, DecodeError> {
         let (width, vocab) = (self.config().hidden_size, self.config().vocab_size);
         let mut found: Vec<Option<T>> = (0..hidden.len() / width).map(|_| None).collect();
         for (block, (hidden, found)) in hidden.chunks(HEAD * width).zip(found.chunks_mut(HEAD)).enumerate() {
             let mut logits = Scratch::take(found.len() * vocab);
-            self.logits_into(hidden, &mut logits, threads);
+            self.logits_into(hidden, &mut logits, threads)?;
             parallel::pieces(threads, logits.len() * 8, found, 1, |i, found| {
                 found.fill_with(|| Some(f(block * HEAD + i, &logits[i * vocab..(i + 1) * vocab])));
             });
         }
-        found.into_iter().flatten().collect()
+        Ok(found.into_iter().flatten().collect())
     }
 
     pub(super) fn check_prompt(&self, prompt: &[u32], more: usize) -> Result<(), DecodeError> {

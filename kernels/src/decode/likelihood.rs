@@ -35,7 +35,7 @@ impl Decoder {
                 let sum = vector::log_sum_exp(logits);
                 let of = |&text: &usize| (f64::from(logits[texts[text][row.position + 1] as usize]) - sum) as f32;
                 row.texts.iter().map(of).collect::<Vec<f32>>()
-            });
+            })?;
             for (row, found) in done.rows.iter().zip(found) {
                 for (&text, x) in row.texts.iter().zip(found) {
                     result[asked[text]].push(x);

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`] (what makes one decoder another), [`matrix`] (packed weights and the matrix product),
 //! [`weights`] (the tree of them), [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a
-//! batch), [`prefix`] (what many texts have in common), [`generate`] (answers to many prompts), [`likelihood`]
+//! batch), [`device`] (the same through candle), [`prefix`] (what many texts have in common), [`generate`] (answers to many prompts), [`likelihood`]
 //! (log-probabilities of many texts), [`sample`] (the next token), [`embed`] (one vector for a text).
 //!
 //! Batches hold sequences of unequal length without padding: a row for each token, attention for each sequence. Every sum
@@ -14,6 +14,7 @@ pub mod blocks;
 pub mod cache;
 pub mod config;
 pub mod decoder;
+pub mod device;
 pub mod embed;
 pub mod generate;
 mod lanes;
@@ -40,6 +41,7 @@ pub mod weights;
 pub use cache::Cache;
 pub use config::{Activation, Config, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling};
 pub use decoder::{DecodeError, Decoder, Entry};
+pub use device::{DEVICES, Device, DeviceError};
 pub use embed::{Encoder, Pooling};
 pub use generate::{Choose, Greedy};
 pub use matrix::{Matrix, Reuse, Storage};

@@ -100,7 +100,7 @@ fn alone(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
     let mut cache = decoder.cache();
     let entry = Entry { tokens, cache: &mut cache, wanted: tokens.len() };
     let hidden = decoder.hidden(&mut [entry], 1).unwrap();
-    decoder.logits(&hidden, 1)
+    decoder.logits(&hidden, 1).unwrap()
 }
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -126,7 +126,7 @@ fn same_bits(decoder: &Decoder) {
             .map(|(tokens, cache)| Entry { tokens, cache, wanted: tokens.len() })
             .collect();
         let hidden = decoder.hidden(&mut batch, threads).unwrap();
-        let logits = decoder.logits(&hidden, threads);
+        let logits = decoder.logits(&hidden, threads).unwrap();
         assert_eq!(bits(&logits), bits(&expected.concat()), "{threads} threads");
     }
     for piece in [1, 3, 50] {
@@ -136,7 +136,7 @@ fn same_bits(decoder: &Decoder) {
             for tokens in sequence.chunks(piece) {
                 let entry = Entry { tokens, cache: &mut cache, wanted: tokens.len() };
                 let hidden = decoder.hidden(&mut [entry], 2).unwrap();
-                logits.extend(decoder.logits(&hidden, 2));
+                logits.extend(decoder.logits(&hidden, 2).unwrap());
             }
             assert_eq!(bits(&logits), bits(expected), "pieces of {piece}");
         }

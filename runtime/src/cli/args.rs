@@ -82,6 +82,9 @@ pub(super) struct SettingArgs {
     /// Lower all effort, to see in seconds that a program works; tables say so
     #[arg(long)]
     pub(super) tiny: bool,
+    /// Where models are computed [default: `device` of evo.toml, else cpu]; results of two devices differ in their last bits
+    #[arg(long, value_name = "NAME", value_parser = evo_stdlib::model::DEVICES)]
+    pub(super) device: Option<String>,
 }
 
 #[derive(Args, Debug)]

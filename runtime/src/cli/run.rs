@@ -55,7 +55,8 @@ fn again(args: &RunArgs, file: &Path, name: &str) -> String {
 pub(super) fn set(args: &SettingArgs) -> Vec<String> {
     let set = args.set.iter().map(|(name, value)| format!("--set {}", quoted(&format!("{name}={value}"))));
     let seed = args.seed.map(|seed| format!("--seed {seed}"));
-    set.chain(seed).chain(args.tiny.then(|| "--tiny".to_owned())).collect()
+    let device = args.device.iter().map(|device| format!("--device {device}"));
+    set.chain(seed).chain(args.tiny.then(|| "--tiny".to_owned())).chain(device).collect()
 }
 
 /// A word as a shell takes it.

@@ -98,6 +98,7 @@ impl Plan {
             params: planned.params(),
             seed: planned.seed(),
             tiny: settings.tiny,
+            device: planned.device.as_ref().map(|device| device.name().to_owned()),
             out: program.engine.host.root.clone(),
         };
         Plan {

@@ -56,6 +56,8 @@ pub struct Settings {
     pub seed: Option<i64>,
     /// Lowers effort: library declarations cap their effort parameters, data is cut short, `expect` is only shown.
     pub tiny: bool,
+    /// Where models are computed: `cpu`, `cuda`, `metal`; by default what the project says, else the CPU.
+    pub device: Option<String>,
 }
 
 impl Settings {
@@ -79,6 +81,12 @@ impl Settings {
     /// Lowers effort.
     pub fn tiny(mut self, tiny: bool) -> Settings {
         self.tiny = tiny;
+        self
+    }
+
+    /// Says where models are computed.
+    pub fn device(mut self, device: impl Into<String>) -> Settings {
+        self.device = Some(device.into());
         self
     }
 }

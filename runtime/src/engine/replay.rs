@@ -264,7 +264,9 @@ fn plan(
         }
     }
     params.extend(set.clone());
-    let settings = Settings { params, seed: Some(record.identity.seed), tiny: record.identity.tiny };
+    let Identity { seed, tiny, ref device, .. } = record.identity;
+    let device = Some(device.clone().unwrap_or_else(|| "cpu".to_owned()));
+    let settings = Settings { params, seed: Some(seed), tiny, device };
     let plan = program.plan(&settings)?;
     // Where outputs went is no matter here.
     let now = Identity { out: record.identity.out.clone(), ..plan.identity.clone() };

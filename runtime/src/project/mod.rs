@@ -1,7 +1,7 @@
 //! Projects: what `evo.toml` says for the programs below its folder.
 
 pub(crate) mod files;
-mod read;
+pub(crate) mod read;
 
 use std::fs;
 use std::io;
@@ -27,6 +27,8 @@ pub struct Project {
     pub paths: Vec<PathBuf>,
     /// Evaluations at once, where the command line does not say.
     pub workers: Option<usize>,
+    /// Where models are computed, where the command line does not say.
+    pub device: Option<String>,
     /// What params are, where the command line does not say: for each program what it declares of them.
     pub params: IndexMap<String, ParamValue>,
     /// The file's path, as messages show it.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use evo_lang::diag::{Code, suggest};
+use evo_stdlib::model::{DEVICES, Device, DeviceError};
 use toml_edit::{ImDocument, Item, Key, Table, Value};
 
 use super::{FILE, Project};
@@ -78,11 +79,20 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
         ("workers", _) => {
             wrong("a number of evaluations at once, at least 1", "write `workers = 2`, or leave it out for all cores")
         }
-        ("device", Some(Value::String(device))) if device.value() == "cpu" => return,
-        ("device", Some(Value::String(device))) if matches!(device.value().as_str(), "cuda" | "metal") => {
-            wrong("a device that evo does not compute on yet", "write `device = \"cpu\"`, or leave it out")
-        }
-        ("device", _) => wrong("where evo computes, a text", "write `device = \"cpu\"`, the one that there is"),
+        ("device", Some(Value::String(device))) => match Device::check(device.value()) {
+            Ok(()) => {
+                project.device = Some(device.value().clone());
+                return;
+            }
+            Err(error) => Fault {
+                code: Code::E0143,
+                at: value_at.clone(),
+                title: error.to_string(),
+                label: "cannot be computed on".to_owned(),
+                help: device_help(&error),
+            },
+        },
+        ("device", _) => wrong("where evo computes, a text", "write `device = \"cpu\"`"),
         ("params", _) => match item.as_table_like() {
             Some(table) => return params(project, table),
             None => wrong("a table of params", "write `[params]`, then `name = value` on lines of their own"),
@@ -100,6 +110,17 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
         },
     };
     project.faults.push(fault);
+}
+
+/// What to do about a device.
+pub(crate) fn device_help(error: &DeviceError) -> String {
+    match error {
+        DeviceError::Unknown { .. } => format!("the devices are {}", DEVICES.map(|d| format!("`{d}`")).join(", ")),
+        DeviceError::NotBuilt { name } => {
+            format!("compute on `cpu`, or build evo with `cargo install --features {name}`")
+        }
+        DeviceError::Refused { .. } => "compute on `cpu`, or mend the driver".to_owned(),
+    }
 }
 
 fn params(project: &mut Project, table: &dyn toml_edit::TableLike) {
@@ -155,7 +176,7 @@ mod tests {
             "name = \"x\"\nmain = \"a.evo\"\npaths = [\"lib\"]\nworkers = 2\ndevice = \"cpu\"\n[params]\nn = 3\nbase = 'hf(\"m\")'\n",
         );
         assert_eq!(p.faults, []);
-        assert_eq!((p.name.as_deref(), p.workers), (Some("x"), Some(2)));
+        assert_eq!((p.name.as_deref(), p.workers, p.device.as_deref()), (Some("x"), Some(2), Some("cpu")));
         assert_eq!((p.main.as_deref(), p.paths), (Some(Path::new("p/a.evo")), vec!["p/lib".into()]));
         assert_eq!(p.params["base"], ParamValue::Source("hf(\"m\")".to_owned()));
     }
@@ -169,7 +190,9 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(of(text).faults[0].help, "did you mean `name`?");
         assert_eq!(of("jobs = 2").faults[0].help, "`workers` is how many evaluations run at once");
-        assert!(of("device = \"cuda\"").faults[0].title.contains("does not compute on yet"));
+        assert_eq!(of("device = \"tpu\"").faults[0].help, "the devices are `cpu`, `cuda`, `metal`");
+        #[cfg(not(feature = "cuda"))]
+        assert_eq!(of("device = \"cuda\"").faults[0].title, "this evo is built without `cuda`");
         assert_eq!(of("a = = 1").faults[0].code, Code::E0140);
         assert_eq!(of("a = 1\na = 2").faults[0].code, Code::E0140);
     }

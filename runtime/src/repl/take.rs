@@ -380,7 +380,7 @@ impl Repl {
 
     /// What `:set` may set, with its value.
     fn settable(&self) -> Vec<(String, String)> {
-        let Settings { params, seed, tiny } = self.session.settings();
+        let Settings { params, seed, tiny, .. } = self.session.settings();
         let program = self.session.params();
         let value = |p: &crate::engine::Param| match params.get(&p.name) {
             Some(ParamValue::Source(source)) => source.clone(),

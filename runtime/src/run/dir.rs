@@ -304,6 +304,7 @@ mod tests {
             params: [("evaluations".to_owned(), Datum::Int(120))].into_iter().collect(),
             seed,
             tiny: false,
+            device: None,
             out: PathBuf::from("."),
         }
     }

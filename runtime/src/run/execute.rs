@@ -11,6 +11,7 @@ use evo_lang::types::Ty;
 use evo_stdlib::Library;
 use evo_stdlib::bind::Place;
 use evo_stdlib::cx::Card;
+use evo_stdlib::model::Device;
 use indexmap::IndexMap;
 
 use super::answers::{self, Outputs};
@@ -24,9 +25,11 @@ use super::scheduler::Scheduler;
 use super::selection;
 use super::world::{Found, World, datum};
 use crate::datum::Datum;
+use crate::engine::nowhere;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
 use crate::events::Cancel;
 use crate::project::files::ProgramFiles;
+use crate::project::read::device_help;
 use crate::store::{Key, Store};
 
 /// The width of plots drawn with text: fixed, because they are kept in the journal, which is equal on every terminal.
@@ -62,6 +65,8 @@ pub(crate) struct Planned {
     pub(crate) paths: Vec<PathBuf>,
     /// Evaluations at once, as the project has it.
     pub(crate) jobs: Option<usize>,
+    /// What models are computed on instead of the CPU.
+    pub(crate) device: Option<Device>,
     hash: Key,
     params: IndexMap<String, Datum>,
     seed: i64,
@@ -131,11 +136,14 @@ pub(crate) fn plan(
     settings: &Settings,
 ) -> Result<(Planned, Vec<Diagnostic>), Vec<Diagnostic>> {
     let checked = params::applied(host, program, settings)?;
+    let device = device(program, settings).map_err(|diagnostic| vec![diagnostic])?;
+    let named = device.as_ref().map(|device| device.name().into());
     let mut planned = Planned {
-        options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny },
+        options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny, device: named },
         base: base(&host.root, Path::new(&program.file)),
         paths: program.project.as_ref().map(|p| p.paths.clone()).unwrap_or_default(),
         jobs: program.project.as_ref().and_then(|p| p.workers),
+        device,
         hash: hash(&program.sources),
         params: IndexMap::new(),
         seed: settings.seed.unwrap_or(0),
@@ -160,6 +168,14 @@ pub(crate) fn plan(
         Err(failure) => found.extend(failure.diagnostics),
     }
     Ok((planned, found))
+}
+
+/// The device that the settings name, else the project's.
+fn device(program: &Program, settings: &Settings) -> Result<Option<Device>, Diagnostic> {
+    let of_project = program.project.as_ref().and_then(|project| project.device.as_deref());
+    let Some(name) = settings.device.as_deref().or(of_project) else { return Ok(None) };
+    Device::open(name)
+        .map_err(|error| Diagnostic::error(Code::E0143, nowhere(), error.to_string(), "").help(device_help(&error)))
 }
 
 /// The program's directory: what its input paths are relative to. Shown in messages, so without a `./`.

@@ -25,6 +25,9 @@ pub struct Identity {
     pub seed: i64,
     /// Whether effort was lowered by `--tiny`.
     pub tiny: bool,
+    /// What models were computed on, if not on the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Where outputs go.
     pub out: PathBuf,
 }
@@ -102,6 +105,10 @@ impl Identity {
         }
         if self.tiny != other.tiny {
             return named("--tiny", &self.tiny, &other.tiny);
+        }
+        if self.device != other.device {
+            let name = |identity: &Identity| identity.device.clone().unwrap_or_else(|| "cpu".to_owned());
+            return named("--device", &name(self), &name(other));
         }
         if self.out != other.out {
             return named("--out", &self.out.display(), &other.out.display());

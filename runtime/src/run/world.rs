@@ -12,6 +12,7 @@ use evo_lang::span::SourceMap;
 use evo_stdlib::Library;
 use evo_stdlib::bind::{Builtin, Kept, Manner, Place, stored};
 use evo_stdlib::cx::{Cx, Failure};
+use evo_stdlib::model::Device;
 use evo_stdlib::value::{Stored, Value};
 
 use super::effects::NodeEffects;
@@ -74,6 +75,8 @@ pub(crate) struct World {
     pub(crate) cancel: Cancel,
     /// Whether effort is lowered.
     pub(crate) tiny: bool,
+    /// What models are computed on instead of the CPU.
+    device: Option<Device>,
     /// What searches found, across the runs of a session.
     found: Option<Arc<Found>>,
     /// Where the program's files are.
@@ -107,6 +110,7 @@ impl World {
             log: scope.log.clone(),
             cancel: scope.cancel.clone(),
             tiny,
+            device: scope.planned.device.clone(),
             found: scope.found.cloned(),
             place,
             given: Mutex::default(),
@@ -269,6 +273,8 @@ impl World {
             draw_key: node.draw_key,
             name: name.clone(),
             threads,
+            device: self.device.clone(),
+            stop: self.cancel.flag(),
             tiny: self.tiny,
         };
         match catch_unwind(AssertUnwindSafe(|| (builtin.run)(&cx, values))) {

@@ -95,7 +95,7 @@ fn run_answers(cx: &Cx<'_>, args: AnswersArgs) -> Result<Vec<Arc<str>>, Failure>
     let prompts = args.prompts.iter().map(|prompt| tokenizer.encode(prompt, true)).collect::<Result<Vec<_>, _>>()?;
     cx.check_cancelled()?;
     let max_tokens = usize::try_from(args.max_tokens).unwrap_or(1);
-    let answers = answers(&args.m, &prompts, max_tokens, &args.by, cx.threads)?;
+    let answers = answers(&args.m, &prompts, max_tokens, &args.by, cx.place())?;
     Ok(answers.into_iter().map(|answer| answer.text.into()).collect())
 }
 

@@ -5,7 +5,7 @@ use evo_kernels::rng::Stream;
 
 use super::form::Holder;
 use super::{Form, FormError};
-use crate::model::{Model, Tokenizer};
+use crate::model::{Model, Place, Tokenizer};
 use crate::task::TaskError;
 
 /// How answers are written.
@@ -63,7 +63,7 @@ pub fn answers(
     prompts: &[Vec<u32>],
     max_tokens: usize,
     how: &Answering,
-    threads: usize,
+    place: impl Into<Place>,
 ) -> Result<Vec<Answer>, TaskError> {
     let tokenizer = model.require_tokenizer()?;
     let ends = model.stop_ids();
@@ -81,7 +81,9 @@ pub fn answers(
         state: Ok(Ended::Length),
     };
     let mut writers: Vec<Writer<'_>> = prompts.iter().enumerate().map(writer).collect();
-    model.decoder(threads)?.generate(prompts, &mut writers, max_tokens, threads)?;
+    let place = place.into();
+    let threads = place.threads;
+    model.decoder(place)?.generate(prompts, &mut writers, max_tokens, threads)?;
     writers.into_iter().map(Writer::finish).collect()
 }
 

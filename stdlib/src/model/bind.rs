@@ -281,6 +281,9 @@ crate::bind::node!(Model, "Model");
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Failure {
+        if let ModelError::Stopped = error {
+            return Failure::cancelled();
+        }
         Failure::new(error.code(), error.to_string()).help(error.help())
     }
 }

@@ -28,6 +28,8 @@ impl ModelError {
             Self::Write { .. } | Self::Occupied { .. } => "R0512",
             Self::DiskFull { .. } => "R0541",
             Self::EmptyPrompt | Self::TokenRange { .. } | Self::TooLong { .. } => "R0513",
+            Self::Device { .. } => "R0519",
+            Self::Stopped => "R0500",
         }
     }
 
@@ -57,6 +59,8 @@ impl ModelError {
             Self::EmptyPrompt => "no token",
             Self::TokenRange { .. } => "outside the vocabulary",
             Self::TooLong { .. } => "longer than the context",
+            Self::Device { .. } => "computed here",
+            Self::Stopped => "stopped",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evo_kernels::decode::{Decoder, Encoder, Matrix, Pooling};
 
 use super::families::Source;
-use super::{Model, ModelError, Tensor};
+use super::{Model, ModelError, Place, Tensor};
 
 impl Model {
     /// The model as a decoder. Each tensor is packed the first time that any model needs it and shared from then on, so
@@ -15,30 +15,30 @@ impl Model {
     ///
     /// # Errors
     /// Tensors that do not fit the configuration, and a model that is an encoder.
-    pub fn decoder(&self, threads: usize) -> Result<Decoder, ModelError> {
+    pub fn decoder(&self, place: impl Into<Place>) -> Result<Decoder, ModelError> {
         if !self.config.causal {
             let model_type = self.config.model_type.clone();
             return Err(ModelError::NoDecoder { model: self.name.clone(), model_type });
         }
-        self.transformer(threads)
+        self.transformer(&place.into())
     }
 
     /// The model as an encoder: a BERT, or any decoder. `normalise` gives vectors of length one.
     ///
     /// # Errors
     /// Tensors that do not fit the configuration.
-    pub fn encoder(&self, pooling: Pooling, normalise: bool, threads: usize) -> Result<Encoder, ModelError> {
-        Ok(Encoder::new(self.transformer(threads)?, pooling, normalise))
+    pub fn encoder(&self, pooling: Pooling, normalise: bool, place: impl Into<Place>) -> Result<Encoder, ModelError> {
+        Ok(Encoder::new(self.transformer(&place.into())?, pooling, normalise))
     }
 
-    fn transformer(&self, threads: usize) -> Result<Decoder, ModelError> {
+    fn transformer(&self, place: &Place) -> Result<Decoder, ModelError> {
         let config = &self.config.decoder;
         let weights = self
             .config
             .family
             .sources(config)
-            .try_map(|source| self.matrix(source, threads), |source| self.vector(source))?;
-        Ok(Decoder::new(config.clone(), weights)?)
+            .try_map(|source| self.matrix(source, place.threads), |source| self.vector(source))?;
+        place.bring(Decoder::new(config.clone(), weights)?)
     }
 
     fn tensor(&self, source: &Source) -> Result<Tensor, ModelError> {

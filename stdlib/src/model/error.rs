@@ -15,6 +15,17 @@ use super::codes::is_part;
 /// What is wrong with a model, its files, or what was asked of it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ModelError {
+    /// A device failed: out of memory, for example.
+    #[error("the device `{name}` failed: {reason}")]
+    Device {
+        /// Which.
+        name: &'static str,
+        /// What it says.
+        reason: String,
+    },
+    /// It was asked to stop.
+    #[error("the run was asked to stop")]
+    Stopped,
     /// A file or directory that must be there is not.
     #[error("no such file: `{}`", path.display())]
     Missing {
@@ -352,6 +363,8 @@ impl From<DecodeError> for ModelError {
             DecodeError::EmptyPrompt => Self::EmptyPrompt,
             DecodeError::TooLong { length, limit } => Self::TooLong { length, limit },
             DecodeError::Weights { what } => Self::Weights { what },
+            DecodeError::Device { name, reason } => Self::Device { name, reason },
+            DecodeError::Stopped => Self::Stopped,
         }
     }
 }
@@ -421,6 +434,8 @@ impl ModelError {
             Self::Occupied { .. } => {
                 "choose another path: saving replaces a directory only if it holds a saved model".into()
             }
+            Self::Device { .. } => "free memory of the device, or compute with `--device cpu`".into(),
+            Self::Stopped => "`evo run FILE --resume` goes on from here".into(),
             Self::EmptyPrompt => "give at least one token".into(),
             Self::TokenRange { vocab_size, .. } => {
                 format!("ids run from 0 to {}", vocab_size.saturating_sub(1))

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Model, ModelError};
+use super::{Model, ModelError, Place};
 
 /// A prompt: a text as it stands (no template, nothing added, special tokens recognised), or token ids.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub struct Logits {
 ///
 /// Errors: a text for a model without a tokenizer, an empty prompt, an id outside the vocabulary, prompt and continuation
 /// longer than the model's positions.
-pub fn logits(model: &Model, prompt: Prompt<'_>, greedy: usize, threads: usize) -> Result<Logits, ModelError> {
+pub fn logits(model: &Model, prompt: Prompt<'_>, greedy: usize, place: impl Into<Place>) -> Result<Logits, ModelError> {
     let tokens = match prompt {
         Prompt::Text(text) => model.require_tokenizer()?.encode(text, false)?,
         Prompt::Tokens(ids) => ids.to_vec(),
@@ -46,7 +46,9 @@ pub fn logits(model: &Model, prompt: Prompt<'_>, greedy: usize, threads: usize) 
     if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab_size) {
         return Err(ModelError::TokenRange { id, vocab_size });
     }
-    let decoder = model.decoder(threads)?;
+    let place = place.into();
+    let threads = place.threads;
+    let decoder = model.decoder(place)?;
     let (last_logits, greedy) = decoder.continued(&tokens, greedy, threads)?;
     Ok(Logits { tokens, last_logits, greedy })
 }

@@ -12,7 +12,7 @@ use crate::args;
 use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
 use crate::data::{Data, DataFacts, Template, problem};
-use crate::model::{Model, ModelHeader};
+use crate::model::{Model, ModelError, ModelHeader};
 use crate::value::Object;
 
 /// The family `task`.
@@ -89,7 +89,7 @@ fn on(_: &Cx<'_>, args: OnArgs) -> Result<Task, Failure> {
 fn run_score(cx: &Cx<'_>, args: ScoreArgs) -> Result<f64, Failure> {
     let prepared = args.t.prepare(&args.m)?;
     cx.check_cancelled()?;
-    Ok(score(&args.m, &prepared, cx.threads)?.value)
+    Ok(score(&args.m, &prepared, cx.place())?.value)
 }
 
 /// What is known of a task before it is made.
@@ -223,11 +223,16 @@ impl From<TaskError> for Failure {
             TaskError::Data(error) => error.into(),
             TaskError::Model(error) => error.into(),
             TaskError::Form(error) => error.into(),
+            TaskError::Decode(error @ (DecodeError::Stopped | DecodeError::Device { .. })) => {
+                ModelError::from(error).into()
+            }
             TaskError::Decode(ref decode) => Failure::new("R0513", error.to_string()).help(match decode {
                 DecodeError::EmptyPrompt => "give a prompt of one character at least, or drop the row",
                 DecodeError::TooLong { .. } => "shorten the prompts, or lower `max_tokens`",
                 DecodeError::TokenRange { .. } => "give the model the tokenizer that it was trained with",
-                DecodeError::Weights { .. } => "save the model again with the program that made it",
+                DecodeError::Weights { .. } | DecodeError::Device { .. } | DecodeError::Stopped => {
+                    "save the model again with the program that made it"
+                }
             }),
             TaskError::Empty => Failure::new("E0411", error.to_string()).help("give the task some data"),
             TaskError::NoTokens { .. } => {

@@ -4,7 +4,7 @@ use super::choices::{Choices, Options};
 use super::{Extract, TaskError};
 use crate::answer::{Answer, Answering, answers};
 use crate::data::{Data, Template};
-use crate::model::Model;
+use crate::model::{Model, Place};
 
 /// How answers are scored.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,30 +132,31 @@ impl Task {
     }
 }
 
-/// The score of `model` on a task that was prepared for a model with the same tokenizer, with `threads` threads.
+/// The score of `model` on a task that was prepared for a model with the same tokenizer.
 ///
 /// # Errors
 /// [`TaskError::Model`] for weights that make no decoder, [`TaskError::Decode`] for a prompt that outgrows the model,
 /// [`TaskError::NotFinite`] for weights that make no probability. Greedy answers tell nothing of that, so `exact_match` asks for
 /// the first row's log-probability too.
-pub fn score(model: &Model, task: &Prepared, threads: usize) -> Result<Score, TaskError> {
+pub fn score(model: &Model, task: &Prepared, place: impl Into<Place>) -> Result<Score, TaskError> {
+    let place = &place.into();
     let records = match &task.method {
         Method::ExactMatch { max_tokens, extract, by } => {
-            likelihood(model, task, 1, threads)?;
-            exact_match(model, task, (*max_tokens, *extract, by), threads)?
+            likelihood(model, task, 1, place)?;
+            exact_match(model, task, (*max_tokens, *extract, by), place)?
         }
-        Method::Likelihood { .. } => likelihood(model, task, usize::MAX, threads)?,
-        Method::MultipleChoice(_) => multiple_choice(model, task, threads)?,
+        Method::Likelihood { .. } => likelihood(model, task, usize::MAX, place)?,
+        Method::MultipleChoice(_) => multiple_choice(model, task, place)?,
     };
     let value = records.iter().map(|record| record.score).sum::<f64>() / records.len() as f64;
     Ok(Score { value, records })
 }
 
 /// The log-probabilities of the first `limit` rows.
-fn likelihood(model: &Model, task: &Prepared, limit: usize, threads: usize) -> Result<Vec<Record>, TaskError> {
+fn likelihood(model: &Model, task: &Prepared, limit: usize, place: &Place) -> Result<Vec<Record>, TaskError> {
     let pairs = task.prompts.iter().zip(&task.answers).map(|(p, a)| (p.as_slice(), a.as_slice()));
     let pairs: Vec<_> = pairs.take(limit).collect();
-    let rows = model.decoder(threads)?.logprobs(&pairs, threads)?;
+    let rows = model.decoder(place.clone())?.logprobs(&pairs, place.threads)?;
     rows.into_iter()
         .enumerate()
         .map(|(row, tokens)| {
@@ -170,11 +171,11 @@ fn likelihood(model: &Model, task: &Prepared, limit: usize, threads: usize) -> R
 }
 
 /// All choices of a prompt go on from one computation of it.
-fn multiple_choice(model: &Model, task: &Prepared, threads: usize) -> Result<Vec<Record>, TaskError> {
+fn multiple_choice(model: &Model, task: &Prepared, place: &Place) -> Result<Vec<Record>, TaskError> {
     let rows = task.prompts.iter().zip(&task.choices);
     let pairs: Vec<(&[u32], &[u32])> =
         rows.flat_map(|(p, options)| options.tokens.iter().map(move |t| (p.as_slice(), t.as_slice()))).collect();
-    let mut logprobs = model.decoder(threads)?.logprobs(&pairs, threads)?.into_iter();
+    let mut logprobs = model.decoder(place.clone())?.logprobs(&pairs, place.threads)?.into_iter();
     let rows = task.choices.iter().enumerate().map(|(row, options)| {
         let of_row = logprobs.by_ref().take(options.tokens.len());
         let sums: Vec<f64> = of_row.map(|tokens| tokens.iter().map(|&l| f64::from(l)).sum()).collect();
@@ -192,9 +193,9 @@ fn exact_match(
     model: &Model,
     task: &Prepared,
     (max_tokens, extract, by): (usize, Extract, &Answering),
-    threads: usize,
+    place: &Place,
 ) -> Result<Vec<Record>, TaskError> {
-    let answers = answers(model, &task.prompts, max_tokens, by, threads)?;
+    let answers = answers(model, &task.prompts, max_tokens, by, place.clone())?;
     let matches = |(answer, expected): (Answer, &String)| {
         let matches = extract.apply(&answer.text).is_some_and(|found| Some(found) == extract.apply(expected));
         Record { score: f64::from(matches), answer: Some(answer.text) }

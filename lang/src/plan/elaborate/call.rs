@@ -9,7 +9,6 @@ use crate::library::{Extern, ExternParam};
 use crate::plan::closure::Env;
 use crate::plan::graph::{NodeId, Op};
 use crate::plan::host::{Answer, Call, Problem};
-use crate::plan::key::Key;
 use crate::plan::konst::Const;
 use crate::span::Span;
 use crate::types::{Len, Ty};
@@ -162,9 +161,9 @@ impl Elaborator {
 
     /// Adds the call and shows it to the host, once.
     fn add_call(&mut self, e: &Expr, ext: &Arc<Extern>, args: &[Option<Expr>], inputs: Vec<NodeId>) -> Result<NodeId> {
-        let tiny = self.options.tiny.then(|| Key::of("tiny", &[]));
+        let own = self.options.own_identity();
         let op = Op::Extern(ext.clone());
-        let (id, fresh) = self.graph.add(op, inputs.clone(), e.ty.clone(), e.span, tiny.as_ref());
+        let (id, fresh) = self.graph.add(op, inputs.clone(), e.ty.clone(), e.span, own.as_ref());
         if fresh {
             let mut problems = Vec::new();
             let call = Call { graph: &self.graph, ext, inputs: &inputs, tiny: self.options.tiny };

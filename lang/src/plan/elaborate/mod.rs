@@ -43,6 +43,20 @@ pub struct Options {
     pub seed: Option<i64>,
     /// Lower effort: caps apply, and everything has an identity of its own.
     pub tiny: bool,
+    /// What computes, if not what is usual: its results differ in their last bits, so everything has an identity of its own.
+    pub device: Option<Arc<str>>,
+}
+
+impl Options {
+    /// What enters every call's identity, if anything does.
+    fn own_identity(&self) -> Option<Key> {
+        match (&self.device, self.tiny) {
+            (None, false) => None,
+            (None, true) => Some(Key::of("tiny", &[])),
+            (Some(device), false) => Some(Key::of("device", &[device.as_bytes()])),
+            (Some(device), true) => Some(Key::of("tiny on device", &[device.as_bytes()])),
+        }
+    }
 }
 
 /// A request with its expressions as nodes. A part whose elaboration failed is absent (and reported).

@@ -1,0 +1,43 @@
+//! Where and how models are computed: what is decided outside of a program.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use evo_kernels::decode::{Decoder, Device};
+
+use super::ModelError;
+
+/// Where a model is computed, on how many threads, and until when.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Threads of the CPU; never changes a result.
+    pub threads: usize,
+    /// A device of candle's instead of our kernels; results differ in their last bits.
+    pub device: Option<Device>,
+    /// Ends the work soon after it becomes true.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl From<usize> for Place {
+    /// The CPU, on this many threads.
+    fn from(threads: usize) -> Self {
+        Self { threads, ..Self::default() }
+    }
+}
+
+impl Place {
+    /// A decoder, brought here.
+    ///
+    /// # Errors
+    /// [`ModelError::Device`] if the device cannot hold it.
+    pub(super) fn bring(&self, decoder: Decoder) -> Result<Decoder, ModelError> {
+        let decoder = match &self.device {
+            Some(device) => decoder.on(device)?,
+            None => decoder,
+        };
+        Ok(match &self.stop {
+            Some(stop) => decoder.until(stop.clone()),
+            None => decoder,
+        })
+    }
+}
