@@ -39,6 +39,8 @@ pub enum DeviceError {
     },
 }
 
+type Kept = BTreeMap<usize, (Weak<Matrix>, Tensor)>;
+
 /// The names of all devices; the first is that of our kernels.
 pub const DEVICES: [&str; 3] = ["cpu", "cuda", "metal"];
 
@@ -48,7 +50,7 @@ pub struct Device {
     name: &'static str,
     candle: candle_core::Device,
     /// What lies on the device, by the address of the matrix that it was made of, for as long as that lives.
-    kept: Arc<Mutex<BTreeMap<usize, (Weak<Matrix>, Tensor)>>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl Device {
