@@ -142,3 +142,14 @@ fn what_is_wrong_with_a_project_is_told_with_its_place() {
     put(folder.path(), &[("evo.toml", "workers = 2\n")]);
     assert!(refused(&evo(folder.path(), &["run"])).contains("E0130"));
 }
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_device_that_is_not_built_in_is_refused_and_the_cpu_is_no_other_run() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &[("a.evo", "print 1 + 1\n")]);
+    let told = refused(&evo(folder.path(), &["run", "a.evo", "--device", "cuda"]));
+    assert!(told.contains("error[E0143]") && told.contains("cargo install --features cuda"), "{told}");
+    put(folder.path(), &[("evo.toml", "device = \"cpu\"\n")]);
+    assert!(evo(folder.path(), &["run", "a.evo", "--device", "cpu"]).status.success());
+}

@@ -84,7 +84,7 @@ fn prompt(decoder: &Decoder, count: usize, length: usize) -> f64 {
         let mut batch: Vec<Entry<'_>> =
             texts.iter().zip(&mut caches).map(|(tokens, cache)| Entry { tokens, cache, wanted: 1 }).collect();
         let hidden = decoder.hidden(&mut batch, THREADS).unwrap();
-        decoder.logits(&hidden, THREADS);
+        decoder.logits(&hidden, THREADS).unwrap();
     });
     (count * length) as f64 / seconds
 }

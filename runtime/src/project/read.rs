@@ -80,17 +80,8 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
             wrong("a number of evaluations at once, at least 1", "write `workers = 2`, or leave it out for all cores")
         }
         ("device", Some(Value::String(device))) => match Device::check(device.value()) {
-            Ok(()) => {
-                project.device = Some(device.value().clone());
-                return;
-            }
-            Err(error) => Fault {
-                code: Code::E0143,
-                at: value_at.clone(),
-                title: error.to_string(),
-                label: "cannot be computed on".to_owned(),
-                help: device_help(&error),
-            },
+            Ok(()) => return project.device = Some(device.value().clone()),
+            Err(error) => no_device(&error, value_at),
         },
         ("device", _) => wrong("where evo computes, a text", "write `device = \"cpu\"`"),
         ("params", _) => match item.as_table_like() {
@@ -110,6 +101,11 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
         },
     };
     project.faults.push(fault);
+}
+
+fn no_device(error: &DeviceError, at: std::ops::Range<usize>) -> Fault {
+    let label = "cannot be computed on".to_owned();
+    Fault { code: Code::E0143, at, title: error.to_string(), label, help: device_help(error) }
 }
 
 /// What to do about a device.

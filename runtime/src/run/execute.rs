@@ -136,7 +136,7 @@ pub(crate) fn plan(
     settings: &Settings,
 ) -> Result<(Planned, Vec<Diagnostic>), Vec<Diagnostic>> {
     let checked = params::applied(host, program, settings)?;
-    let device = device(program, settings).map_err(|diagnostic| vec![diagnostic])?;
+    let device = device(program, settings)?;
     let named = device.as_ref().map(|device| device.name().into());
     let mut planned = Planned {
         options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny, device: named },
@@ -171,11 +171,12 @@ pub(crate) fn plan(
 }
 
 /// The device that the settings name, else the project's.
-fn device(program: &Program, settings: &Settings) -> Result<Option<Device>, Diagnostic> {
+fn device(program: &Program, settings: &Settings) -> Result<Option<Device>, Vec<Diagnostic>> {
     let of_project = program.project.as_ref().and_then(|project| project.device.as_deref());
     let Some(name) = settings.device.as_deref().or(of_project) else { return Ok(None) };
-    Device::open(name)
-        .map_err(|error| Diagnostic::error(Code::E0143, nowhere(), error.to_string(), "").help(device_help(&error)))
+    Device::open(name).map_err(|error| {
+        vec![Diagnostic::error(Code::E0143, nowhere(), error.to_string(), "").help(device_help(&error))]
+    })
 }
 
 /// The program's directory: what its input paths are relative to. Shown in messages, so without a `./`.
