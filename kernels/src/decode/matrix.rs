@@ -201,7 +201,7 @@ impl Matrix {
         a.multiply(x, &mut narrow, threads);
         let target = Target::new(y, self.rows).adding();
         let (panels, operand) = (self.rows.div_ceil(PANEL), b.panels().operand());
-        parallel::ranges(threads, rows * self.rows * a.rows, panels, |range| {
+        parallel::ranges(threads, rows * self.rows * a.rows, panels, product::grain(rows), |range| {
             product::multiply(Input::Rows { x: &narrow, stride: a.rows }, &operand, range, &target);
         });
         b.add_low_rank(&narrow, y, threads);
