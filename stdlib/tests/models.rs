@@ -31,26 +31,26 @@ fn golden<T: serde::de::DeserializeOwned>(dir: &Path) -> Vec<T> {
     serde_json::from_str(&std::fs::read_to_string(dir.join("golden.json")).unwrap()).unwrap()
 }
 
-/// Logits, greedy ids and log-probabilities of one small model, loaded from `dir`.
-fn check_small(dir: &Path, cases: &[Case]) {
-    let model = hf(dir).unwrap();
+/// Logits, greedy ids and log-probabilities of one small model.
+fn check_small(model: &Model, cases: &[Case]) {
+    let name = &model.name;
     let decoder = model.decoder(1).unwrap();
     let mut pairs: Vec<(&[u32], &[u32])> = Vec::new();
     for case in cases {
-        let found = logits(&model, Prompt::Tokens(&case.tokens), case.greedy.len(), 2).unwrap();
+        let found = logits(model, Prompt::Tokens(&case.tokens), case.greedy.len(), 2).unwrap();
         let difference = largest_difference(&found.last_logits, &case.last_logits);
-        assert!(difference < 2e-5, "{}: logits differ by {difference}", dir.display());
-        assert_eq!(found.greedy, case.greedy, "{}", dir.display());
+        assert!(difference < 2e-5, "{name}: logits differ by {difference}");
+        assert_eq!(found.greedy, case.greedy, "{name}");
         pairs.push(case.tokens.split_at(1));
     }
     let found = decoder.logprobs(&pairs, 2).unwrap();
     for (found, case) in found.iter().zip(cases) {
         let difference = largest_difference(found, &case.logprobs);
-        assert!(difference < 2e-5, "{}: log-probabilities differ by {difference}", dir.display());
+        assert!(difference < 2e-5, "{name}: log-probabilities differ by {difference}");
     }
 }
 
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 19] = [
     "untied",
     "tied_biased",
     "llama3_rope",
@@ -64,7 +64,9 @@ const FAMILIES: [&str; 17] = [
     "phi3",
     "phi3_longrope",
     "gemma2",
+    "gemma2_plain",
     "gemma3",
+    "gemma3_plain",
     "stablelm",
     "stablelm_parallel",
     "gpt2",
@@ -75,9 +77,9 @@ fn small_models_answer_as_in_transformers() {
     for name in FAMILIES {
         let dir = conformance("families").join(name);
         let cases: Vec<Case> = golden(&dir);
-        check_small(&dir, &cases);
-
         let model = hf(&dir).unwrap();
+        check_small(&model, &cases);
+
         assert_eq!(model.stop_ids(), [3, 7]);
         let head = header(&dir).unwrap();
         assert_eq!(head.config, model.config);
@@ -86,11 +88,60 @@ fn small_models_answer_as_in_transformers() {
         let copy = tempfile::tempdir().unwrap();
         let copy = copy.path().join("deep/copy");
         save(&model, &copy).unwrap();
-        check_small(&copy, &cases);
+        check_small(&hf(&copy).unwrap(), &cases);
         assert_eq!(hf(&copy).unwrap().identity(), model.identity());
 
         let too_long = logits(&model, Prompt::Tokens(&[1; 64]), 1, 1).unwrap_err();
         assert!(matches!(too_long, ModelError::TooLong { length: 65, limit: 64 }), "{name}: {too_long}");
+    }
+}
+
+/// Models of which there is a GGUF file, and whether its configuration is the same to the bit: factors of rotations are
+/// rounded there.
+const IN_GGUF: [(&str, bool); 14] = [
+    ("untied", true),
+    ("tied_biased", true),
+    ("llama3_rope", false),
+    ("mixtral", true),
+    ("qwen2", true),
+    ("qwen3", true),
+    ("smollm3", true),
+    ("phi3", true),
+    ("phi3_longrope", false),
+    ("gemma2_plain", true),
+    ("gemma3_plain", true),
+    ("stablelm", true),
+    ("stablelm_parallel", true),
+    ("gpt2", true),
+];
+
+#[test]
+fn gguf_files_of_every_family_answer_as_in_transformers() {
+    for (name, alike) in IN_GGUF {
+        let path = conformance("gguf").join(format!("{name}.gguf"));
+        let original = hf(&conformance("families").join(name)).unwrap();
+        let cases: Vec<Case> = golden(&conformance("families").join(name));
+        let model = gguf(&path).unwrap();
+        check_small(&model, &cases);
+        assert!(!alike || model.config.decoder == original.config.decoder, "{name}: {:?}", model.config.decoder);
+        assert_eq!(model.config.model_type, original.config.model_type);
+        let mut names: Vec<&String> = model.tensors.keys().collect();
+        let mut expected: Vec<&String> = original.tensors.keys().collect();
+        names.sort();
+        expected.sort();
+        assert_eq!(names, expected, "{name}");
+        for (tensor, found) in model.tensors.iter() {
+            let (a, b) = (found.to_f32().unwrap(), original.tensors[tensor].to_f32().unwrap());
+            assert!(largest_difference(&a, &b) < 2e-7, "{name}: {tensor}");
+        }
+        let head = gguf_header(&path).unwrap();
+        assert_eq!(head.config, model.config);
+        assert!(head.tensors.iter().all(|(tensor, head)| head.shape == model.tensors[tensor].shape()), "{name}");
+
+        let copy = tempfile::tempdir().unwrap();
+        let copy = copy.path().join("copy");
+        save(&model, &copy).unwrap();
+        check_small(&hf(&copy).unwrap(), &cases);
     }
 }
 

@@ -52,6 +52,18 @@ impl Blocks {
         vec![self.rows, self.cols]
     }
 
+    /// Some of the rows, as a matrix of its own; `None` of one that interleaves heads.
+    pub(super) fn rows(&self, rows: Range<usize>) -> Option<Self> {
+        let within = rows.start <= rows.end && rows.end <= self.rows && self.head_dim == 0;
+        within.then(|| Self {
+            map: Arc::clone(&self.map),
+            start: self.start + rows.start * self.row_bytes,
+            rows: rows.len(),
+            values: OnceLock::new(),
+            ..*self
+        })
+    }
+
     /// Row `i` as the file has it; nothing if there is no such row.
     fn row(&self, i: usize) -> &[u8] {
         let half = self.head_dim / 2;

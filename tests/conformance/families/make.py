@@ -24,6 +24,8 @@ llama3 = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=
 longrope = dict(rope_type="longrope", rope_theta=500.0, short_factor=[1.0, 1.5], long_factor=[4.0, 8.0],
                 partial_rotary_factor=0.5, original_max_position_embeddings=64)
 gemma = dict(head_dim=10, num_hidden_layers=3, sliding_window=5, query_pre_attn_scalar=20)
+plain = dict(head_dim=8, query_pre_attn_scalar=8)
+deep = dict(num_hidden_layers=7, hidden_size=16, intermediate_size=24)
 gpt2 = dict(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.3,
             bos_token_id=None, eos_token_id=[3, 7])
 f32, f16, bf16 = torch.float32, torch.float16, torch.bfloat16
@@ -57,6 +59,11 @@ models = {
     "gemma3": (of("Gemma3Text", **gemma, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
                   rope_parameters=dict(full_attention=dict(rope_type="linear", factor=4.0, rope_theta=700.0),
                                        sliding_attention=dict(rope_type="default", rope_theta=50.0))), f32, "5GB"),
+    # What a GGUF file can say of a Gemma: queries scaled by the width of a head, windows and bases of rotation by default.
+    "gemma2_plain": (of("Gemma2", **gemma | plain, attn_logit_softcapping=3.0, final_logit_softcapping=7.0), f32, "5GB"),
+    "gemma3_plain": (of("Gemma3Text", **gemma | plain | deep, rope_parameters=dict(
+        full_attention=dict(rope_type="linear", factor=4.0, rope_theta=700.0),
+        sliding_attention=dict(rope_type="default", rope_theta=10_000.0))), f32, "5GB"),
     "stablelm": (of("StableLm", use_qkv_bias=True), f32, "5GB"),
     "stablelm_parallel": (of("StableLm", use_parallel_residual=True, rope_parameters=dict(
         rope_type="default", rope_theta=500.0, partial_rotary_factor=0.5)), bf16, "5GB"),

@@ -19,7 +19,7 @@ pub struct Family {
     /// Hugging Face's `model_type`.
     pub model_type: &'static str,
     /// What `config.json` calls the sizes.
-    keys: Keys,
+    pub(super) keys: Keys,
     /// The choices of the decoder.
     choices: Choices,
     /// What absent fields mean.
@@ -30,14 +30,14 @@ pub struct Family {
 
 /// The names of fields that not all families call alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Keys {
-    hidden_size: &'static str,
-    intermediate_size: &'static str,
-    num_layers: &'static str,
-    num_heads: &'static str,
-    max_positions: &'static str,
+pub(super) struct Keys {
+    pub(super) hidden_size: &'static str,
+    pub(super) intermediate_size: &'static str,
+    pub(super) num_layers: &'static str,
+    pub(super) num_heads: &'static str,
+    pub(super) max_positions: &'static str,
     activation: &'static str,
-    eps: &'static str,
+    pub(super) eps: &'static str,
 }
 
 /// What is the same in all models of a family, or follows from a field.

@@ -29,6 +29,10 @@ const PARTS: &[(Part, Name)] = &[
 /// Where one weight of the decoder comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
+    /// The weight's place in the decoder.
+    pub slot: Slot,
+    /// Whether other weights lie in the same tensor.
+    pub shared: bool,
     /// The tensor's name.
     pub tensor: String,
     /// The tensor's shape.
@@ -101,7 +105,8 @@ impl Family {
         };
         if slot.part == Part::TokenType {
             let cut = Cut { rows: 0..1, transposed: false };
-            return Source { tensor, shape: vec![config.token_types, slot.rows], cut: Some(cut), plus: 0.0 };
+            let shape = vec![config.token_types, slot.rows];
+            return Source { slot: *slot, shared: false, tensor, shape, cut: Some(cut), plus: 0.0 };
         }
         let vector = slot.cols == 1 && (slot.bias || is_norm(slot.part));
         let linear = !matches!(slot.part, Part::Embedding | Part::Positions | Part::Head | Part::Router);
@@ -114,7 +119,8 @@ impl Family {
         let whole = rows.len() == total && !transposed;
         let less_one = self.tensors.norms_less_one && is_norm(slot.part) && !slot.bias;
         let plus = if less_one { 1.0 } else { 0.0 };
-        Source { tensor, shape, cut: (!whole).then_some(Cut { rows, transposed }), plus }
+        let shared = rows.len() < total;
+        Source { slot: *slot, shared, tensor, shape, cut: (!whole).then_some(Cut { rows, transposed }), plus }
     }
 }
 

@@ -8,6 +8,9 @@ use super::super::fields::Fields;
 use super::rope::Rotations;
 use super::{Bias, Family, Only, Positions, Windows};
 
+/// The most blocks, or experts in all blocks, that a configuration may name; far beyond any model.
+const LAYER_LIMIT: usize = 1 << 16;
+
 impl Family {
     /// The configuration of the decoder for a model of this family.
     ///
@@ -23,7 +26,7 @@ impl Family {
             Bias::Always => Ok(true),
             Bias::If(field) => fields.flag(field, false),
         };
-        let num_layers = fields.size(keys.num_layers)?;
+        let num_layers = self.num_layers(&fields)?;
         let max_positions = fields.size_or(keys.max_positions, defaults.max_positions)?;
         let rotations = Rotations { fields: &fields, defaults, head_dim, max_positions };
         let parallel = choices.parallel.map_or(Ok(false), |field| fields.flag(field, false))?;
@@ -90,6 +93,20 @@ impl Family {
             return Err(fields.error(key, cause));
         }
         Ok((num_heads, kv_heads, given.unwrap_or(hidden_size / num_heads)))
+    }
+
+    /// Blocks; no more of them, or of experts in all, than any model has: each takes memory before a tensor is looked at.
+    fn num_layers(&self, fields: &Fields<'_>) -> Result<usize, ModelError> {
+        let key = self.keys.num_layers;
+        let layers = fields.size(key)?;
+        let experts = if self.choices.experts { fields.size_or("num_local_experts", 8)? } else { 1 };
+        for (field, count, all) in [(key, layers, layers), ("num_local_experts", experts, layers * experts)] {
+            if all > LAYER_LIMIT {
+                let cause = format!("is {count}; models have up to {LAYER_LIMIT} layers, or experts in all layers");
+                return Err(fields.error(field, cause));
+            }
+        }
+        Ok(layers)
     }
 
     fn intermediate_size(&self, fields: &Fields<'_>, hidden_size: usize) -> Result<usize, ModelError> {

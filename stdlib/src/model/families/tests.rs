@@ -172,6 +172,8 @@ fn nonsense_is_refused_by_field() {
         ("gemma3", json!({"rope_parameters": {"sliding_attention": {"rope_type": "yarn"}}}), "rope_type"),
         ("mixtral", json!({"num_experts_per_tok": 5}), "num_experts_per_tok"),
         ("mixtral", json!({"num_local_experts": 0}), "num_local_experts"),
+        ("mixtral", json!({"num_local_experts": 200_000_000}), "num_local_experts"),
+        ("untied", json!({"num_hidden_layers": 200_000_000}), "num_hidden_layers"),
         ("gpt2", json!({"scale_attn_by_inverse_layer_idx": true}), "scale_attn_by_inverse_layer_idx"),
         ("bert", json!({"position_embedding_type": "relative_key"}), "position_embedding_type"),
         ("bert", json!({"is_decoder": true}), "is_decoder"),

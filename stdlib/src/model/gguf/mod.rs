@@ -1,6 +1,10 @@
-//! Reading GGUF files: Llama-family weights under Hugging Face's names and in its order, of type F32 to whoever asks for
-//! numbers, in the blocks of the file to the decoder.
+//! Reading GGUF files: weights under Hugging Face's names and in its order, of type F32 to whoever asks for numbers, in the
+//! blocks of the file to the decoder.
+//!
+//! In reading order: [`reader`] (the container), [`architectures`] (what metadata and tensors are called), [`vocabulary`] (the
+//! tokenizer).
 
+mod architectures;
 mod reader;
 mod vocabulary;
 
@@ -11,30 +15,30 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use evo_kernels::decode::Storage;
+use evo_kernels::decode::{Part, Storage};
 use indexmap::IndexMap;
 use rayon::prelude::*;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
+use self::architectures::Architecture;
 use self::reader::{Contents, Info, Value};
 use super::blocks::Blocks;
 use super::check::{check_shapes, check_vocabulary};
+use super::families::Source as Claim;
 use super::safetensors::TensorHeader;
 use super::tokenizer::TokenizerHeader;
 use super::{Card, Config, DType, Model, ModelError, ModelHeader, Parts, Tensor};
 
-/// The architectures that are read from GGUF files, by their names there.
-const ARCHITECTURES: &[&str] = &["llama"];
-
 /// Loads the GGUF file `path`: weights, and the tokenizer and chat template from the metadata. Matrices of the packings that
 /// the decoder computes with stay in the mapped file, and are dequantised to f32 when their numbers are asked for; those of
-/// others are dequantised at once. Query and key rows, which GGUF keeps in the order of interleaved rotation, are put back.
+/// others are dequantised at once. Query and key rows that GGUF keeps in the order of interleaved rotation are put back, as
+/// are transposed matrices (GPT-2's, which are f32 then) and norms to which the file adds one (Gemma's).
 pub fn gguf(path: &Path) -> Result<Model, ModelError> {
     let file = Source::open(path)?;
     let tensors = file
-        .names
+        .places
         .par_iter()
-        .map(|(name, info)| Ok((name.clone(), file.tensor(name, info)?)))
+        .map(|(name, place)| Ok((name.clone(), file.tensor(name, place)?)))
         .collect::<Result<Vec<_>, ModelError>>()?
         .into_iter()
         .collect();
@@ -62,11 +66,8 @@ pub fn gguf(path: &Path) -> Result<Model, ModelError> {
 /// What can be known about the GGUF file `path` without reading a weight.
 pub fn gguf_header(path: &Path) -> Result<ModelHeader, ModelError> {
     let file = Source::open(path)?;
-    let tensors: IndexMap<String, TensorHeader> = file
-        .names
-        .iter()
-        .map(|(name, info)| (name.clone(), TensorHeader::new(DType::F32, info.shape.clone())))
-        .collect();
+    let tensors: IndexMap<String, TensorHeader> =
+        file.places.iter().map(|(name, place)| (name.clone(), TensorHeader::new(DType::F32, place.shape()))).collect();
     check_shapes(&file.config, &tensors, path)?;
     let metadata = &file.contents.metadata;
     let tokenizer = vocabulary::tokenizer_json(metadata)
@@ -91,8 +92,33 @@ struct Source<'a> {
     map: Arc<memmap2::Mmap>,
     contents: Contents,
     config: Config,
-    /// The tensors under Hugging Face's names.
-    names: Vec<(String, Info)>,
+    /// The tensors by Hugging Face's names.
+    places: Vec<(String, Place)>,
+}
+
+/// Where a tensor lies in a file, and what makes it that of Hugging Face.
+struct Place {
+    /// The whole tensor of the file, or the part of it that one expert is.
+    info: Info,
+    order: RowOrder,
+    /// What the file adds to each element.
+    plus: f32,
+}
+
+/// In what order a file keeps the elements of a tensor.
+#[derive(Clone, Copy, PartialEq)]
+enum RowOrder {
+    Same,
+    /// The rows of each of so many heads are those of an interleaved rotation.
+    Interleaved(usize),
+    Transposed,
+}
+
+impl Place {
+    fn shape(&self) -> Vec<usize> {
+        let shape = self.info.shape.iter().copied();
+        if self.order == RowOrder::Transposed { shape.rev().collect() } else { shape.collect() }
+    }
 }
 
 impl<'a> Source<'a> {
@@ -100,63 +126,111 @@ impl<'a> Source<'a> {
         let file = File::open(path).map_err(|e| ModelError::read(path, e))?;
         let map = Arc::new(super::map::map(&file).map_err(|e| ModelError::read(path, e))?);
         let contents = reader::read(&map).map_err(|cause| gguf_error(path, cause))?;
-        let config = config(&contents, path)?;
-        let names = contents
-            .tensors
-            .iter()
-            .map(|(name, info)| match hf_name(name) {
-                Some(name) => Ok((name, info.clone())),
-                None => Err(ModelError::UnknownTensor {
-                    path: path.to_path_buf(),
-                    tensor: name.clone(),
-                    model_type: config.model_type.clone(),
-                }),
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { path, map, contents, config, names })
+        let architecture = Architecture::of(&contents, path)?;
+        let config = architecture.config(&contents, path, |name| match contents.tensors.get(name) {
+            Some(info) => numbers(&map, info).map(Some).map_err(|cause| not_dequantised(path, name, &cause)),
+            None => Ok(None),
+        })?;
+        let places = places(architecture, &config, &contents, path)?;
+        Ok(Self { path, map, contents, config, places })
     }
 
-    fn tensor(&self, name: &str, info: &Info) -> Result<Tensor, ModelError> {
-        let heads = if name.contains(".q_proj.") {
-            self.config.num_heads
-        } else if name.contains(".k_proj.") {
-            self.config.num_kv_heads
-        } else {
-            0
-        };
+    fn tensor(&self, name: &str, place: &Place) -> Result<Tensor, ModelError> {
+        let Place { info, order, plus } = place;
         if let (&[rows, cols], Some(storage)) = (info.shape.as_slice(), storage(info.dtype)) {
-            let head_dim = if heads > 0 && rows.is_multiple_of(2 * heads) { rows / heads } else { 0 };
+            let head_dim = match order {
+                RowOrder::Interleaved(heads) if rows.is_multiple_of(2 * heads) => rows / heads,
+                _ => 0,
+            };
             let place = (info.start, info.len);
-            if let Some(blocks) = Blocks::new(self.map.clone(), storage, (rows, cols), place, head_dim) {
+            if *order != RowOrder::Transposed
+                && *plus == 0.0
+                && let Some(blocks) = Blocks::new(self.map.clone(), storage, (rows, cols), place, head_dim)
+            {
                 return Ok(Tensor::from_blocks(blocks));
             }
         }
-        let data = self
-            .numbers(info)
-            .map_err(|cause| gguf_error(self.path, format!("tensor `{name}` cannot be dequantised: {cause}")))?;
-        let data = match info.shape.split_first() {
-            Some((&rows, rest)) if heads > 0 && rows.is_multiple_of(2 * heads) => {
-                half_split(&data, rows / heads, rest.iter().product())
+        let mut data = numbers(&self.map, info).map_err(|cause| not_dequantised(self.path, name, &cause))?;
+        match (order, info.shape.as_slice()) {
+            (RowOrder::Interleaved(heads), [rows, rest @ ..]) if rows.is_multiple_of(2 * heads) => {
+                data = half_split(&data, rows / heads, rest.iter().product());
             }
-            _ => data,
-        };
-        Tensor::from_f32(data, info.shape.clone()).map_err(|e| gguf_error(self.path, format!("tensor `{name}`: {e}")))
-    }
-
-    fn numbers(&self, info: &Info) -> Result<Vec<f32>, candle_core::Error> {
-        let bytes = self.map.get(info.start..info.start + info.len).unwrap_or_default();
-        // candle reads blocks in place, so they must be aligned, which a file need not do.
-        let mut aligned = vec![0u64; info.len.div_ceil(8)];
-        let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
-        if let Some(buffer) = buffer.get_mut(..bytes.len()) {
-            buffer.copy_from_slice(bytes);
+            (RowOrder::Transposed, &[rows, cols]) => {
+                data = (0..cols).flat_map(|col| data.iter().skip(col).step_by(cols).take(rows).copied()).collect();
+            }
+            _ => {}
         }
-        let buffer = bytemuck::cast_slice(&aligned).get(..info.len).unwrap_or_default();
-        qtensor_from_ggml(info.dtype, buffer, info.shape.clone(), &Device::Cpu)?
-            .dequantize(&Device::Cpu)?
-            .flatten_all()?
-            .to_vec1()
+        data.iter_mut().for_each(|x| *x -= plus);
+        Tensor::from_f32(data, place.shape()).map_err(|e| gguf_error(self.path, format!("tensor `{name}`: {e}")))
     }
+}
+
+/// The tensors of a file under Hugging Face's names, in the file's order.
+fn places(
+    architecture: &Architecture,
+    config: &Config,
+    contents: &Contents,
+    path: &Path,
+) -> Result<Vec<(String, Place)>, ModelError> {
+    let mut claims: IndexMap<String, Vec<Claim>> = IndexMap::new();
+    config.family.for_each_source(&config.decoder, |source| {
+        for name in architectures::names(&source) {
+            let claims = claims.entry(name).or_default();
+            if claims.iter().all(|claim| claim.tensor != source.tensor) {
+                claims.push(source.clone());
+            }
+        }
+    });
+    let mut places = IndexMap::new();
+    for (name, info) in &contents.tensors {
+        let Some(claims) = claims.get(name) else {
+            if architectures::ignores(name) {
+                continue;
+            }
+            let model_type = config.model_type.clone();
+            return Err(ModelError::UnknownTensor { path: path.to_path_buf(), tensor: name.clone(), model_type });
+        };
+        for (index, claim) in claims.iter().enumerate() {
+            let info = part(info, index, claims.len()).ok_or_else(|| {
+                gguf_error(path, format!("tensor `{name}` has shape {:?} for {} experts", info.shape, claims.len()))
+            })?;
+            let order = match claim.slot.part {
+                Part::Q if architecture.interleaved => RowOrder::Interleaved(config.num_heads),
+                Part::K if architecture.interleaved => RowOrder::Interleaved(config.num_kv_heads),
+                _ if claim.cut.as_ref().is_some_and(|cut| cut.transposed) => RowOrder::Transposed,
+                _ => RowOrder::Same,
+            };
+            if places.insert(claim.tensor.clone(), Place { info, order, plus: claim.plus }).is_some() {
+                return Err(gguf_error(path, format!("tensor `{name}` holds what another tensor does")));
+            }
+        }
+    }
+    Ok(places.into_iter().collect())
+}
+
+/// One of so many equal parts of a tensor that has one more dimension than they; the whole if there is one.
+fn part(info: &Info, index: usize, count: usize) -> Option<Info> {
+    if count == 1 {
+        return Some(info.clone());
+    }
+    let (&first, rest) = info.shape.split_first()?;
+    let len = info.len / count;
+    (first == count).then(|| Info { dtype: info.dtype, shape: rest.to_vec(), start: info.start + index * len, len })
+}
+
+fn numbers(map: &[u8], info: &Info) -> Result<Vec<f32>, candle_core::Error> {
+    let bytes = map.get(info.start..info.start + info.len).unwrap_or_default();
+    // candle reads blocks in place, so they must be aligned, which a file need not do.
+    let mut aligned = vec![0u64; info.len.div_ceil(8)];
+    let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
+    if let Some(buffer) = buffer.get_mut(..bytes.len()) {
+        buffer.copy_from_slice(bytes);
+    }
+    let buffer = bytemuck::cast_slice(&aligned).get(..info.len).unwrap_or_default();
+    qtensor_from_ggml(info.dtype, buffer, info.shape.clone(), &Device::Cpu)?
+        .dequantize(&Device::Cpu)?
+        .flatten_all()?
+        .to_vec1()
 }
 
 /// The decoder's storage for a packing, if it has one.
@@ -187,98 +261,6 @@ fn half_split(data: &[f32], head_dim: usize, cols: usize) -> Vec<f32> {
     out
 }
 
-fn hf_name(name: &str) -> Option<String> {
-    let plain = match name {
-        "token_embd.weight" => "model.embed_tokens.weight",
-        "output_norm.weight" => "model.norm.weight",
-        "output.weight" => "lm_head.weight",
-        _ => "",
-    };
-    if !plain.is_empty() {
-        return Some(plain.into());
-    }
-    let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
-    let layer: usize = layer.parse().ok()?;
-    let (part, kind) = rest.rsplit_once('.')?;
-    if !matches!(kind, "weight" | "bias") {
-        return None;
-    }
-    let part = match part {
-        "attn_norm" => "input_layernorm",
-        "ffn_norm" => "post_attention_layernorm",
-        "attn_q" => "self_attn.q_proj",
-        "attn_k" => "self_attn.k_proj",
-        "attn_v" => "self_attn.v_proj",
-        "attn_output" => "self_attn.o_proj",
-        "ffn_gate" => "mlp.gate_proj",
-        "ffn_up" => "mlp.up_proj",
-        "ffn_down" => "mlp.down_proj",
-        _ => return None,
-    };
-    Some(format!("model.layers.{layer}.{part}.{kind}"))
-}
-
-/// The configuration as Hugging Face would write it.
-fn config(contents: &Contents, path: &Path) -> Result<Config, ModelError> {
-    let metadata = &contents.metadata;
-    let architecture = text(metadata, "general.architecture").unwrap_or_default();
-    if !ARCHITECTURES.contains(&architecture) {
-        return Err(ModelError::UnknownArchitecture {
-            path: path.to_path_buf(),
-            found: architecture.into(),
-            known: ARCHITECTURES,
-        });
-    }
-    let number = |key: &str| match metadata.get(&format!("{architecture}.{key}")) {
-        Some(Value::Int(n)) => i64::try_from(*n).map_or(Json::Null, Json::from),
-        Some(Value::Float(x)) => (*x).into(),
-        _ => Json::Null,
-    };
-    let vocab = contents.tensors.get("token_embd.weight").and_then(|info| info.shape.first());
-    let scaling = text(metadata, &format!("{architecture}.rope.scaling.type"));
-    let rope_scaling = match scaling {
-        None | Some("none") => Json::Null,
-        Some(kind) => json!({"rope_type": kind, "factor": number("rope.scaling.factor")}),
-    };
-    let mut head_dim = number("attention.key_length");
-    if head_dim.is_null() {
-        head_dim = number("rope.dimension_count");
-    }
-    let id = |key: &str| id(metadata, key).map_or(Json::Null, Json::from);
-    let bias = |name: &str| contents.tensors.contains_key(name);
-    let mut theta = number("rope.freq_base");
-    if theta.is_null() {
-        theta = json!(10_000.0);
-    }
-    let raw = json!({
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": vocab,
-        "hidden_size": number("embedding_length"),
-        "intermediate_size": number("feed_forward_length"),
-        "num_hidden_layers": number("block_count"),
-        "num_attention_heads": number("attention.head_count"),
-        "num_key_value_heads": number("attention.head_count_kv"),
-        "head_dim": head_dim,
-        "max_position_embeddings": number("context_length"),
-        "hidden_act": "silu",
-        "rms_norm_eps": number("attention.layer_norm_rms_epsilon"),
-        "rope_theta": theta,
-        "rope_scaling": rope_scaling,
-        "attention_bias": bias("blk.0.attn_q.bias"),
-        "mlp_bias": bias("blk.0.ffn_gate.bias"),
-        "tie_word_embeddings": !contents.tensors.contains_key("output.weight"),
-        "bos_token_id": id("bos_token_id"),
-        "eos_token_id": id("eos_token_id"),
-        "pad_token_id": id("padding_token_id"),
-        "dtype": "float32",
-    });
-    match raw {
-        Json::Object(map) => Config::from_raw(map, path),
-        _ => Err(gguf_error(path, "its configuration is no object".into())),
-    }
-}
-
 fn generation_config(metadata: &IndexMap<String, Value>) -> Map<String, Json> {
     [("bos_token_id", "bos_token_id"), ("eos_token_id", "eos_token_id"), ("pad_token_id", "padding_token_id")]
         .into_iter()
@@ -299,6 +281,10 @@ fn text<'a>(metadata: &'a IndexMap<String, Value>, key: &str) -> Option<&'a str>
         Some(Value::Text(text)) => Some(text),
         _ => None,
     }
+}
+
+fn not_dequantised(path: &Path, name: &str, cause: &candle_core::Error) -> ModelError {
+    gguf_error(path, format!("tensor `{name}` cannot be dequantised: {cause}"))
 }
 
 fn gguf_error(path: &Path, cause: String) -> ModelError {

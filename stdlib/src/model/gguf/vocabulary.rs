@@ -22,8 +22,9 @@ pub(super) fn tokenizer(metadata: &IndexMap<String, Value>, path: &Path) -> Resu
 
 /// The content of the `tokenizer.json`.
 pub(super) fn tokenizer_json(metadata: &IndexMap<String, Value>) -> Result<Option<String>, String> {
-    let Some(model) = text(metadata, "tokenizer.ggml.model") else {
-        return Ok(None);
+    let model = match text(metadata, "tokenizer.ggml.model") {
+        None | Some("none" | "no_vocab") => return Ok(None),
+        Some(model) => model,
     };
     if model != "gpt2" {
         return Err(format!("its tokenizer is of the kind `{model}`; only `gpt2` (byte-level BPE) is known"));

@@ -47,6 +47,9 @@ impl Tensor {
                 let shape = std::iter::once(rows.len()).chain(rest.iter().copied()).collect();
                 return Some(Tensor::from_recipe(self.dtype(), shape, made.from(rows.start * elements)));
             }
+            Storage::Blocks(blocks) if let Some(part) = blocks.rows(rows.clone()) => {
+                return Some(Tensor::from_blocks(part));
+            }
             owned => Storage::Bytes(owned.bytes().get(from..from + len)?.to_vec()),
         };
         let shape = std::iter::once(rows.len()).chain(rest.iter().copied()).collect();
