@@ -25,6 +25,8 @@ pub struct Cache {
 /// What a page holds for each layer and head.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
+    /// The first layer that has keys and values here.
+    first: usize,
     layers: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -43,7 +45,7 @@ impl Shape {
 
     /// Where the keys of a head begin; its values follow them.
     fn head(self, layer: usize, head: usize) -> usize {
-        (layer * self.kv_heads + head) * (self.keys() + self.values())
+        ((layer - self.first) * self.kv_heads + head) * (self.keys() + self.values())
     }
 }
 
@@ -54,7 +56,21 @@ struct Page(Box<[f32]>);
 impl Cache {
     /// An empty cache.
     pub fn new(config: &Config) -> Self {
-        let shape = Shape { layers: config.num_layers(), kv_heads: config.num_kv_heads, head_dim: config.head_dim };
+        Self::above(config, 0)
+    }
+
+    /// An empty cache of the layers from `first` on, for passes that begin there.
+    pub(super) fn above(config: &Config, first: usize) -> Self {
+        let layers = config.num_layers().saturating_sub(first);
+        Self::of(Shape { first, layers, kv_heads: config.num_kv_heads, head_dim: config.head_dim })
+    }
+
+    /// A cache that counts tokens and holds nothing of them.
+    pub(super) fn of_nothing() -> Self {
+        Self::of(Shape { first: 0, layers: 0, kv_heads: 0, head_dim: 0 })
+    }
+
+    fn of(shape: Shape) -> Self {
         Self { shape, pages: Vec::new(), on_device: Vec::new(), len: 0 }
     }
 
@@ -69,7 +85,7 @@ impl Cache {
     }
 
     fn page_len(&self) -> usize {
-        self.shape.head(self.shape.layers, 0)
+        self.shape.head(self.shape.first + self.shape.layers, 0)
     }
 
     /// Counts `n` more tokens as seen, after all layers have written theirs.
@@ -162,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_fork_shares_whole_pages_and_copies_the_one_it_writes_to() {
-        let shape = Shape { layers: 2, kv_heads: 1, head_dim: 3 };
-        let mut cache = Cache { shape, pages: Vec::new(), on_device: Vec::new(), len: 0 };
+        let shape = Shape { first: 0, layers: 2, kv_heads: 1, head_dim: 3 };
+        let mut cache = Cache::of(shape);
         cache.prepare(40);
         // A row of another sequence comes before.
         let rows: Vec<f32> = (0..41 * 3).map(|i| (i / 3) as f32 - 1.0).collect();

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::device::OnDevice;
+use super::likelihood::Texts;
 use super::pass::Pass;
-use super::{Cache, Config, Device, Weights, parallel, vector, weights};
+use super::residuals::Share;
+use super::{Cache, Config, Device, Residuals, Weights, parallel, vector, weights};
 
 /// What can be wrong with what is asked of a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +59,17 @@ pub struct Decoder {
     device: Option<OnDevice>,
     /// Ends all work soon after it becomes true.
     stop: Option<Arc<AtomicBool>>,
+    /// What it shares with models that have its lower layers.
+    residuals: Option<Arc<Residuals>>,
+}
+
+/// The layers that a pass goes through: all, unless it begins with rows that others left.
+#[derive(Debug, Default)]
+pub(super) struct Stretch<'a> {
+    /// The rows after so many layers, instead of the embeddings. The caches are those of the layers above.
+    pub(super) from: Option<(usize, &'a [f32])>,
+    /// Where the rows after so many layers, more than those of `from`, are left.
+    pub(super) leave: Option<(usize, &'a mut Vec<f32>)>,
 }
 
 /// One sequence of a batch: `tokens` come after those that `cache` has seen.
@@ -74,7 +87,7 @@ impl Decoder {
     /// A decoder of these weights. An error if one of them is not of the size that the configuration gives it.
     pub fn new(config: Config, weights: Weights) -> Result<Self, DecodeError> {
         weights::check(&config, &weights)?;
-        Ok(Self { config, weights, device: None, stop: None })
+        Ok(Self { config, weights, device: None, stop: None, residuals: None })
     }
 
     /// The same decoder on a device. What it computes agrees with the CPU's up to rounding.
@@ -90,6 +103,17 @@ impl Decoder {
     /// token of each open answer, or about 500 tokens of prompts.
     pub fn until(self, stop: Arc<AtomicBool>) -> Self {
         Self { stop: Some(stop), ..self }
+    }
+
+    /// The same decoder, which shares residuals with others: see [`Decoder::likelihoods`]. On a device it does not.
+    pub fn sharing(self, residuals: Arc<Residuals>) -> Self {
+        Self { residuals: Some(residuals), ..self }
+    }
+
+    /// What it takes from others that were asked these texts, and leaves to others.
+    pub(super) fn shared(&self, texts: &Arc<Texts>) -> Share {
+        let residuals = self.residuals.as_ref().filter(|_| self.device.is_none());
+        residuals.map(|residuals| residuals.begin(self, texts)).unwrap_or_default()
     }
 
     /// The configuration.
@@ -113,6 +137,16 @@ impl Decoder {
     /// A row depends on its own sequence alone, to the bit: not on the rest of the batch, not on how a sequence is cut into
     /// passes (which only a causal one may be), not on `threads`.
     pub fn hidden(&self, batch: &mut [Entry<'_>], threads: usize) -> Result<Vec<f32>, DecodeError> {
+        self.through(batch, Stretch::default(), threads)
+    }
+
+    /// The same through some layers; on a device through all.
+    pub(super) fn through(
+        &self,
+        batch: &mut [Entry<'_>],
+        stretch: Stretch<'_>,
+        threads: usize,
+    ) -> Result<Vec<f32>, DecodeError> {
         if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return Err(DecodeError::Stopped);
         }
@@ -124,17 +158,22 @@ impl Decoder {
             batch.iter_mut().for_each(|entry| entry.cache.advance(entry.tokens.len()));
             return Ok(rows);
         }
-        Ok(parallel::together(threads, || self.pass(batch, threads)))
+        Ok(parallel::together(threads, || self.pass(batch, stretch, threads)))
     }
 
-    /// [`Decoder::hidden`] of entries that were checked.
-    fn pass(&self, batch: &mut [Entry<'_>], threads: usize) -> Vec<f32> {
+    /// [`Decoder::through`] of entries that were checked.
+    fn pass(&self, batch: &mut [Entry<'_>], stretch: Stretch<'_>, threads: usize) -> Vec<f32> {
         for entry in batch.iter_mut() {
             entry.cache.prepare(entry.tokens.len());
         }
-        let mut pass = Pass::new(self, batch, threads);
-        for (index, layer) in self.weights.layers.iter().enumerate() {
+        let Stretch { from, mut leave } = stretch;
+        let first = from.map_or(0, |(depth, _)| depth);
+        let mut pass = Pass::new(self, batch, from.map(|(_, rows)| rows), threads);
+        for (index, layer) in self.weights.layers.iter().enumerate().skip(first) {
             pass.block(index, layer, batch);
+            if let Some((_, left)) = leave.as_mut().filter(|(depth, _)| *depth == index + 1) {
+                left.extend_from_slice(pass.stream());
+            }
         }
         for entry in batch.iter_mut() {
             entry.cache.advance(entry.tokens.len());

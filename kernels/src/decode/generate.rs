@@ -90,7 +90,7 @@ impl Decoder {
             return Ok(answers);
         }
         let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let mut tree = Prefixes::new(self, &texts, prompts.iter().map(|prompt| prompt.len() - 1).collect());
+        let mut tree = Prefixes::new(&texts, prompts.iter().map(|prompt| prompt.len() - 1).collect(), &self.cache());
         let mut open: Vec<Open> = Vec::new();
         let width = self.config().hidden_size;
         while !tree.is_empty() || !open.is_empty() {

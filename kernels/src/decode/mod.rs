@@ -3,7 +3,7 @@
 //! In reading order: [`config`] (what makes one decoder another), [`matrix`] (packed weights and the matrix product),
 //! [`weights`] (the tree of them), [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a
 //! batch), [`device`] (the same through candle), [`prefix`] (what many texts have in common), [`generate`] (answers to many prompts), [`likelihood`]
-//! (log-probabilities of many texts), [`sample`] (the next token), [`embed`] (one vector for a text).
+//! (log-probabilities of many texts), [`residuals`] (what models with equal lower layers share), [`sample`] (the next token), [`embed`] (one vector for a text).
 //!
 //! Batches hold sequences of unequal length without padding: a row for each token, attention for each sequence. Every sum
 //! is taken in an order that depends on its own row alone, so an answer has the same bits alone or in any batch, on one
@@ -29,6 +29,9 @@ mod prefix;
 mod product;
 #[cfg(test)]
 mod product_tests;
+pub mod residuals;
+#[cfg(test)]
+mod residuals_tests;
 pub mod roofline;
 pub mod sample;
 mod storage;
@@ -44,6 +47,8 @@ pub use decoder::{DecodeError, Decoder, Entry};
 pub use device::{DEVICES, Device, DeviceError};
 pub use embed::{Encoder, Pooling};
 pub use generate::{Choose, Greedy};
+pub use likelihood::Texts;
 pub use matrix::{Matrix, Reuse, Storage};
+pub use residuals::Residuals;
 pub use sample::{Sampler, Sampling};
 pub use weights::{FeedForward, Layer, Linear, NormWeights, Part, Slot, Weights};

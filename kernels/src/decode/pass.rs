@@ -26,10 +26,17 @@ struct Angles<'a> {
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(decoder: &'a Decoder, batch: &[Entry<'_>], threads: usize) -> Self {
+    /// A pass that begins with the embeddings, or with the rows that it is given.
+    pub(super) fn new(decoder: &'a Decoder, batch: &[Entry<'_>], rows: Option<&[f32]>, threads: usize) -> Self {
         let config = decoder.config();
         let mut pass = Self { config, decoder, threads, x: Scratch::take(0), angles: Vec::new() };
-        pass.embed(batch);
+        match rows {
+            Some(rows) => {
+                pass.x = Scratch::take(rows.len());
+                pass.x.copy_from_slice(rows);
+            }
+            None => pass.embed(batch),
+        }
         for rope in config.layers.iter().filter_map(|layer| layer.rope.as_ref()) {
             if pass.angles.iter().all(|known| known.rope != rope) {
                 pass.angles.push(angles(rope, batch));
@@ -63,6 +70,11 @@ impl<'a> Pass<'a> {
         if let Some(weights) = &weights.embedding_norm {
             self.x = self.norm(&self.x, weights);
         }
+    }
+
+    /// The residual stream, a row for each token.
+    pub(super) fn stream(&self) -> &[f32] {
+        &self.x
     }
 
     fn rows(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::decoder::Stretch;
 use super::generate::HEAD;
 use super::matrix::PANEL;
 use super::{Cache, Config, DecodeError, Decoder, Entry};
@@ -53,7 +54,6 @@ pub(super) struct Row {
 
 /// Many texts, and what of them is still to be run.
 pub(super) struct Prefixes<'a> {
-    decoder: &'a Decoder,
     /// The texts in the order of their tokens, with their numbers.
     sorted: Vec<(&'a [u32], usize)>,
     /// From which token on the rows of a text are wanted, by its number.
@@ -77,12 +77,12 @@ pub(super) struct Pass {
 }
 
 impl<'a> Prefixes<'a> {
-    /// The tree of texts, of which rows are wanted from some token on. No text is empty.
-    pub(super) fn new(decoder: &'a Decoder, texts: &[&'a [u32]], wanted: Vec<usize>) -> Self {
+    /// The tree of texts that come after what `cache` has seen, of which rows are wanted from some token on. No text is empty.
+    pub(super) fn new(texts: &[&'a [u32]], wanted: Vec<usize>, cache: &Cache) -> Self {
         let mut sorted: Vec<(&[u32], usize)> = texts.iter().enumerate().map(|(i, &text)| (text, i)).collect();
         sorted.sort();
-        let mut tree = Self { decoder, sorted, wanted, ready: Vec::new() };
-        tree.open(0..texts.len(), 0, &decoder.cache());
+        let mut tree = Self { sorted, wanted, ready: Vec::new() };
+        tree.open(0..texts.len(), 0, cache);
         tree
     }
 
@@ -184,10 +184,29 @@ impl<'a> Prefixes<'a> {
     }
 
     /// Runs one pass of the tree alone.
-    pub(super) fn step(&mut self, threads: usize) -> Result<Done, DecodeError> {
+    pub(super) fn step(
+        &mut self,
+        decoder: &Decoder,
+        stretch: Stretch<'_>,
+        threads: usize,
+    ) -> Result<Done, DecodeError> {
         let mut pass = self.take(0, usize::MAX);
-        let hidden = self.decoder.hidden(&mut self.entries(&mut pass), threads)?;
+        let hidden = decoder.through(&mut self.entries(&mut pass), stretch, threads)?;
         Ok(self.finish(pass, hidden))
+    }
+
+    /// How many rows all passes have together.
+    pub(super) fn rows(mut self) -> usize {
+        let mut rows = 0;
+        while !self.is_empty() {
+            let mut pass = self.take(0, usize::MAX);
+            for entry in self.entries(&mut pass) {
+                entry.cache.advance(entry.tokens.len());
+                rows += entry.tokens.len();
+            }
+            self.finish(pass, Vec::new());
+        }
+        rows
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn config() -> Config {
 }
 
 /// Configurations that between them make every choice.
-fn families() -> Vec<Config> {
+pub(super) fn families() -> Vec<Config> {
     let plain = config();
     let rope = Rope { theta: 500.0, width: 4, scaling: RopeScaling::Linear { factor: 2.0 } };
     let each = RopeScaling::Each { factors: vec![1.0, 1.5], amplitude: 1.2 };
@@ -76,8 +76,13 @@ fn families() -> Vec<Config> {
     vec![plain, gemma, gpt, parallel, experts]
 }
 
-fn decoder(config: Config) -> Decoder {
-    let stream = Stream::from_seed(5);
+pub(super) fn decoder(config: Config) -> Decoder {
+    seeded(config, 5)
+}
+
+/// A decoder of random weights.
+pub(super) fn seeded(config: Config, seed: u64) -> Decoder {
+    let stream = Stream::from_seed(seed);
     let values = |slot: &Slot, scale: f64, mean: f64| -> Vec<f32> {
         let stream = stream.child(&format!("{slot:?}"));
         (0..(slot.rows * slot.cols) as u64).map(|i| (stream.normal(i) * scale + mean) as f32).collect()
@@ -90,7 +95,7 @@ fn decoder(config: Config) -> Decoder {
     Decoder::new(config, weights).unwrap()
 }
 
-fn tokens(seed: u64, n: usize) -> Vec<u32> {
+pub(super) fn tokens(seed: u64, n: usize) -> Vec<u32> {
     let stream = Stream::from_seed(seed);
     (0..n as u64).map(|i| stream.u32(i) % 53).collect()
 }
@@ -103,7 +108,7 @@ fn alone(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
     decoder.logits(&hidden, 1).unwrap()
 }
 
-fn bits(x: &[f32]) -> Vec<u32> {
+pub(super) fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
@@ -237,7 +242,7 @@ fn what_texts_have_in_common_is_run_once() {
     let decoder = decoder(config());
     let run = |texts: &[Vec<u32>]| {
         let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-        let mut tree = prefix::Prefixes::new(&decoder, &texts, texts.iter().map(|t| t.len() - 1).collect());
+        let mut tree = prefix::Prefixes::new(&texts, texts.iter().map(|t| t.len() - 1).collect(), &decoder.cache());
         let mut count = (0, 0);
         while !tree.is_empty() {
             let mut pass = tree.take(0, usize::MAX);
