@@ -11,6 +11,7 @@ use evo_lang::plan::{Const, Key, NodeId};
 use evo_lang::span::Span;
 
 use crate::model::Place;
+use crate::task::Memory;
 use crate::value::{Callable, Value};
 
 /// Implemented by the runtime: progress, cancellation, files, and the application of functions to candidates.
@@ -104,6 +105,8 @@ pub struct Cx<'e> {
     pub threads: usize,
     /// What models are computed on instead of the CPU.
     pub device: Option<Device>,
+    /// What one evaluation leaves for the next; never changes a result.
+    pub memory: Arc<Memory>,
     /// Becomes true when the run is asked to stop.
     pub stop: Arc<AtomicBool>,
     /// Whether the run is a tiny one.
@@ -118,7 +121,8 @@ impl Cx<'_> {
 
     /// Where models are computed.
     pub fn place(&self) -> Place {
-        Place { threads: self.threads, device: self.device.clone(), stop: Some(self.stop.clone()) }
+        let (device, residuals) = (self.device.clone(), Some(self.memory.residuals.clone()));
+        Place { threads: self.threads, device, stop: Some(self.stop.clone()), residuals }
     }
 
     /// Returns the failure that a cancelled run ends with, if it has been cancelled.

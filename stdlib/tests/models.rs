@@ -148,7 +148,7 @@ fn gguf_files_of_every_family_answer_as_in_transformers() {
 /// The operations that other devices run, on the CPU: f32 sums in another order, so the tolerance is that of transformers.
 #[test]
 fn the_operations_of_devices_answer_as_our_kernels() {
-    let place = Place { threads: 1, device: Some(Device::reference()), stop: None };
+    let place = Place { threads: 1, device: Some(Device::reference()), ..Place::default() };
     for name in FAMILIES {
         let model = hf(&conformance("families").join(name)).unwrap();
         let cases: Vec<Case> = golden(&conformance("families").join(name));
@@ -185,7 +185,7 @@ fn a_decoder_that_is_asked_to_stop_ends_at_the_next_pass() {
     let stop = Arc::new(AtomicBool::new(false));
     for device in [None, Some(Device::reference())] {
         stop.store(false, Ordering::Relaxed);
-        let place = Place { threads: 1, device, stop: Some(stop.clone()) };
+        let place = Place { threads: 1, device, stop: Some(stop.clone()), ..Place::default() };
         let decoder = hf(&conformance("families").join("untied")).unwrap().decoder(place).unwrap();
         /// Asks to stop at its third token.
         struct Stopping(usize, Arc<AtomicBool>);

@@ -4,9 +4,14 @@
 //! which a copy with other weights is made and kept; of ROWS the first COUNT (64) `question`s and `answer`s are asked. CMA-ES searches
 //! for a weight a layer of the MERGE (`linear`) of the two; each round is one generation of 16 candidates through the embedding API
 //! with two jobs, then the same forward passes alone, on weights that are packed already, two at a time as a run has them.
+//!
+//! With `paths` for MERGE, or `paths:20`, each round asks 16 paths through the layers of both that begin with the same 20, each
+//! alone and sharing what these give.
 
 #![allow(unused_crate_dependencies, missing_docs, reason = "a benchmark")]
 #![allow(clippy::disallowed_types, clippy::unwrap_used, clippy::print_stdout, clippy::panic, reason = "a benchmark")]
+
+mod paths;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +53,10 @@ fn main() {
     let (model, rows) = (std::fs::canonicalize(model).unwrap(), std::fs::read_to_string(rows).unwrap());
     let other = perturbed(&model);
     let rows: Vec<&str> = rows.lines().take(count).collect();
+    if let Some(shared) = merge.strip_prefix("paths") {
+        let shared = shared.strip_prefix(':').map_or(20, |layers| layers.parse().unwrap());
+        return paths::run(&model, &other, &rows, shared, rounds);
+    }
     let pairs = tokens(&hf(&model).unwrap(), &rows);
     let tokens: usize = pairs.iter().map(|(p, a)| p.len() + a.len()).sum();
     println!("{} rows, {tokens} tokens, {CANDIDATES} candidates, {JOBS} jobs, {merge}", rows.len());

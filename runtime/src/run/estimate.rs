@@ -142,15 +142,19 @@ fn candidate(elaborator: &Elaborator, node: &Node) -> Option<u64> {
 /// none is told before.
 pub(crate) fn candidates(elaborator: &Elaborator, node: &Node, memory_of_host: Option<u64>) -> Option<Candidates> {
     let bytes = candidate(elaborator, node).filter(|bytes| *bytes > 0)?;
+    let fit = memory_of_host.map(|there| (there.saturating_sub(resident(elaborator)) / bytes).max(1));
+    Some(Candidates { bytes, fit })
+}
+
+/// Bytes of the models that stay in memory.
+fn resident(elaborator: &Elaborator) -> u64 {
     let stays = |node: &Node| match &node.op {
         Op::Extern(ext) if !node.hypothetical && matches!(&*ext.family, "model" | "train") => {
             node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| weights(h))
         }
         _ => None,
     };
-    let resident: u64 = elaborator.graph().iter().filter_map(|(_, node)| stays(node)).sum();
-    let fit = memory_of_host.map(|there| (there.saturating_sub(resident) / bytes).max(1));
-    Some(Candidates { bytes, fit })
+    elaborator.graph().iter().filter_map(|(_, node)| stays(node)).sum()
 }
 
 /// How many nodes may be computed at once, so that the candidates of every search fit into memory.
@@ -158,6 +162,20 @@ pub(crate) fn workers(elaborator: &Elaborator, memory_of_host: Option<u64>, jobs
     let real = elaborator.graph().iter().filter(|(_, node)| !node.hypothetical);
     let fit = real.filter_map(|(_, node)| candidates(elaborator, node, memory_of_host)?.fit).min();
     fit.and_then(|fit| usize::try_from(fit).ok()).map_or(jobs, |fit| fit.min(jobs))
+}
+
+/// Bytes that the residuals may take which candidates with equal lower layers share: as many as one candidate at the most, and
+/// no more than the candidates leave that are under way at once.
+pub(crate) fn residuals(elaborator: &Elaborator, memory_of_host: Option<u64>, workers: usize) -> usize {
+    let real = elaborator.graph().iter().filter(|(_, node)| !node.hypothetical);
+    let left = |candidates: Candidates| match memory_of_host {
+        Some(there) => {
+            candidates.bytes.min(there.saturating_sub(resident(elaborator) + candidates.bytes * workers as u64))
+        }
+        None => candidates.bytes,
+    };
+    let bytes = real.filter_map(|(_, node)| candidates(elaborator, node, memory_of_host)).map(left).min();
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
 }
 
 /// Nodes that no memory of this size holds, be it for themselves alone.

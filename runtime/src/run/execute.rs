@@ -12,6 +12,7 @@ use evo_stdlib::Library;
 use evo_stdlib::bind::Place;
 use evo_stdlib::cx::Card;
 use evo_stdlib::model::Device;
+use evo_stdlib::task::Memory;
 use indexmap::IndexMap;
 
 use super::answers::{self, Outputs};
@@ -199,7 +200,8 @@ fn hash(sources: &SourceMap) -> Key {
 pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
     let Ready { elaborator, requests } = ready;
     let workers = estimate::workers(&elaborator, scope.memory, scope.jobs);
-    let world = World::new(elaborator, library()?, scope, scope.planned.place(), scope.planned.options.tiny);
+    let memory = Memory::new(estimate::residuals(&elaborator, scope.memory, workers));
+    let world = World::new(elaborator, library()?, scope, scope.planned.place(), scope.planned.options.tiny, memory);
     let scheduler = Scheduler::new(world, scope.jobs, workers);
     let card = Card {
         program: scope.program.to_owned(),

@@ -13,6 +13,7 @@ use evo_stdlib::Library;
 use evo_stdlib::bind::{Builtin, Kept, Manner, Place, stored};
 use evo_stdlib::cx::{Cx, Failure};
 use evo_stdlib::model::Device;
+use evo_stdlib::task::Memory;
 use evo_stdlib::value::{Stored, Value};
 
 use super::effects::NodeEffects;
@@ -77,6 +78,8 @@ pub(crate) struct World {
     pub(crate) tiny: bool,
     /// What models are computed on instead of the CPU.
     device: Option<Device>,
+    /// What one evaluation leaves for the next.
+    memory: Arc<Memory>,
     /// What searches found, across the runs of a session.
     found: Option<Arc<Found>>,
     /// Where the program's files are.
@@ -98,6 +101,7 @@ impl World {
         scope: &Scope<'_>,
         place: Place,
         tiny: bool,
+        memory: Memory,
     ) -> World {
         let first = elaborator.graph().len() as u32;
         World {
@@ -111,6 +115,7 @@ impl World {
             cancel: scope.cancel.clone(),
             tiny,
             device: scope.planned.device.clone(),
+            memory: Arc::new(memory),
             found: scope.found.cloned(),
             place,
             given: Mutex::default(),
@@ -274,6 +279,7 @@ impl World {
             name: name.clone(),
             threads,
             device: self.device.clone(),
+            memory: self.memory.clone(),
             stop: self.cancel.flag(),
             tiny: self.tiny,
         };

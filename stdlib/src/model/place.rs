@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use evo_kernels::decode::{Decoder, Device};
+use evo_kernels::decode::{Decoder, Device, Residuals};
 
 use super::ModelError;
 
@@ -16,6 +16,8 @@ pub struct Place {
     pub device: Option<Device>,
     /// Ends the work soon after it becomes true.
     pub stop: Option<Arc<AtomicBool>>,
+    /// Where models with equal lower layers find what these give for the same texts; never changes a result.
+    pub residuals: Option<Arc<Residuals>>,
 }
 
 impl From<usize> for Place {
@@ -33,6 +35,10 @@ impl Place {
     pub(super) fn bring(&self, decoder: Decoder) -> Result<Decoder, ModelError> {
         let decoder = match &self.device {
             Some(device) => decoder.on(device)?,
+            None => decoder,
+        };
+        let decoder = match &self.residuals {
+            Some(residuals) => decoder.sharing(residuals.clone()),
             None => decoder,
         };
         Ok(match &self.stop {

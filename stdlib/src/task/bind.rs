@@ -87,7 +87,7 @@ fn on(_: &Cx<'_>, args: OnArgs) -> Result<Task, Failure> {
 }
 
 fn run_score(cx: &Cx<'_>, args: ScoreArgs) -> Result<f64, Failure> {
-    let prepared = args.t.prepare(&args.m)?;
+    let prepared = cx.memory.prepared(&args.t, &args.m)?;
     cx.check_cancelled()?;
     Ok(score(&args.m, &prepared, cx.place())?.value)
 }

@@ -1,7 +1,7 @@
 //! Tasks: what a model is asked, and how its answers are scored.
 //!
 //! A [`Task`] is data, two templates and a [`Method`]; [`Task::prepare`] makes [`Prepared`] tokens of it for a tokenizer, once
-//! for all candidates that share it; [`score`] asks a model and gives a [`Score`]: the mean, and a [`Record`] for each row.
+//! for all candidates that share it (see [`Memory`]); [`score`] asks a model and gives a [`Score`]: the mean, and a [`Record`] for each row.
 //! Higher is better. An example's score depends on that example alone, to the bit: not on its neighbours, the batch or the
 //! threads; the mean adds them in the order of the rows.
 
@@ -9,6 +9,7 @@ pub mod bind;
 mod choices;
 mod error;
 mod extract;
+mod memory;
 mod score;
 
 #[cfg(test)]
@@ -17,4 +18,5 @@ mod tests;
 pub use choices::{AnswerForm, Choices, Compare};
 pub use error::TaskError;
 pub use extract::Extract;
+pub use memory::Memory;
 pub use score::{Method, Prepared, Record, Score, Task, score};

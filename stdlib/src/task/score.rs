@@ -1,5 +1,9 @@
 //! A task and its evaluation.
 
+use std::sync::Arc;
+
+use evo_kernels::decode::Texts;
+
 use super::choices::{Choices, Options};
 use super::{Extract, TaskError};
 use crate::answer::{Answer, Answering, answers};
@@ -43,15 +47,24 @@ pub struct Task {
     pub method: Method,
 }
 
-/// A task in the tokens of a tokenizer.
-#[derive(Debug, Clone, PartialEq)]
+/// A task in the tokens of a tokenizer. Cloning shares the texts, by which models that are asked them share what they compute.
+#[derive(Debug, Clone)]
 pub struct Prepared {
     method: Method,
+    /// Of `exact_match`.
     prompts: Vec<Vec<u32>>,
+    /// Of `exact_match`.
     expected: Vec<String>,
-    answers: Vec<Vec<u32>>,
     choices: Vec<Options>,
-    stop: Vec<u32>,
+    /// What log-probabilities are asked of: each row's answer, each row's choices, or, of `exact_match`, the first row's answer.
+    texts: Arc<Texts>,
+}
+
+impl Prepared {
+    /// Whether both are one and the same, so that models which are asked them can share what they compute.
+    pub fn shares_texts(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.texts, &other.texts)
+    }
 }
 
 /// The result of one row.
@@ -108,7 +121,6 @@ impl Task {
     pub fn prepare(&self, model: &Model) -> Result<Prepared, TaskError> {
         self.check()?;
         let tokenizer = model.require_tokenizer()?;
-        let stop = model.stop_ids();
         let expected = self.expected.render_all(&self.data)?;
         let encode = |row: usize, text: &str, special, what| match tokenizer.encode(text, special)? {
             ids if ids.is_empty() => Err(TaskError::NoTokens { row, what }),
@@ -118,17 +130,22 @@ impl Task {
             texts.iter().enumerate().map(|(row, text)| encode(row, text, special, what)).collect()
         };
         let prompts = all(&self.prompt.render_all(&self.data)?, true, "prompt")?;
+        let method = self.method.clone();
         if let Method::MultipleChoice(choices) = &self.method {
             let choices = choices.options(&self.data, &expected, &|row, text| encode(row, text, false, "choice"))?;
-            let (method, answers) = (self.method.clone(), Vec::new());
-            return Ok(Prepared { method, prompts, expected, answers, choices, stop });
+            // All choices of a prompt go on from one computation of it.
+            let rows = prompts.iter().zip(&choices);
+            let texts = Texts::new(rows.flat_map(|(p, options)| pairs(std::iter::repeat(p), &options.tokens)));
+            return Ok(Prepared { method, prompts: Vec::new(), expected: Vec::new(), choices, texts: Arc::new(texts) });
         }
         let mut answers = all(&expected, false, "expected answer")?;
         if self.method == (Method::Likelihood { end: true }) {
-            answers.iter_mut().for_each(|answer| answer.extend(stop.first()));
+            let end = model.stop_ids().first().copied();
+            answers.iter_mut().for_each(|answer| answer.extend(end));
         }
-        let choices = Vec::new();
-        Ok(Prepared { method: self.method.clone(), prompts, expected, answers, choices, stop })
+        let asked = if matches!(self.method, Method::ExactMatch { .. }) { 1 } else { answers.len() };
+        let texts = Arc::new(Texts::new(pairs(&prompts, &answers).take(asked)));
+        Ok(Prepared { method, prompts, expected, choices: Vec::new(), texts })
     }
 }
 
@@ -142,21 +159,27 @@ pub fn score(model: &Model, task: &Prepared, place: impl Into<Place>) -> Result<
     let place = &place.into();
     let records = match &task.method {
         Method::ExactMatch { max_tokens, extract, by } => {
-            likelihood(model, task, 1, place)?;
+            likelihood(model, task, place)?;
             exact_match(model, task, (*max_tokens, *extract, by), place)?
         }
-        Method::Likelihood { .. } => likelihood(model, task, usize::MAX, place)?,
+        Method::Likelihood { .. } => likelihood(model, task, place)?,
         Method::MultipleChoice(_) => multiple_choice(model, task, place)?,
     };
     let value = records.iter().map(|record| record.score).sum::<f64>() / records.len() as f64;
     Ok(Score { value, records })
 }
 
-/// The log-probabilities of the first `limit` rows.
-fn likelihood(model: &Model, task: &Prepared, limit: usize, place: &Place) -> Result<Vec<Record>, TaskError> {
-    let pairs = task.prompts.iter().zip(&task.answers).map(|(p, a)| (p.as_slice(), a.as_slice()));
-    let pairs: Vec<_> = pairs.take(limit).collect();
-    let rows = model.decoder(place.clone())?.logprobs(&pairs, place.threads)?;
+/// Prompts with what comes after them.
+fn pairs<'a>(
+    prompts: impl IntoIterator<Item = &'a Vec<u32>>,
+    answers: &'a [Vec<u32>],
+) -> impl Iterator<Item = (&'a [u32], &'a [u32])> {
+    prompts.into_iter().zip(answers).map(|(prompt, answer)| (prompt.as_slice(), answer.as_slice()))
+}
+
+/// The log-probabilities of the answers.
+fn likelihood(model: &Model, task: &Prepared, place: &Place) -> Result<Vec<Record>, TaskError> {
+    let rows = model.decoder(place.clone())?.likelihoods(&task.texts, place.threads)?;
     rows.into_iter()
         .enumerate()
         .map(|(row, tokens)| {
@@ -170,12 +193,9 @@ fn likelihood(model: &Model, task: &Prepared, limit: usize, place: &Place) -> Re
         .collect()
 }
 
-/// All choices of a prompt go on from one computation of it.
+/// Which choices are the likeliest.
 fn multiple_choice(model: &Model, task: &Prepared, place: &Place) -> Result<Vec<Record>, TaskError> {
-    let rows = task.prompts.iter().zip(&task.choices);
-    let pairs: Vec<(&[u32], &[u32])> =
-        rows.flat_map(|(p, options)| options.tokens.iter().map(move |t| (p.as_slice(), t.as_slice()))).collect();
-    let mut logprobs = model.decoder(place.clone())?.logprobs(&pairs, place.threads)?.into_iter();
+    let mut logprobs = model.decoder(place.clone())?.likelihoods(&task.texts, place.threads)?.into_iter();
     let rows = task.choices.iter().enumerate().map(|(row, options)| {
         let of_row = logprobs.by_ref().take(options.tokens.len());
         let sums: Vec<f64> = of_row.map(|tokens| tokens.iter().map(|&l| f64::from(l)).sum()).collect();

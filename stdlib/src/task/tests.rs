@@ -8,7 +8,7 @@ use evo_kernels::rng::Stream;
 use super::*;
 use crate::answer::Answering;
 use crate::data::{Cell, Data, DataError, Template};
-use crate::model::{Card, Model, Tensor, Tiny, llama_tiny};
+use crate::model::{Card, Model, Place, Tensor, Tiny, llama_tiny};
 use crate::train::{Settings, examples, train};
 
 fn model() -> Model {
@@ -133,4 +133,32 @@ fn faults_are_told_before_and_after() {
     for task in [task(EXACT), task(LIKELIHOOD), choice(Compare::Total)] {
         assert!(matches!(scored(&broken, &task, 1), Err(TaskError::NotFinite { row: 0, .. })));
     }
+}
+
+#[test]
+fn a_task_is_prepared_once_and_shared_rows_change_no_score() {
+    let (base, other) = (model(), trained());
+    let memory = Memory::new(1 << 20);
+    let place = || Place { threads: 1, residuals: Some(memory.residuals.clone()), ..Place::default() };
+    for task in [task(LIKELIHOOD), choice(Compare::Total)] {
+        let prepared = memory.prepared(&task, &base).unwrap();
+        // The upper of two layers, and what follows it, come from the other.
+        let upper = |(name, tensor): (&String, &Tensor)| {
+            let own = name.contains("layers.0") || name.contains("embed");
+            (name.clone(), if own { tensor.clone() } else { other.tensors[name].clone() })
+        };
+        let tensors = base.tensors.iter().map(upper).collect();
+        let child = base.with_tensors("child", tensors, Card::default());
+        for model in [&base, &child, &base, &child] {
+            let again = memory.prepared(&task, model).unwrap();
+            assert!(again.shares_texts(&prepared));
+            assert_eq!(score(model, &again, place()).unwrap(), score(model, &task.prepare(model).unwrap(), 1).unwrap());
+        }
+        assert!(memory.residuals.bytes() > 0);
+    }
+    let open = Task { method: Method::Likelihood { end: false }, ..task(LIKELIHOOD) };
+    let prepared = memory.prepared(&task(LIKELIHOOD), &base).unwrap();
+    assert!(!memory.prepared(&open, &base).unwrap().shares_texts(&prepared));
+    let less = open.on(sums().first(3)).unwrap();
+    assert_eq!(score(&base, &memory.prepared(&less, &base).unwrap(), place()).unwrap().records.len(), 3);
 }
