@@ -133,6 +133,21 @@ fn identity_does_not_see_how_a_program_is_written() {
 }
 
 #[test]
+fn a_device_and_lowered_effort_give_everything_an_identity_of_its_own() {
+    let text = format!("{HEAD}let x = score(m, t)");
+    let key = |(device, tiny): (Option<&str>, bool)| {
+        let options = Options { device: device.map(Into::into), tiny, ..Options::default() };
+        plan_with(&text, &[], options).key("x")
+    };
+    let ways = [(None, false), (None, true), (Some("cuda"), false), (Some("metal"), false), (Some("cuda"), true)];
+    let keys = ways.map(key);
+    for (i, one) in keys.iter().enumerate() {
+        assert!(!keys[..i].contains(one), "{:?}", ways[i]);
+    }
+    assert_eq!(key(ways[2]), keys[2]);
+}
+
+#[test]
 fn identity_sees_each_term() {
     let differ = |a: &str, b: &str| assert_ne!(key(a), key(b), "{a}\n{b}");
     differ(TUNED, &TUNED.replace("2 * n", "3 * n"));

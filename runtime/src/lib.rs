@@ -13,6 +13,7 @@ pub mod store;
 
 mod clock;
 mod db;
+mod device;
 mod files;
 mod panics;
 

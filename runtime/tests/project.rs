@@ -150,6 +150,25 @@ fn a_device_that_is_not_built_in_is_refused_and_the_cpu_is_no_other_run() {
     put(folder.path(), &[("a.evo", "print 1 + 1\n")]);
     let told = refused(&evo(folder.path(), &["run", "a.evo", "--device", "cuda"]));
     assert!(told.contains("error[E0143]") && told.contains("cargo install --features cuda"), "{told}");
+    // Each command that computes with models takes a device, and says alike what is wrong with it.
+    for args in [
+        &["check", "a.evo"][..],
+        &["plan", "a.evo"],
+        &["eval", "m", "a.evo"],
+        &["logits", "m", "--tokens", "1"],
+        &["repl", "-e", "1"],
+        &["test", "a.evo"],
+    ] {
+        let unknown = evo(folder.path(), &[args, &["--device", "tpu"]].concat());
+        let told = String::from_utf8(unknown.stderr).unwrap();
+        assert!(unknown.status.code() == Some(2) && told.contains("cpu, cuda, metal"), "{args:?}: {told}");
+    }
+    for args in [&["run", "a.evo"][..], &["logits", "m", "--tokens", "1"], &["repl", "-e", "1"]] {
+        let told = refused(&evo(folder.path(), &[args, &["--device", "cuda"]].concat()));
+        assert!(told.contains("error[E0143]") && told.contains("cargo install --features cuda"), "{args:?}: {told}");
+    }
+    put(folder.path(), &[("evo.toml", "device = \"cuda\"\n")]);
+    assert!(refused(&evo(folder.path(), &["logits", "m", "--tokens", "1"])).contains("error[E0143]"));
     put(folder.path(), &[("evo.toml", "device = \"cpu\"\n")]);
     assert!(evo(folder.path(), &["run", "a.evo", "--device", "cpu"]).status.success());
 }

@@ -343,10 +343,13 @@ fn commands_answer_and_tell_what_is_wrong() {
     };
     assert_eq!(said("param rate: real = 0.5"), (0, "param rate: real".into()));
     assert_eq!(said(":type 2 * rate"), (0, "real".into()));
-    assert_eq!(said(":set"), (0, "rate = 0.5\nseed = 0\ntiny = false\njobs = 3".into()));
+    assert_eq!(said(":set"), (0, "rate = 0.5\nseed = 0\ntiny = false\ndevice = cpu\njobs = 3".into()));
     assert_eq!(said(":set rate=0.25"), (0, String::new()));
     assert_eq!(said("rate"), (0, "0.25".into()));
     assert_eq!(said(":set seed=three").0, 2);
+    assert_eq!(said(":set device=cpu"), (0, String::new()));
+    let (code, told) = said(":set device=tpu");
+    assert!(code == 2 && told.contains("E0143") && told.contains("the devices are `cpu`"), "{told}");
     assert_eq!(said(":list"), (0, "param rate: real = 0.5".into()));
     assert!(said(":doc sigmoid").1.contains("fn sigmoid(x: real) -> real"));
     assert!(said("sigmoid").1.contains("fn sigmoid(x: real) -> real"), "a bare function is a question about it");

@@ -82,9 +82,16 @@ pub(super) struct SettingArgs {
     /// Lower all effort, to see in seconds that a program works; tables say so
     #[arg(long)]
     pub(super) tiny: bool,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+}
+
+/// Where models are computed.
+#[derive(Args, Debug)]
+pub(super) struct DeviceArgs {
     /// Where models are computed [default: `device` of evo.toml, else cpu]; results of two devices differ in their last bits
-    #[arg(long, value_name = "NAME", value_parser = evo_stdlib::model::DEVICES)]
-    pub(super) device: Option<String>,
+    #[arg(long = "device", value_name = "NAME", value_parser = evo_stdlib::model::DEVICES)]
+    pub(super) name: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -271,7 +278,8 @@ the last position in id order), `greedy` (exactly N ids, not stopped at an end t
 
 Examples:
   evo logits models/tiny-bilingual --text \"12 + 3 = \" --greedy 4 --json
-  evo logits model.gguf --tokens 1,2,3 --dtype bf16 --json")]
+  evo logits model.gguf --tokens 1,2,3 --dtype bf16 --json
+  evo logits model.gguf --tokens 1,2,3 --device cuda")]
 pub(super) struct LogitsArgs {
     /// A Hugging Face directory or a GGUF file
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -288,6 +296,8 @@ pub(super) struct LogitsArgs {
     /// Also continue greedily by this many tokens
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) greedy: usize,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
     /// The output's only form, named so that scripts say what they rely on
     #[arg(long)]
     pub(super) json: bool,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use evo_lang::diag::Code;
-use evo_stdlib::model::{self, DType, Model, ModelError, Prompt, Tensor};
+use evo_stdlib::model::{self, DType, Model, ModelError, Place, Prompt, Tensor};
 
 use super::args::{Dtype, LogitsArgs};
 use super::{Stop, screen};
@@ -15,8 +15,10 @@ pub(super) fn logits(args: &LogitsArgs) -> Result<u8, Stop> {
         (Some(text), _) => Prompt::Text(text),
         (None, tokens) => Prompt::Tokens(tokens.as_deref().unwrap_or_default()),
     };
+    let engine = Engine::new();
+    let place = Place { threads: engine.jobs(), device: engine.device(args.device.name.as_deref())?, stop: None };
     let model = open(&args.model, args.dtype).map_err(refused)?;
-    let told = model::logits(&model, prompt, args.greedy, Engine::new().jobs()).map_err(refused)?;
+    let told = model::logits(&model, prompt, args.greedy, place).map_err(refused)?;
     screen::json(&told)?;
     Ok(0)
 }

@@ -117,5 +117,5 @@ fn named(engine: &Engine, file: Option<&Path>) -> Result<PathBuf, Failure> {
 
 fn settings(args: &SettingArgs) -> Settings {
     let params = args.set.iter().map(|(name, value)| (name.clone(), ParamValue::Source(value.clone())));
-    Settings { params: params.collect(), seed: args.seed, tiny: args.tiny, device: args.device.clone() }
+    Settings { params: params.collect(), seed: args.seed, tiny: args.tiny, device: args.device.name.clone() }
 }

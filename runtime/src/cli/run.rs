@@ -55,7 +55,7 @@ fn again(args: &RunArgs, file: &Path, name: &str) -> String {
 pub(super) fn set(args: &SettingArgs) -> Vec<String> {
     let set = args.set.iter().map(|(name, value)| format!("--set {}", quoted(&format!("{name}={value}"))));
     let seed = args.seed.map(|seed| format!("--seed {seed}"));
-    let device = args.device.iter().map(|device| format!("--device {device}"));
+    let device = args.device.name.iter().map(|device| format!("--device {device}"));
     set.chain(seed).chain(args.tiny.then(|| "--tiny".to_owned())).chain(device).collect()
 }
 

@@ -15,6 +15,7 @@ use evo_lang::golden::{self, Section};
 use evo_lang::span::SourceMap;
 use evo_stdlib::plot::escape;
 
+use super::args::DeviceArgs;
 use super::{Stop, screen};
 use crate::clock::Stopwatch;
 use crate::engine::{Engine, Failure, RunOptions, Settings};
@@ -52,6 +53,8 @@ pub(super) struct TestArgs {
     /// Lower all effort; an `expect` is then shown, not enforced
     #[arg(long)]
     tiny: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Also write a report in JUnit's XML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     junit: Option<PathBuf>,
@@ -235,7 +238,7 @@ fn take_as(args: &TestArgs, engine: &Engine, test: &Test, out: Option<&Path>) ->
     let has_errors = diag::has_errors(program.diagnostics());
     found.add(program.diagnostics(), program.sources());
     if !has_errors {
-        let settings = Settings::new().tiny(args.tiny);
+        let settings = Settings { device: args.device.name.clone(), ..Settings::new().tiny(args.tiny) };
         match program.plan(&settings) {
             Err(failure) => found.refused(&failure),
             Ok(plan) => {

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use evo_lang::diag::Code;
+use evo_stdlib::model::Device;
 
 use crate::events::{Cancel, Observer};
 use crate::project::Project;
@@ -95,6 +96,13 @@ impl Engine {
     /// program: the file is missing or not text.
     pub fn load(&self, file: &Path) -> Result<Program, Failure> {
         Program::load(self, file)
+    }
+
+    /// The device of this name, else the one that the project in the working directory or above it names; `None` for our
+    /// kernels on the CPU.
+    pub(crate) fn device(&self, name: Option<&str>) -> Result<Option<Device>, Failure> {
+        let settings = Settings { device: name.map(str::to_owned), ..Settings::new() };
+        Ok(self.load_text("device.evo", "").plan(&settings)?.planned.device)
     }
 
     /// The program that a project, whose `evo.toml` is looked for in the working directory and above it, names as its main one.

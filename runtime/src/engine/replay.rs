@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Engine, Failure, ParamValue, Program, Settings};
 use crate::datum::Datum;
+use crate::device;
 use crate::events::{Cancel, Event, EventKind, NodeOutcome, Observer, Outcome};
 use crate::run::dir::{self, Identity, Record};
 use crate::run::execute::Scope;
@@ -265,7 +266,7 @@ fn plan(
     }
     params.extend(set.clone());
     let Identity { seed, tiny, ref device, .. } = record.identity;
-    let device = Some(device.clone().unwrap_or_else(|| "cpu".to_owned()));
+    let device = Some(device::name(device.as_deref()).to_owned());
     let settings = Settings { params, seed: Some(seed), tiny, device };
     let plan = program.plan(&settings)?;
     // Where outputs went is no matter here.

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use evo_lang::diag::{Code, suggest};
-use evo_stdlib::model::{DEVICES, Device, DeviceError};
+use evo_stdlib::model::{Device, DeviceError};
 use toml_edit::{ImDocument, Item, Key, Table, Value};
 
 use super::{FILE, Project};
+use crate::device;
 use crate::engine::ParamValue;
 
 /// Something wrong with the file.
@@ -105,18 +106,7 @@ fn set(project: &mut Project, folder: &Path, key: &Key, item: &Item) {
 
 fn no_device(error: &DeviceError, at: std::ops::Range<usize>) -> Fault {
     let label = "cannot be computed on".to_owned();
-    Fault { code: Code::E0143, at, title: error.to_string(), label, help: device_help(error) }
-}
-
-/// What to do about a device.
-pub(crate) fn device_help(error: &DeviceError) -> String {
-    match error {
-        DeviceError::Unknown { .. } => format!("the devices are {}", DEVICES.map(|d| format!("`{d}`")).join(", ")),
-        DeviceError::NotBuilt { name } => {
-            format!("compute on `cpu`, or build evo with `cargo install --features {name}`")
-        }
-        DeviceError::Refused { .. } => "compute on `cpu`, or mend the driver".to_owned(),
-    }
+    Fault { code: Code::E0143, at, title: error.to_string(), label, help: device::help(error) }
 }
 
 fn params(project: &mut Project, table: &dyn toml_edit::TableLike) {

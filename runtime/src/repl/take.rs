@@ -394,6 +394,7 @@ impl Repl {
             .chain([
                 ("seed".to_owned(), seed),
                 ("tiny".to_owned(), tiny.to_string()),
+                ("device".to_owned(), self.session.device()),
                 ("jobs".to_owned(), self.session.jobs().to_string()),
             ])
             .collect()
@@ -426,6 +427,7 @@ impl Repl {
                 Ok(seed) => Ok(self.session.set(Settings { seed: Some(seed), ..settings })),
                 Err(_) => wrong("a whole number"),
             },
+            "device" => Ok(self.session.set(Settings { device: Some(value.to_owned()), ..settings })),
             _ => Ok(self.session.set_param(name, value)),
         };
         match set {

@@ -26,11 +26,10 @@ use super::scheduler::Scheduler;
 use super::selection;
 use super::world::{Found, World, datum};
 use crate::datum::Datum;
-use crate::engine::nowhere;
+use crate::device;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
 use crate::events::Cancel;
 use crate::project::files::ProgramFiles;
-use crate::project::read::device_help;
 use crate::store::{Key, Store};
 
 /// The width of plots drawn with text: fixed, because they are kept in the journal, which is equal on every terminal.
@@ -137,7 +136,8 @@ pub(crate) fn plan(
     settings: &Settings,
 ) -> Result<(Planned, Vec<Diagnostic>), Vec<Diagnostic>> {
     let checked = params::applied(host, program, settings)?;
-    let device = device(program, settings)?;
+    let of_project = program.project.as_ref().and_then(|project| project.device.as_deref());
+    let device = device::open(settings.device.as_deref().or(of_project)).map_err(|error| vec![error])?;
     let named = device.as_ref().map(|device| device.name().into());
     let mut planned = Planned {
         options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny, device: named },
@@ -169,15 +169,6 @@ pub(crate) fn plan(
         Err(failure) => found.extend(failure.diagnostics),
     }
     Ok((planned, found))
-}
-
-/// The device that the settings name, else the project's.
-fn device(program: &Program, settings: &Settings) -> Result<Option<Device>, Vec<Diagnostic>> {
-    let of_project = program.project.as_ref().and_then(|project| project.device.as_deref());
-    let Some(name) = settings.device.as_deref().or(of_project) else { return Ok(None) };
-    Device::open(name).map_err(|error| {
-        vec![Diagnostic::error(Code::E0143, nowhere(), error.to_string(), "").help(device_help(&error))]
-    })
 }
 
 /// The program's directory: what its input paths are relative to. Shown in messages, so without a `./`.

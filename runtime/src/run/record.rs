@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::datum::Datum;
 use crate::db::DiskError;
+use crate::device;
 use crate::events::Status;
 use crate::store::Key;
 
@@ -107,8 +108,8 @@ impl Identity {
             return named("--tiny", &self.tiny, &other.tiny);
         }
         if self.device != other.device {
-            let name = |identity: &Identity| identity.device.clone().unwrap_or_else(|| "cpu".to_owned());
-            return named("--device", &name(self), &name(other));
+            let [here, there] = [self, other].map(|identity| device::name(identity.device.as_deref()));
+            return named("--device", &here, &there);
         }
         if self.out != other.out {
             return named("--out", &self.out.display(), &other.out.display());
@@ -117,5 +118,27 @@ impl Identity {
         let changed = names.into_iter().find(|name| self.params.get(*name) != other.params.get(*name))?;
         let show = |params: &IndexMap<String, Datum>| serde_json::to_string(&params.get(changed)).unwrap_or_default();
         named(changed, &show(&self.params), &show(&other.params))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_on_another_device_is_another_run() {
+        let on = |device: Option<&str>| Identity {
+            program: "p".into(),
+            program_hash: Key::of("program", &[]),
+            params: IndexMap::new(),
+            seed: 0,
+            tiny: false,
+            device: device.map(str::to_owned),
+            out: PathBuf::from("."),
+        };
+        let (usual, other) = (on(None), on(Some("cuda")));
+        assert_ne!(usual.hash(), other.hash());
+        assert_eq!(usual.difference(&other).unwrap_or_default(), "`--device`: cpu there, cuda here");
+        assert_eq!(other.difference(&other), None);
     }
 }

@@ -31,6 +31,7 @@ use evo_lang::hir::RequestKind;
 use evo_lang::ide::{self, Completion, Doc, Sort};
 use evo_lang::span::{SourceMap, Span};
 
+use crate::device;
 use crate::engine::{Engine, Failure, Overview, Param, ParamValue, Plan, Program, Settings, nowhere};
 use crate::events::Cancel;
 use crate::run::execute;
@@ -179,6 +180,13 @@ impl Session {
     /// What the session's plans depend on besides its text.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Where models are computed.
+    pub fn device(&self) -> String {
+        let program = self.engine.load_text(&self.file, &self.text());
+        let of_project = program.project().and_then(|project| project.device.as_deref());
+        device::name(self.settings.device.as_deref().or(of_project)).to_owned()
     }
 
     /// Evaluations at once.

@@ -1,0 +1,30 @@
+//! Where models are computed, by name: the one place of this crate that knows what devices are called.
+
+use evo_lang::diag::{Code, Diagnostic};
+use evo_stdlib::model::{DEVICES, Device, DeviceError};
+
+use crate::engine::nowhere;
+
+/// The device that a name chooses; `None` for our kernels on the CPU, which need no opening.
+pub(crate) fn open(name: Option<&str>) -> Result<Option<Device>, Diagnostic> {
+    let Some(name) = name else { return Ok(None) };
+    Device::open(name)
+        .map_err(|error| Diagnostic::error(Code::E0143, nowhere(), error.to_string(), "").help(help(&error)))
+}
+
+/// What a record or a setting calls a device, where none is named.
+pub(crate) fn name(named: Option<&str>) -> &str {
+    named.unwrap_or(DEVICES[0])
+}
+
+/// What to do about a device.
+pub(crate) fn help(error: &DeviceError) -> String {
+    let ours = DEVICES[0];
+    match error {
+        DeviceError::Unknown { .. } => format!("the devices are {}", DEVICES.map(|d| format!("`{d}`")).join(", ")),
+        DeviceError::NotBuilt { name } => {
+            format!("compute on `{ours}`, or build evo with `cargo install --features {name}`")
+        }
+        DeviceError::Refused { .. } => format!("compute on `{ours}`, or mend the driver"),
+    }
+}
