@@ -6,10 +6,10 @@ use evo_stdlib::model::{DEVICES, Device, DeviceError};
 use crate::engine::nowhere;
 
 /// The device that a name chooses; `None` for our kernels on the CPU, which need no opening.
-pub(crate) fn open(name: Option<&str>) -> Result<Option<Device>, Diagnostic> {
+pub(crate) fn open(name: Option<&str>) -> Result<Option<Device>, Vec<Diagnostic>> {
     let Some(name) = name else { return Ok(None) };
     Device::open(name)
-        .map_err(|error| Diagnostic::error(Code::E0143, nowhere(), error.to_string(), "").help(help(&error)))
+        .map_err(|error| vec![Diagnostic::error(Code::E0143, nowhere(), error.to_string(), "").help(help(&error))])
 }
 
 /// What a record or a setting calls a device, where none is named.

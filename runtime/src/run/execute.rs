@@ -137,7 +137,7 @@ pub(crate) fn plan(
 ) -> Result<(Planned, Vec<Diagnostic>), Vec<Diagnostic>> {
     let checked = params::applied(host, program, settings)?;
     let of_project = program.project.as_ref().and_then(|project| project.device.as_deref());
-    let device = device::open(settings.device.as_deref().or(of_project)).map_err(|error| vec![error])?;
+    let device = device::open(settings.device.as_deref().or(of_project))?;
     let named = device.as_ref().map(|device| device.name().into());
     let mut planned = Planned {
         options: Options { params: checked.params, seed: settings.seed, tiny: settings.tiny, device: named },
