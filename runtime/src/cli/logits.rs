@@ -16,7 +16,8 @@ pub(super) fn logits(args: &LogitsArgs) -> Result<u8, Stop> {
         (None, tokens) => Prompt::Tokens(tokens.as_deref().unwrap_or_default()),
     };
     let engine = Engine::new();
-    let place = Place { threads: engine.jobs(), device: engine.device(args.device.name.as_deref())?, stop: None };
+    let device = engine.device(args.device.name.as_deref())?;
+    let place = Place { threads: engine.jobs(), device, ..Place::default() };
     let model = open(&args.model, args.dtype).map_err(refused)?;
     let told = model::logits(&model, prompt, args.greedy, place).map_err(refused)?;
     screen::json(&told)?;
