@@ -95,8 +95,25 @@ fn run_answers(cx: &Cx<'_>, args: AnswersArgs) -> Result<Vec<Arc<str>>, Failure>
     let prompts = args.prompts.iter().map(|prompt| tokenizer.encode(prompt, true)).collect::<Result<Vec<_>, _>>()?;
     cx.check_cancelled()?;
     let max_tokens = usize::try_from(args.max_tokens).unwrap_or(1);
+    fit(&prompts, max_tokens, args.m.config.max_positions)?;
     let answers = answers(&args.m, &prompts, max_tokens, &args.by, cx.place())?;
     Ok(answers.into_iter().map(|answer| answer.text.into()).collect())
+}
+
+/// Whether each prompt has a token, and with its answer no more than the model has positions.
+fn fit(prompts: &[Vec<u32>], max_tokens: usize, limit: usize) -> Result<(), Failure> {
+    for (i, tokens) in prompts.iter().map(Vec::len).enumerate() {
+        if tokens == 0 {
+            let title = format!("prompt {i} is empty");
+            return Err(Failure::new("R0513", title).help("give a text of one character at least"));
+        }
+        if tokens.saturating_add(max_tokens) > limit {
+            let title = format!("prompt {i} has {tokens} tokens, too many before an answer of {max_tokens}");
+            let help = format!("shorten the prompt, or lower `max_tokens`: the model has {limit} positions");
+            return Err(Failure::new("R0513", title).help(help));
+        }
+    }
+    Ok(())
 }
 
 impl Object for Answering {

@@ -413,8 +413,12 @@ impl ModelError {
                 format!("the known architectures are {}", known.join(", "))
             }
             Self::NoDecoder { .. } => "use a decoder, such as a Llama; an encoder gives vectors of texts".into(),
-            Self::Header { .. } | Self::Entry { .. } | Self::Gguf { .. } => {
+            Self::Header { .. } | Self::Entry { .. } => {
                 "download the file again: it is damaged, or not what its name says".into()
+            }
+            Self::Gguf { .. } => {
+                "download the file again if it is damaged; else take another quantisation, or the model's directory with `hf`"
+                    .into()
             }
             Self::MissingShard { shard, .. } => format!("download `{shard}` as well"),
             Self::ShardIndex { .. } => "take the index and all shards from one download".into(),

@@ -238,6 +238,8 @@ impl From<TaskError> for Failure {
             TaskError::NoTokens { .. } => {
                 Failure::new("R0513", error.to_string()).help("change the template, or drop the row")
             }
+            TaskError::TooLong { .. } => Failure::new("R0513", error.to_string())
+                .help("drop the long rows, shorten the template, or lower `max_tokens`"),
             TaskError::FewChoices { .. } => {
                 Failure::new("R0516", error.to_string()).help("drop the row, or mend its choices")
             }

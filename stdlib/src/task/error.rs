@@ -32,6 +32,16 @@ pub enum TaskError {
         /// `prompt` or `expected` answer.
         what: &'static str,
     },
+    /// A row's prompt with its answer is longer than the model.
+    #[error("row {row} has {tokens} tokens with its answer, more than the model's {limit} positions")]
+    TooLong {
+        /// The longest row, counted from 0.
+        row: usize,
+        /// Its tokens, with as many of an answer as it may have.
+        tokens: usize,
+        /// The model's positions.
+        limit: usize,
+    },
     /// A row has no two choices.
     #[error("row {row} has {found} of the two choices at least that a question needs")]
     FewChoices {

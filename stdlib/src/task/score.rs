@@ -58,6 +58,8 @@ pub struct Prepared {
     choices: Vec<Options>,
     /// What log-probabilities are asked of: each row's answer, each row's choices, or, of `exact_match`, the first row's answer.
     texts: Arc<Texts>,
+    /// The longest row with its answer, and how many tokens that is.
+    longest: (usize, usize),
 }
 
 impl Prepared {
@@ -136,27 +138,40 @@ impl Task {
             // All choices of a prompt go on from one computation of it.
             let rows = prompts.iter().zip(&choices);
             let texts = Texts::new(rows.flat_map(|(p, options)| pairs(std::iter::repeat(p), &options.tokens)));
-            return Ok(Prepared { method, prompts: Vec::new(), expected: Vec::new(), choices, texts: Arc::new(texts) });
+            let most = |options: &Options| options.tokens.iter().map(Vec::len).max().unwrap_or(0);
+            let longest = longest(prompts.iter().zip(&choices).map(|(prompt, options)| prompt.len() + most(options)));
+            let texts = Arc::new(texts);
+            return Ok(Prepared { method, prompts: Vec::new(), expected: Vec::new(), choices, texts, longest });
         }
         let mut answers = all(&expected, false, "expected answer")?;
         if self.method == (Method::Likelihood { end: true }) {
             let end = model.stop_ids().first().copied();
             answers.iter_mut().for_each(|answer| answer.extend(end));
         }
+        let room = |answer: &Vec<u32>| match self.method {
+            Method::ExactMatch { max_tokens, .. } => max_tokens,
+            _ => answer.len(),
+        };
+        let longest =
+            longest(prompts.iter().zip(&answers).map(|(prompt, answer)| prompt.len().saturating_add(room(answer))));
         let asked = if matches!(self.method, Method::ExactMatch { .. }) { 1 } else { answers.len() };
         let texts = Arc::new(Texts::new(pairs(&prompts, &answers).take(asked)));
-        Ok(Prepared { method, prompts, expected, choices: Vec::new(), texts })
+        Ok(Prepared { method, prompts, expected, choices: Vec::new(), texts, longest })
     }
 }
 
 /// The score of `model` on a task that was prepared for a model with the same tokenizer.
 ///
 /// # Errors
-/// [`TaskError::Model`] for weights that make no decoder, [`TaskError::Decode`] for a prompt that outgrows the model,
+/// [`TaskError::Model`] for weights that make no decoder, [`TaskError::TooLong`] for a row that outgrows the model,
 /// [`TaskError::NotFinite`] for weights that make no probability. Greedy answers tell nothing of that, so `exact_match` asks for
 /// the first row's log-probability too.
 pub fn score(model: &Model, task: &Prepared, place: impl Into<Place>) -> Result<Score, TaskError> {
     let place = &place.into();
+    let ((row, tokens), limit) = (task.longest, model.config.max_positions);
+    if tokens > limit {
+        return Err(TaskError::TooLong { row, tokens, limit });
+    }
     let records = match &task.method {
         Method::ExactMatch { max_tokens, extract, by } => {
             likelihood(model, task, place)?;
@@ -167,6 +182,11 @@ pub fn score(model: &Model, task: &Prepared, place: impl Into<Place>) -> Result<
     };
     let value = records.iter().map(|record| record.score).sum::<f64>() / records.len() as f64;
     Ok(Score { value, records })
+}
+
+/// The longest row, and its length.
+fn longest(lengths: impl Iterator<Item = usize>) -> (usize, usize) {
+    lengths.enumerate().fold((0, 0), |best, row| if row.1 > best.1 { row } else { best })
 }
 
 /// Prompts with what comes after them.

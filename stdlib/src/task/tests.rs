@@ -125,7 +125,8 @@ fn faults_are_told_before_and_after() {
     let silent = Task { expected: Template::parse("").unwrap(), ..task(LIKELIHOOD) };
     assert!(matches!(silent.prepare(&model), Err(TaskError::NoTokens { row: 0, .. })));
     let long = Task { prompt: Template::parse(&"{question}".repeat(9)).unwrap(), ..task(LIKELIHOOD) };
-    assert!(matches!(scored(&model, &long, 1), Err(TaskError::Decode(_))));
+    let refused = scored(&model, &long, 1);
+    assert!(matches!(refused, Err(TaskError::TooLong { .. })), "{refused:?}");
 
     let mut tensors = (*model.tensors).clone();
     tensors.insert("model.norm.weight".to_owned(), Tensor::from_f32(vec![f32::NAN; 32], vec![32]).unwrap());
