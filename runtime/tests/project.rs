@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use evo_stdlib::model::DEVICES;
+
 fn evo(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_evo")).args(args).current_dir(folder).output().unwrap()
 }
@@ -161,7 +163,7 @@ fn a_device_that_is_not_built_in_is_refused_and_the_cpu_is_no_other_run() {
     ] {
         let unknown = evo(folder.path(), &[args, &["--device", "tpu"]].concat());
         let told = String::from_utf8(unknown.stderr).unwrap();
-        assert!(unknown.status.code() == Some(2) && told.contains("cpu, cuda, metal"), "{args:?}: {told}");
+        assert!(unknown.status.code() == Some(2) && told.contains(&DEVICES.join(", ")), "{args:?}: {told}");
     }
     for args in [&["run", "a.evo"][..], &["logits", "m", "--tokens", "1"], &["repl", "-e", "1"]] {
         let told = refused(&evo(folder.path(), &[args, &["--device", "cuda"]].concat()));

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(of(text).faults[0].help, "did you mean `name`?");
         assert_eq!(of("jobs = 2").faults[0].help, "`workers` is how many evaluations run at once");
-        assert_eq!(of("device = \"tpu\"").faults[0].help, "the devices are `cpu`, `cuda`, `metal`");
+        assert!(of("device = \"tpu\"").faults[0].help.starts_with("the devices are `cpu`, "));
         #[cfg(not(feature = "cuda"))]
         assert_eq!(of("device = \"cuda\"").faults[0].title, "this evo is built without `cuda`");
         assert_eq!(of("a = = 1").faults[0].code, Code::E0140);
