@@ -5,6 +5,7 @@ const LINE: usize = 64;
 
 /// Asks for the cache lines of `bytes` bytes from `start` on, to be read or, with `write`, to be written. Nothing is
 /// read, so that any address will do; where there is no such instruction, nothing happens.
+#[inline(always)]
 pub fn prefetch(start: *const u8, bytes: usize, write: bool) {
     for offset in (0..bytes).step_by(LINE) {
         line(start.wrapping_add(offset), write);

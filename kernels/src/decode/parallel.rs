@@ -3,9 +3,12 @@
 //! A pass has some hundred short pieces of work that are shared, one after the other. To wake a thread for each takes as long
 //! as the work, so the threads come [`together`] once and wait for the next piece awake.
 
+use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Multiply-adds below which sharing costs more than it saves.
 const WORTH_SHARING: usize = 1 << 17;
@@ -24,11 +27,17 @@ struct Team {
     /// Written by the leader while `state` is zero, read by helpers that have joined.
     job: UnsafeCell<*const Job<'static>>,
     over: AtomicBool,
+    /// What a helper fell over.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 // SAFETY: `job` is written and read at different times, as said there; the closure that it points to is `Sync`.
 #[expect(unsafe_code, reason = "threads share the place of a closure")]
 unsafe impl Sync for Team {}
+
+// SAFETY: as above; a helper that comes when the team is over reads nothing but that.
+#[expect(unsafe_code, reason = "threads share the place of a closure")]
+unsafe impl Send for Team {}
 
 thread_local! {
     /// The team that this thread leads.
@@ -60,7 +69,7 @@ fn wait(ready: impl Fn() -> bool) {
 }
 
 impl Team {
-    /// Runs `job` on this thread and on those helpers that are free; all have left it when this returns.
+    /// Runs `job` on this thread and on those helpers that are free; all have left it when this returns. Panics if one of them does.
     fn lead(&self, job: &Job<'_>) {
         let job: *const Job<'_> = job;
         // SAFETY: only the lifetime changes. No helper joins when this function ends, and it waits for those that have.
@@ -70,11 +79,15 @@ impl Team {
         }
         self.state.store(1, Ordering::Release);
         self.round.fetch_add(1, Ordering::Release);
-        let _last = Finally(|| {
+        let last = Finally(|| {
             self.state.fetch_sub(1, Ordering::AcqRel);
             wait(|| self.state.load(Ordering::Acquire) == 0);
         });
         self.run();
+        drop(last);
+        if let Some(panic) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            resume_unwind(panic);
+        }
     }
 
     /// Runs the job.
@@ -100,7 +113,9 @@ impl Team {
                 let _last = Finally(|| {
                     self.state.fetch_sub(2, Ordering::AcqRel);
                 });
-                self.run();
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run())) {
+                    *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+                }
             }
         }
     }
@@ -113,19 +128,19 @@ pub(super) fn together<R>(threads: usize, f: impl FnOnce() -> R) -> R {
         return f();
     }
     let job: *const Job<'static> = &|| ();
-    let team = Team { round: 0.into(), state: 0.into(), job: job.into(), over: false.into() };
-    // A helper for whom no thread is free comes late or never, which no one waits for.
-    rayon::in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| team.help());
-        }
-        let _last = Finally(|| {
-            LED.set(std::ptr::null());
-            team.over.store(true, Ordering::Release);
-        });
-        LED.set(&team);
-        f()
-    })
+    let over = AtomicBool::new(false);
+    let team = Arc::new(Team { round: 0.into(), state: 0.into(), job: job.into(), over, panic: Mutex::default() });
+    // A helper for whom no thread is free comes late, when the team may be over: no one waits for it.
+    for _ in 1..threads {
+        let team = Arc::clone(&team);
+        rayon::spawn(move || team.help());
+    }
+    let _last = Finally(|| {
+        LED.set(std::ptr::null());
+        team.over.store(true, Ordering::Release);
+    });
+    LED.set(&raw const *team);
+    f()
 }
 
 /// Calls `f` on ranges that together are `0..items`: on this thread if `threads` is 1 or `work` (in multiply-adds) is small,
@@ -149,8 +164,8 @@ pub(super) fn ranges(threads: usize, work: usize, items: usize, grain: usize, f:
                 f(from..end(from));
             }
         };
-        // SAFETY: a team that a thread leads lives until `together`, which is on this thread's stack, unsets it.
-        #[expect(unsafe_code, reason = "the team lies on the stack of this thread")]
+        // SAFETY: `together`, which is on this thread's stack, holds the team that this thread leads until it has unset it.
+        #[expect(unsafe_code, reason = "the team is held on the stack of this thread")]
         match unsafe { LED.get().as_ref() } {
             Some(team) => team.lead(&take),
             None => take(),
@@ -226,6 +241,28 @@ mod tests {
             }
         });
         assert_eq!(outer.into_inner(), 160);
+    }
+
+    #[test]
+    fn no_one_waits_for_helpers_that_have_not_come() {
+        use std::sync::mpsc::channel;
+        // All threads of the pool are at something else until they are told.
+        let (told, busy): (Vec<_>, Vec<_>) = (0..rayon::current_num_threads()).map(|_| channel::<()>()).unzip();
+        for busy in busy {
+            rayon::spawn(move || busy.recv().unwrap_or(()));
+        }
+        let (done, finished) = channel();
+        std::thread::spawn(move || {
+            let sum = AtomicUsize::new(0);
+            let add = |range: Range<usize>| {
+                sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
+            };
+            together(3, || ranges(3, WORTH_SHARING, 16, 1, add));
+            done.send(sum.into_inner()).unwrap_or(());
+        });
+        let sum = finished.recv_timeout(std::time::Duration::from_secs(60));
+        drop(told);
+        assert_eq!(sum, Ok(120));
     }
 
     #[test]

@@ -5,11 +5,17 @@ use super::chunks::write_chunks;
 use super::element::Element;
 use super::mix::Mix;
 use super::task_vector::TaskVector;
-use crate::block::{Loops, widest};
+use crate::block::{Loops, prefetch, widest};
 use std::marker::PhantomData;
 
 /// Elements that are computed at a time: the scratch of several models stays in the first-level cache.
 const SPAN: usize = 1024;
+
+/// Elements after which memory is asked for that comes later: in small portions, so that no request waits for a free place.
+const BLOCK: usize = 128;
+
+/// Elements between what is computed and what is asked for.
+const AHEAD: usize = 512;
 
 /// Memory that writing a range takes; kept from one range to the next.
 pub type Scratch = Vec<Vec<f32>>;
@@ -59,7 +65,8 @@ impl<E: Element> Merged<E> {
     /// Panics if there is not an input of that length for each tensor that the merge was made from.
     pub fn write(&self, inputs: &[&[E]], start: usize, out: &mut [E], scratch: &mut Scratch) {
         assert!(inputs.len() == self.inputs() && inputs.iter().all(|input| input.len() == out.len()));
-        scratch.resize_with(self.inputs() + 1, Vec::new);
+        let buffers = if matches!(self.rule, Rule::Task { .. }) { self.inputs() + 1 } else { 0 };
+        scratch.resize_with(buffers, Vec::new);
         let mut spans: Vec<&[E]> = Vec::with_capacity(inputs.len());
         for (i, out) in out.chunks_mut(SPAN).enumerate() {
             let range = i * SPAN..i * SPAN + out.len();
@@ -104,27 +111,49 @@ impl<E: Element> Loops for Span<'_, E> {
     fn run(self) {
         let Span { merged, inputs, start, out, scratch } = self;
         match &merged.rule {
-            Rule::Sum { weights, divisor } => sum(inputs, weights, *divisor, out, scratch),
+            Rule::Sum { weights, divisor } => match (inputs, weights.as_slice()) {
+                ([a, b], [v, w]) if *divisor == 1.0 => pair(a, b, out, |a, b| (0.0 + v * a) + w * b),
+                _ => sum(inputs, weights, *divisor, out),
+            },
             Rule::Pair([v, w]) => {
                 let [a, b] = inputs else { return };
-                let pairs = a.iter().zip(*b);
-                out.iter_mut().zip(pairs).for_each(|(y, (a, b))| *y = E::from_f32(v * a.to_f32() + w * b.to_f32()));
+                pair(a, b, out, |a, b| v * a + w * b);
             }
             Rule::Task { vectors, mix } => mix.write(inputs, vectors, start, out, scratch),
         }
     }
 }
 
+/// Two inputs, element by element.
+#[inline(always)]
+fn pair<E: Element>(a: &[E], b: &[E], out: &mut [E], f: impl Fn(f32, f32) -> f32) {
+    for ((out, a), b) in out.chunks_mut(BLOCK).zip(a.chunks(BLOCK)).zip(b.chunks(BLOCK)) {
+        ask(a);
+        ask(b);
+        let pairs = a.iter().zip(b);
+        out.iter_mut().zip(pairs).for_each(|(y, (a, b))| *y = E::from_f32(f(a.to_f32(), b.to_f32())));
+    }
+}
+
 /// Adds up in `f32`, in the order of the models, and rounds once.
 #[inline(always)]
-fn sum<E: Element>(inputs: &[&[E]], weights: &[f32], divisor: f32, out: &mut [E], scratch: &mut [Vec<f32>]) {
-    let [total, ..] = scratch else { return };
-    total.fill(0.0);
-    for (input, weight) in inputs.iter().zip(weights) {
-        total.iter_mut().zip(*input).for_each(|(sum, x)| *sum += weight * x.to_f32());
+fn sum<E: Element>(inputs: &[&[E]], weights: &[f32], divisor: f32, out: &mut [E]) {
+    for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+        let mut total = [0.0; BLOCK];
+        for (input, weight) in inputs.iter().zip(weights) {
+            let input = &input[i * BLOCK..][..out.len()];
+            ask(input);
+            total.iter_mut().zip(input).for_each(|(sum, x)| *sum += weight * x.to_f32());
+        }
+        if divisor != 1.0 {
+            total.iter_mut().for_each(|sum| *sum /= divisor);
+        }
+        out.iter_mut().zip(total).for_each(|(y, sum)| *y = E::from_f32(sum));
     }
-    if divisor != 1.0 {
-        total.iter_mut().for_each(|sum| *sum /= divisor);
-    }
-    out.iter_mut().zip(total).for_each(|(y, sum)| *y = E::from_f32(*sum));
+}
+
+/// Asks for the memory that comes some way after a block.
+#[inline(always)]
+fn ask<E>(block: &[E]) {
+    prefetch(block.as_ptr().wrapping_add(AHEAD).cast(), size_of_val(block), false);
 }
