@@ -18,7 +18,7 @@ use super::lines::{Line, Scratch, give_lines, line_bytes, line_bytes_mut, take_l
 use super::parallel;
 use super::product::{self, Input, Operand, Target};
 pub use super::storage::Storage;
-use crate::block::prefetch;
+use super::transpose::{transpose, transpose_pairs};
 
 /// A matrix packed for `x · Wᵀ`.
 pub struct Matrix {
@@ -254,42 +254,6 @@ pub fn multiply_all(x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: 
     drop(parts);
     for (matrix, y) in products {
         matrix.add_low_rank(x, y, threads);
-    }
-}
-
-/// Columns that are transposed at a time, so that what is written stays in the first cache.
-const SOME: usize = 64;
-
-/// Writes up to 32 rows of `cols` elements into a panel.
-fn transpose<T: Copy>(rows: &[T], cols: usize, panel: &mut [T]) {
-    for from in (0..cols).step_by(SOME) {
-        let to = (from + SOME).min(cols);
-        for (lane, row) in rows.chunks_exact(cols).enumerate() {
-            for (column, &x) in panel[from * PANEL..to * PANEL].chunks_exact_mut(PANEL).zip(&row[from..to]) {
-                column[lane] = x;
-            }
-        }
-    }
-}
-
-/// The same for bf16 panels, whose words hold rows `i` and `16 + i`.
-fn transpose_pairs(rows: &[u16], cols: usize, panel: &mut [u32]) {
-    const WORDS: usize = PANEL / 2;
-    for from in (0..cols).step_by(SOME) {
-        let to = (from + SOME).min(cols);
-        let columns = &mut panel[from * WORDS..to * WORDS];
-        prefetch(columns.as_ptr_range().end.cast(), SOME * PANEL * 2, true);
-        let row = |i: usize| rows.get(i * cols + from..i * cols + to);
-        for lane in 0..WORDS {
-            let Some(low) = row(lane) else { break };
-            let columns = columns.chunks_exact_mut(WORDS).zip(low);
-            match row(WORDS + lane) {
-                Some(high) => {
-                    columns.zip(high).for_each(|((column, &l), &h)| column[lane] = u32::from(l) | u32::from(h) << 16);
-                }
-                None => columns.for_each(|(column, &l)| column[lane] = u32::from(l)),
-            }
-        }
     }
 }
 

@@ -38,6 +38,7 @@ mod storage;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tile;
+mod transpose;
 pub mod vector;
 pub mod weights;
 
