@@ -84,6 +84,12 @@ impl Cache {
         self.len == 0
     }
 
+    /// What tells its pages from others'.
+    #[cfg(test)]
+    pub(super) fn page_ids(&self) -> impl Iterator<Item = usize> {
+        self.pages.iter().map(|page| Arc::as_ptr(page).addr())
+    }
+
     fn page_len(&self) -> usize {
         self.shape.head(self.shape.first + self.shape.layers, 0)
     }

@@ -4,13 +4,21 @@
 //! batch. None of this changes a bit of a result, since a row of [`Decoder::hidden`] depends on its own sequence alone.
 
 use super::lines::Scratch;
+use super::matrix::PANEL;
 use super::prefix::{Done, Prefixes};
 use super::{Cache, DecodeError, Decoder, Entry, parallel, vector};
 
-/// Answers that are open at one time; bounds the memory of their caches.
+/// Answers that are open at one time, if they are short.
 const OPEN: usize = 64;
+/// Positions that open answers may come to together, unless one alone comes to more; bounds the memory of their caches.
+pub(super) const POSITIONS: usize = OPEN * 512;
 /// Rows that go through the head at one time; bounds the memory of logits.
 pub(super) const HEAD: usize = 64;
+
+/// Positions of the pages of an answer that with its prompt has at most `longest` tokens.
+pub(super) fn answer_positions(longest: usize) -> usize {
+    longest.next_multiple_of(PANEL) + PANEL
+}
 
 /// Chooses the tokens of one answer.
 pub trait Choose: Send {
@@ -91,11 +99,13 @@ impl Decoder {
         }
         let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let mut tree = Prefixes::new(&texts, prompts.iter().map(|prompt| prompt.len() - 1).collect(), &self.cache());
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(max_tokens);
+        let most = (POSITIONS / answer_positions(longest)).clamp(1, OPEN);
         let mut open: Vec<Open> = Vec::new();
         let width = self.config().hidden_size;
         while !tree.is_empty() || !open.is_empty() {
             // A few free places are not worth reading the weights for prompts in small pieces.
-            let mut pass = tree.take(open.len(), if open.len() <= OPEN / 2 { OPEN - open.len() } else { 0 });
+            let mut pass = tree.take(open.len(), if open.len() <= most / 2 { most - open.len() } else { 0 });
             let mut batch: Vec<Entry<'_>> = Vec::new();
             batch.extend(open.iter_mut().map(|o| Entry { tokens: &o.last, cache: &mut o.cache, wanted: 1 }));
             batch.extend(tree.entries(&mut pass));

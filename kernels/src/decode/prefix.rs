@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::decoder::Stretch;
-use super::generate::HEAD;
+use super::generate::{HEAD, POSITIONS, answer_positions};
 use super::matrix::PANEL;
 use super::{Cache, Config, DecodeError, Decoder, Entry};
 
@@ -14,15 +14,25 @@ const PASS: usize = 512;
 /// Tokens that a common beginning must save to be worth a pass of its own.
 const WORTH_SHARING: usize = 8;
 
+/// Positions of the pages that one pass writes to: each text of it may copy a page that it shares, and begin one that it does not fill.
+const WRITTEN: usize = PASS + 2 * OPEN * (PANEL - 1);
+
 impl Config {
-    /// Bytes that a pass takes besides the weights: its activations, the logits of some rows, and the keys and values of as many short
-    /// texts as are run at once. Longer texts take more pages.
-    pub fn pass_bytes(&self) -> usize {
+    /// Bytes that the passes over texts of at most `longest` tokens take besides the weights, the texts being answered too if
+    /// `answers`: activations, the logits of some rows, keys and values.
+    ///
+    /// Keys and values are those of the longest text, of the texts of one pass, and of the texts of one pass on which others of a
+    /// later pass go on, as choices go on from questions; each further place at which texts that begin alike part may add those of
+    /// one pass more. Answers that are open at one time are so many as have room in 32,768 positions; equal prompts, which are
+    /// answered at once, may take more.
+    pub fn pass_bytes(&self, longest: usize, answers: bool) -> usize {
         let kv = self.num_kv_heads * self.head_dim;
         let row = 4 * self.hidden_size + 2 * (self.num_heads * self.head_dim + kv) + 2 * self.intermediate_size;
         let values = self.num_kv_heads * self.head_dim.next_multiple_of(PANEL);
         let position = self.num_layers() * (kv + values);
-        let floats = PASS * row + HEAD * self.vocab_size + (PASS + OPEN * PANEL) * position;
+        let open = if answers { POSITIONS.max(answer_positions(longest)) } else { 0 };
+        let positions = longest + 2 * WRITTEN + open;
+        let floats = PASS * row + HEAD * self.vocab_size + positions * position;
         floats * size_of::<f32>()
     }
 }
@@ -213,4 +223,54 @@ impl<'a> Prefixes<'a> {
 /// How many tokens two texts begin with alike.
 fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    //! What a tree takes at a time.
+
+    use std::collections::BTreeSet;
+
+    use super::super::tests::{config, tokens};
+    use super::*;
+
+    /// The most positions of pages that are there at once.
+    fn most(texts: &[Vec<u32>]) -> usize {
+        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let cache = Cache::new(&Config { layers: config().layers[..1].to_vec(), ..config() });
+        let mut tree = Prefixes::new(&texts, vec![usize::MAX; texts.len()], &cache);
+        let mut most = 0;
+        while !tree.is_empty() {
+            let mut pass = tree.take(0, usize::MAX);
+            for entry in tree.entries(&mut pass) {
+                entry.cache.prepare(entry.tokens.len());
+                entry.cache.advance(entry.tokens.len());
+            }
+            let caches = tree.ready.iter().chain(pass.edges.iter().map(|(edge, _)| edge)).map(|edge| &edge.cache);
+            most = most.max(caches.flat_map(Cache::page_ids).collect::<BTreeSet<_>>().len() * PANEL);
+            tree.finish(pass, Vec::new());
+        }
+        most
+    }
+
+    #[test]
+    fn texts_take_no_more_pages_than_the_plan_says() {
+        let shots = |i: u64| [tokens(1, 700), tokens(100 + i, 9 + i as usize * 7 % 60)].concat();
+        let choices = |i: u64| [shots(i / 4), tokens(900 + i, 1 + i as usize % 12)].concat();
+        let alone = |i: u64| tokens(2000 + i, 1 + i as usize * 31 % 500);
+        let short = |i: u64| [tokens(1, 40), tokens(3000 + i / 2, 8), tokens(4000 + i, 9)].concat();
+        let kinds: [(&str, &dyn Fn(u64) -> Vec<u32>); 4] =
+            [("shots", &shots), ("choices", &choices), ("alone", &alone), ("short", &short)];
+        for (name, text) in kinds {
+            let texts: Vec<Vec<u32>> = (0..500).map(text).collect();
+            let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
+            let (most, bound) = (most(&texts), longest + 2 * WRITTEN);
+            assert!(most <= bound, "{name}: {most} of {bound}");
+        }
+        let bytes = |longest, answers| config().pass_bytes(longest, answers);
+        let position = 3 * 2 * (6 + 32) * size_of::<f32>();
+        assert_eq!(bytes(300, false) - bytes(200, false), 100 * position);
+        assert_eq!(bytes(300, true) - bytes(300, false), POSITIONS * position);
+        assert!(bytes(POSITIONS, true) - bytes(POSITIONS, false) > POSITIONS * position);
+    }
 }

@@ -118,13 +118,17 @@ fn total(nodes: &[NodeView]) -> Vec<String> {
         parts.push(format!("memory: about {}, activations of trainings not counted", render::bytes(models + most)));
     }
     for node in to_do {
-        let Some(Candidates { bytes, fit }) = node.candidates else { continue };
+        let Some(Candidates { bytes, fit, residuals }) = node.candidates else { continue };
         let fits = match fit {
             Some(1) => ", one fits into memory at a time".to_owned(),
             Some(fit) => format!(", {} fit into memory at a time", render::count(fit)),
             None => String::new(),
         };
-        parts.push(format!("candidates of {}: about {} each{fits}", node.name, render::bytes(bytes)));
+        let shared = match residuals {
+            0 => String::new(),
+            bytes => format!(", what they share at most {}", render::bytes(bytes)),
+        };
+        parts.push(format!("candidates of {}: about {} each{fits}{shared}", node.name, render::bytes(bytes)));
     }
     if cost > 0.0 {
         parts.push(format!("cost: at most {cost:.2} usd"));
@@ -156,7 +160,11 @@ mod tests {
             rows: (kind == "score").then_some(400),
             seconds,
             memory: (kind == "hf").then_some(3_000_000),
-            candidates: (kind == "evolve").then_some(Candidates { bytes: 2_000_000, fit: Some(40) }),
+            candidates: (kind == "evolve").then_some(Candidates {
+                bytes: 2_000_000,
+                fit: Some(40),
+                residuals: 2_000_000,
+            }),
             cost: None,
         };
         let nodes = vec![
@@ -176,7 +184,7 @@ mod tests {
             "4 nodes: 1 stored, 2 to do with at most 1,200 evaluations",
             "time: about 30 s and 1 node that no run has measured",
             "memory: about 3.0 MB, activations of trainings not counted",
-            "candidates of search: about 2.0 MB each, 40 fit into memory at a time",
+            "candidates of search: about 2.0 MB each, 40 fit into memory at a time, what they share at most 2.0 MB",
             "  print search.best",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);

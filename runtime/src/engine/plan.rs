@@ -47,11 +47,13 @@ pub struct NodeView {
 /// The candidates of a search and the memory, as far as the models' headers tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Candidates {
-    /// Bytes of one candidate: weights in the decoder's form, activations and caches of one pass over short texts.
+    /// Bytes of one candidate: weights in the decoder's form, activations and caches of the passes over its task.
     pub bytes: u64,
     /// How many fit beside the models that stay in memory; no more are evaluated at once, whatever the jobs. Nothing where the memory
     /// is not known.
     pub fit: Option<u64>,
+    /// Bytes that the rows take at the most which candidates with equal lower layers share.
+    pub residuals: u64,
 }
 
 /// A plan as data; inputs stand before the nodes that read them.

@@ -121,7 +121,7 @@ pub(crate) fn memory(elaborator: &Elaborator, node: &Node, jobs: usize) -> Optio
     let Op::Extern(ext) = &node.op else { return None };
     match (&*ext.family, &*ext.name) {
         ("train", _) => node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| 16 * parameters(h)),
-        ("task", "score") => header(elaborator, *node.inputs.first()?).map(evaluated),
+        ("task", "score") => evaluated(elaborator, node),
         ("search", _) => candidate(elaborator, node).map(|one| one * jobs as u64),
         _ => node.fact.as_ref()?.downcast_ref::<Arc<ModelHeader>>().map(|h| weights(h)),
     }
@@ -135,7 +135,7 @@ fn header(elaborator: &Elaborator, id: NodeId) -> Option<&Arc<ModelHeader>> {
 fn candidate(elaborator: &Elaborator, node: &Node) -> Option<u64> {
     let Op::Extern(ext) = &node.op else { return None };
     let body = elaborator.probe(argument(node, "maximize").filter(|_| &*ext.family == "search")?)?;
-    scored(elaborator, body).into_iter().filter_map(|id| header(elaborator, id)).map(evaluated).max()
+    scored(elaborator, body).into_iter().filter_map(|node| evaluated(elaborator, node)).max()
 }
 
 /// How many candidates of a search fit into a memory of this size beside the models that stay there; at least one, for what holds
@@ -143,7 +143,7 @@ fn candidate(elaborator: &Elaborator, node: &Node) -> Option<u64> {
 pub(crate) fn candidates(elaborator: &Elaborator, node: &Node, memory_of_host: Option<u64>) -> Option<Candidates> {
     let bytes = candidate(elaborator, node).filter(|bytes| *bytes > 0)?;
     let fit = memory_of_host.map(|there| (there.saturating_sub(resident(elaborator)) / bytes).max(1));
-    Some(Candidates { bytes, fit })
+    Some(Candidates { bytes, fit, residuals: 0 })
 }
 
 /// Bytes of the models that stay in memory.
@@ -211,31 +211,42 @@ pub(crate) fn physical() -> Option<u64> {
     total.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
-/// Bytes that a model takes while it is asked things: its weights in the decoder's form, and a pass.
-fn evaluated(header: &Arc<ModelHeader>) -> u64 {
+/// Tokens of a text whose length is not known before.
+const USUAL: usize = 512;
+
+/// Bytes that a model takes while it is asked a task: its weights in the decoder's form, and the passes. A text has at most as many
+/// tokens as bytes, but for those that the tokenizer puts around it.
+fn evaluated(elaborator: &Elaborator, score: &Node) -> Option<u64> {
+    let header = header(elaborator, *score.inputs.first()?)?;
+    let task = argument(score, "t").and_then(|task| elaborator.graph().node(task).fact.as_ref()?.downcast_ref());
+    let task: Option<&TaskFacts> = task;
+    let answers = task.and_then(|task| task.answers);
+    let longest = task.and_then(|task| task.longest).unwrap_or(USUAL) + answers.unwrap_or(0);
+    let config = &header.config.decoder;
     let packed = |t: &TensorHeader| {
         let size = if matches!(t.dtype, DType::BF16 | DType::F16) { 2 } else { 4 };
         (t.shape.iter().product::<usize>() * size) as u64
     };
-    header.tensors.values().map(packed).sum::<u64>() + header.config.decoder.pass_bytes() as u64
+    let passes = config.pass_bytes(longest.min(config.max_positions), answers.is_some());
+    Some(header.tensors.values().map(packed).sum::<u64>() + passes as u64)
 }
 
-/// The models that a fitness scores.
-fn scored(elaborator: &Elaborator, body: NodeId) -> Vec<NodeId> {
-    let (mut seen, mut stack, mut models) = (BTreeSet::new(), vec![body], Vec::new());
+/// The scores that a fitness asks for.
+fn scored(elaborator: &Elaborator, body: NodeId) -> Vec<&Arc<Node>> {
+    let (mut seen, mut stack, mut scores) = (BTreeSet::new(), vec![body], Vec::new());
     while let Some(id) = stack.pop() {
         if !seen.insert(id) {
             continue;
         }
         let node = elaborator.graph().node(id);
-        if let (Op::Extern(ext), Some(model)) = (&node.op, node.inputs.first())
+        if let Op::Extern(ext) = &node.op
             && (&*ext.family, &*ext.name) == ("task", "score")
         {
-            models.push(*model);
+            scores.push(node);
         }
         stack.extend(node.inputs.iter());
     }
-    models
+    scores
 }
 
 fn parameters(header: &ModelHeader) -> u64 {

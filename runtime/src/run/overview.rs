@@ -12,7 +12,7 @@ use super::estimate::{self, Measured};
 use super::execute::{Ready, demanded, library, roots};
 use super::naming;
 use super::world::datum;
-use crate::engine::{Explanation, Failure, Host, NodeView, Overview};
+use crate::engine::{Candidates, Explanation, Failure, Host, NodeView, Overview};
 use crate::render::shortened;
 use crate::store::Store;
 
@@ -31,6 +31,8 @@ pub(crate) fn overview(view: &View<'_>) -> Result<Overview, Failure> {
     let store = Store::open_if_there(&host.store)?;
     let measured = Measured::read(&host.runs, program);
     let ids = shown(elaborator, requests);
+    let workers = estimate::workers(elaborator, host.memory, host.jobs);
+    let residuals = estimate::residuals(elaborator, host.memory, workers) as u64;
     let mut nodes = Vec::with_capacity(ids.len());
     for id in &ids {
         let node = elaborator.graph().node(*id);
@@ -52,8 +54,9 @@ pub(crate) fn overview(view: &View<'_>) -> Result<Overview, Failure> {
             steps: estimate::steps(elaborator, node),
             rows: estimate::rows(elaborator, node),
             seconds: seconds.filter(|_| !cached),
-            memory: estimate::memory(elaborator, node, estimate::workers(elaborator, host.memory, host.jobs)),
-            candidates: estimate::candidates(elaborator, node, host.memory),
+            memory: estimate::memory(elaborator, node, workers),
+            candidates: estimate::candidates(elaborator, node, host.memory)
+                .map(|candidates| Candidates { residuals, ..candidates }),
             cost: None,
         });
     }

@@ -162,7 +162,8 @@ impl Object for Data {
     }
 
     fn identity(&self) -> Option<(Key, Option<Fact>)> {
-        let fact: Fact = Arc::new(DataFacts { columns: self.columns().to_vec(), rows: Some(self.len()) });
+        let (rows, longest) = (Some(self.len()), Some(self.longest()));
+        let fact: Fact = Arc::new(DataFacts { columns: self.columns().to_vec(), rows, longest });
         Some((Key(*self.hash().as_bytes()), Some(fact)))
     }
 

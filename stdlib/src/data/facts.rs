@@ -15,13 +15,19 @@ pub struct DataFacts {
     pub columns: Vec<String>,
     /// How many rows, where known.
     pub rows: Option<usize>,
+    /// The bytes of the longest cell of each column, written as templates write it, where known.
+    pub longest: Option<Vec<usize>>,
 }
 
 /// Rows that a check reads of a file.
 const HEAD: usize = 8;
 
 fn facts(columns: &[&str], rows: Option<usize>) -> Answer {
-    Answer::Fact(Arc::new(DataFacts { columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows }))
+    Answer::Fact(Arc::new(DataFacts {
+        columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+        rows,
+        longest: None,
+    }))
 }
 
 fn known(call: &Call<'_>, param: &str) -> Option<Const> {
@@ -68,7 +74,8 @@ fn file(place: &Place, call: &Call<'_>, form: Form, problems: &mut Vec<Problem>)
             return Answer::Unknown;
         }
     };
-    let fact: Fact = Arc::new(DataFacts { columns: data.columns().to_vec(), rows: whole.then_some(data.len()) });
+    let (rows, longest) = (whole.then_some(data.len()), whole.then(|| data.longest()));
+    let fact: Fact = Arc::new(DataFacts { columns: data.columns().to_vec(), rows, longest });
     if !place.whole {
         return Answer::Fact(fact);
     }
@@ -138,7 +145,7 @@ pub(super) fn split(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> 
     if let Some(rows) = data.rows.filter(|rows| asked > *rows && !call.tiny) {
         problems.push(problem(&DataError::TooFewRows { part: None, asked, have: rows }, "sizes"));
     }
-    let part = |(name, rows)| (name, DataFacts { columns: data.columns.clone(), rows: Some(rows) });
+    let part = |(name, rows)| (name, DataFacts { rows: Some(rows), ..data.clone() });
     Answer::Fact(Arc::new(SplitFacts(sizes.into_iter().map(part).collect())))
 }
 
@@ -154,7 +161,7 @@ pub(super) fn cut(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
     };
     let n = known(call, "n").and_then(|c| c.as_int()).map(|n| n.max(0) as usize);
     let rows = n.map(|n| data.rows.map_or(n, |rows| rows.min(n)));
-    Answer::Fact(Arc::new(DataFacts { columns: data.columns.clone(), rows }))
+    Answer::Fact(Arc::new(DataFacts { rows, ..data.clone() }))
 }
 
 pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
@@ -165,7 +172,9 @@ pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) ->
         let error = DataError::UnlikeColumns { left: a.columns.clone(), right: b.columns.clone() };
         problems.push(problem(&error, "b"));
     }
-    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows: a.rows.zip(b.rows).map(|(x, y)| x + y) }))
+    let rows = a.rows.zip(b.rows).map(|(x, y)| x + y);
+    let longest = a.longest.iter().zip(&b.longest).map(|(x, y)| x.iter().zip(y).map(|(x, y)| *x.max(y)).collect());
+    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows, longest: longest.last() }))
 }
 
 fn fact_of<'g>(look: Option<Look<'g>>) -> Option<&'g DataFacts> {

@@ -171,6 +171,19 @@ impl Data {
         Ok(self.rows.iter().filter_map(|row| row.cells.get(index)).collect())
     }
 
+    /// The bytes of the longest cell of each column, written as templates write it.
+    #[must_use]
+    pub fn longest(&self) -> Vec<usize> {
+        let mut longest = vec![0; self.columns.len()];
+        for row in self.rows.iter() {
+            for (longest, cell) in longest.iter_mut().zip(&row.cells) {
+                let len = if let Cell::Text(text) = cell { text.len() } else { cell.to_string().len() };
+                *longest = len.max(*longest);
+            }
+        }
+        longest
+    }
+
     /// The hash of the columns' names and all rows in order: two tables with equal content have one hash.
     #[must_use]
     pub fn hash(&self) -> blake3::Hash {

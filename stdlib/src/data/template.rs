@@ -1,6 +1,6 @@
 //! Text with holes: `"{question}\n"`.
 
-use super::{Data, DataError};
+use super::{Data, DataError, DataFacts};
 
 /// A text in which `{column}` stands for a row's cell, and `{{` and `}}` for braces.
 ///
@@ -77,6 +77,17 @@ impl Template {
         self.columns().try_for_each(|name| data.column_index(name).map(drop))
     }
 
+    /// A bound on the bytes of every row's text, where the longest cells of data are known; columns that they lack count for nothing.
+    pub fn longest(&self, data: &DataFacts) -> Option<usize> {
+        let longest = data.longest.as_ref()?;
+        let cell = |name: &str| longest.get(data.columns.iter().position(|column| column == name)?).copied();
+        let bytes = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.len(),
+            Part::Column(name) => cell(name).unwrap_or(0),
+        });
+        Some(bytes.sum())
+    }
+
     /// The text of every row of `data`, in order.
     ///
     /// # Errors
@@ -119,6 +130,9 @@ mod tests {
         let template = Template::parse("Q: {question} {{x}}\n{ answer }").unwrap();
         assert_eq!(template.render_all(&table()).unwrap(), ["Q: 3 {and} 4? {x}\n7"]);
         assert_eq!(template.columns().collect::<Vec<_>>(), ["question", "answer"]);
+        let facts = |longest| DataFacts { columns: table().columns().to_vec(), rows: None, longest };
+        assert_eq!(template.longest(&facts(Some(table().longest()))), Some("Q: 3 {and} 4? {x}\n7".len()));
+        assert_eq!(template.longest(&facts(None)), None);
         assert_eq!(Template::parse(&template.to_string()).unwrap(), template);
     }
 

@@ -101,6 +101,20 @@ pub struct TaskFacts {
     pub data: Key,
     /// How many rows the data have, where known.
     pub rows: Option<usize>,
+    /// A bound on the bytes of a row's prompt and what comes after it, where known.
+    pub longest: Option<usize>,
+    /// The tokens of the longest answer, of a task whose answers are written.
+    pub answers: Option<usize>,
+}
+
+impl TaskFacts {
+    /// The first template is the prompt's; one of the others follows it.
+    fn new(templates: Vec<Template>, data: Key, facts: Option<&DataFacts>, answers: Option<usize>) -> Self {
+        let bytes = |template: &Template| template.longest(facts?);
+        let after = templates.iter().skip(1).map(bytes).max().flatten().unwrap_or(0);
+        let longest = templates.first().and_then(bytes).map(|prompt| prompt + after);
+        Self { templates, data, rows: facts.and_then(|facts| facts.rows), longest, answers }
+    }
 }
 
 fn task_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
@@ -144,8 +158,8 @@ fn facts_of(call: &Call<'_>, texts: Vec<(&str, Arc<str>)>, problems: &mut Vec<Pr
             Err(error) => problems.push(problem(&error, param)),
         }
     }
-    let rows = look.fact::<DataFacts>().and_then(|facts| facts.rows);
-    Answer::Fact(Arc::new(TaskFacts { templates, data: look.key(), rows }))
+    let answers = call.arg("max_tokens").and_then(|n| usize::try_from(n.constant()?.as_int()?).ok());
+    Answer::Fact(Arc::new(TaskFacts::new(templates, look.key(), look.fact(), answers)))
 }
 
 fn check_columns(template: &Template, facts: &DataFacts, param: &str, problems: &mut Vec<Problem>) {
@@ -170,8 +184,7 @@ fn on_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
             check_columns(template, columns, "data", problems);
         }
     }
-    let rows = data.fact::<DataFacts>().and_then(|facts| facts.rows);
-    Answer::Fact(Arc::new(TaskFacts { templates: facts.templates.clone(), data: data.key(), rows }))
+    Answer::Fact(Arc::new(TaskFacts::new(facts.templates.clone(), data.key(), data.fact(), facts.answers)))
 }
 
 fn score_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
@@ -202,7 +215,10 @@ impl Object for Task {
         if let Method::MultipleChoice(choices) = &self.method {
             templates.extend(choices.templates.iter().cloned());
         }
-        let fact: Fact = Arc::new(TaskFacts { templates, data, rows: Some(self.data.len()) });
+        let answers = if let Method::ExactMatch { max_tokens, .. } = self.method { Some(max_tokens) } else { None };
+        let (columns, rows) = (self.data.columns().to_vec(), Some(self.data.len()));
+        let facts = DataFacts { columns, rows, longest: Some(self.data.longest()) };
+        let fact: Fact = Arc::new(TaskFacts::new(templates, data, Some(&facts), answers));
         Some((Key::of("task", &[&data.0, text.as_bytes()]), Some(fact)))
     }
 
