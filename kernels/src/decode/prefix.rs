@@ -259,13 +259,11 @@ mod tests {
         let choices = |i: u64| [shots(i / 4), tokens(900 + i, 1 + i as usize % 12)].concat();
         let alone = |i: u64| tokens(2000 + i, 1 + i as usize * 31 % 500);
         let short = |i: u64| [tokens(1, 40), tokens(3000 + i / 2, 8), tokens(4000 + i, 9)].concat();
-        let kinds: [(&str, &dyn Fn(u64) -> Vec<u32>); 4] =
-            [("shots", &shots), ("choices", &choices), ("alone", &alone), ("short", &short)];
-        for (name, text) in kinds {
-            let texts: Vec<Vec<u32>> = (0..500).map(text).collect();
+        let all = |text: &dyn Fn(u64) -> Vec<u32>| (0..500).map(text).collect::<Vec<_>>();
+        for texts in [all(&shots), all(&choices), all(&alone), all(&short)] {
             let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
             let (most, bound) = (most(&texts), longest + 2 * WRITTEN);
-            assert!(most <= bound, "{name}: {most} of {bound}");
+            assert!(most <= bound, "{most} of {bound} for texts of {longest}");
         }
         let bytes = |longest, answers| config().pass_bytes(longest, answers);
         let position = 3 * 2 * (6 + 32) * size_of::<f32>();

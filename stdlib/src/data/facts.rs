@@ -173,8 +173,9 @@ pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) ->
         problems.push(problem(&error, "b"));
     }
     let rows = a.rows.zip(b.rows).map(|(x, y)| x + y);
-    let longest = a.longest.iter().zip(&b.longest).map(|(x, y)| x.iter().zip(y).map(|(x, y)| *x.max(y)).collect());
-    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows, longest: longest.last() }))
+    let longer = |(x, y): (&Vec<usize>, &Vec<usize>)| x.iter().zip(y).map(|(x, y)| *x.max(y)).collect();
+    let longest = a.longest.as_ref().zip(b.longest.as_ref()).map(longer);
+    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows, longest }))
 }
 
 fn fact_of<'g>(look: Option<Look<'g>>) -> Option<&'g DataFacts> {
