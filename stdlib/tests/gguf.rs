@@ -248,6 +248,9 @@ fn what_is_not_known_is_refused_by_name() {
     assert!(
         matches!(refusal("tokenizer.ggml.pre", text("odd")), ModelError::Gguf { cause, .. } if cause.contains("`odd`"))
     );
+    assert!(
+        matches!(refusal("split.count", Value::U16(3)), ModelError::Gguf { cause, .. } if cause.contains("one of 3 parts"))
+    );
     assert!(matches!(refusal("llama.block_count", Value::U32(3)), ModelError::MissingTensor { .. }));
     assert!(matches!(refusal("llama.block_count", text("2")), ModelError::ConfigField { .. }));
     assert!(matches!(refusal("llama.rope.scaling.type", text("yarn")), ModelError::ConfigField { .. }));

@@ -126,6 +126,10 @@ impl<'a> Source<'a> {
         let file = File::open(path).map_err(|e| ModelError::read(path, e))?;
         let map = Arc::new(super::map::map(&file).map_err(|e| ModelError::read(path, e))?);
         let contents = reader::read(&map).map_err(|cause| gguf_error(path, cause))?;
+        if let Some(Value::Int(parts @ 2..)) = contents.metadata.get("split.count") {
+            let cause = format!("it is one of {parts} parts; join them with `llama-gguf-split --merge`");
+            return Err(gguf_error(path, cause));
+        }
         let architecture = Architecture::of(&contents, path)?;
         let config = architecture.config(&contents, path, |name| match contents.tensors.get(name) {
             Some(info) => numbers(&map, info).map(Some).map_err(|cause| not_dequantised(path, name, &cause)),
