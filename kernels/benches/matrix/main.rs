@@ -1,8 +1,8 @@
 //! The matrix product of the decoder for every storage, against what the machine can do at most.
 //!
 //! `cargo bench -p evo-kernels --bench matrix [-- WORD...]` measures the shapes of SmolLM2-135M on one thread and two; with
-//! words, only lines that hold one of them as a storage's name, a number of rows (`16x`) or a shape (`576->1536`). Weights are
-//! many matrices in turn, of 128 MB together, as in a model: none is found in a core's own cache.
+//! words, only lines that hold one of them as a storage's name, a number of rows (`16x`), a shape (`576->1536`) or the units
+//! (`tiles`, `vectors`). Weights are many matrices in turn, of 128 MB together, as in a model: none is found in a core's own cache.
 
 #![allow(missing_docs, unused_crate_dependencies, reason = "a benchmark")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_types, reason = "a benchmark")]
@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use evo_kernels::decode::{Matrix, Storage, roofline};
+use evo_kernels::decode::{Matrix, Storage, Units, roofline};
 use evo_kernels::rng::Stream;
 
 mod weights;
@@ -65,14 +65,16 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let asked = |kind: &[String], line: &str| kind.is_empty() || kind.iter().any(|word| word == line);
     let (shapes, words): (Vec<String>, Vec<String>) = words.into_iter().partition(|word| word.contains("->"));
+    let (units_asked, words): (Vec<String>, Vec<String>) =
+        words.into_iter().partition(|word| ["tiles", "vectors"].contains(&word.as_str()));
     let (rows_asked, storages): (Vec<String>, Vec<String>) = words.into_iter().partition(|word| word.ends_with('x'));
     rayon::ThreadPoolBuilder::new().num_threads(2).build_global().unwrap();
     for threads in [1, 2] {
         let (flops, read) = (peak(threads), bandwidth(threads, WORKING_SET));
         println!("{threads} threads: at most {flops:.0} GFLOP/s, {read:.1} GB/s");
     }
-    println!("| storage | shape | rows | µs, 1 thread | GFLOP/s | GB/s | µs, 2 threads | GFLOP/s | GB/s |");
-    println!("|---|---|--:|--:|--:|--:|--:|--:|--:|");
+    println!("| storage | shape | units | rows | µs, 1 thread | GFLOP/s | GB/s | µs, 2 threads | GFLOP/s | GB/s |");
+    println!("|---|---|---|--:|--:|--:|--:|--:|--:|--:|");
     let stream = Stream::from_seed(1);
     for storage in Storage::ALL.into_iter().filter(|s| asked(&storages, &format!("{s:?}"))) {
         for (cols, rows) in SHAPES.into_iter().filter(|s| asked(&shapes, &format!("{}->{}", s.0, s.1))) {
@@ -83,15 +85,19 @@ fn main() {
                 matrices.push(matrix(storage, rows, cols, &stream));
             }
             for n in ROWS.into_iter().filter(|n| asked(&rows_asked, &format!("{n}x"))) {
-                let line = measure(&matrices, n);
-                println!("| {storage:?} | {cols} → {rows} | {n} {line}");
+                for (units, name) in [(Units::Vectors, "vectors"), (Units::Tiles, "tiles")] {
+                    if units.available() && asked(&units_asked, name) {
+                        let line = measure(units, &matrices, n);
+                        println!("| {storage:?} | {cols} → {rows} | {name} | {n} {line}");
+                    }
+                }
             }
         }
     }
 }
 
-/// The figures of one line: `n` rows of `x`.
-fn measure(matrices: &[Matrix], n: usize) -> String {
+/// The figures of one line: `n` rows of `x` on some units.
+fn measure(units: Units, matrices: &[Matrix], n: usize) -> String {
     let (rows, cols) = (matrices[0].rows(), matrices[0].cols());
     let x: Vec<f32> = (0..n * cols).map(|i| (i % 997) as f32 / 997.0 - 0.5).collect();
     let mut y = vec![0.0; n * rows];
@@ -103,7 +109,7 @@ fn measure(matrices: &[Matrix], n: usize) -> String {
         let count = matrices.len().min(some.max(1));
         let mut pass = || {
             for matrix in turn.by_ref().take(count) {
-                matrix.multiply(&x, &mut y, threads);
+                matrix.multiply_on(units, &x, &mut y, threads);
             }
             black_box(&mut y);
         };

@@ -2,7 +2,7 @@
 //! real model, without reading one.
 //!
 //! `cargo bench -p evo-kernels --bench pass [-- WORD...]`; with words, only the lines that hold all of them, such as `Bf16
-//! greedy`. Tokens (texts, for likelihoods) a second on two threads, the best of three.
+//! greedy`, `tiles`. Tokens (texts, for likelihoods) a second on two threads, the best of three.
 
 #![allow(missing_docs, unused_crate_dependencies, reason = "a benchmark")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_types, reason = "a benchmark")]
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use evo_kernels::decode::{
-    Activation, Config, Decoder, Entry, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling, Storage,
+    Activation, Config, Decoder, Entry, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling, Storage, Units,
 };
 use evo_kernels::rng::Stream;
 
@@ -112,9 +112,11 @@ fn main() {
     for storage in [Storage::F32, Storage::Bf16, Storage::Q4_1] {
         let decoder = LazyCell::new(|| decoder(storage));
         let tell = |line: &str, rate: &dyn Fn(&Decoder) -> f64| {
-            let line = format!("{storage:?} {line}");
-            if words.iter().all(|word| line.contains(word.as_str())) {
-                println!("{line:20} {:8.1}", rate(&decoder));
+            for (units, name) in [(Units::Vectors, "vectors"), (Units::Tiles, "tiles")] {
+                let line = format!("{storage:?} {name} {line}");
+                if units.available() && words.iter().all(|word| line.contains(word.as_str())) {
+                    println!("{line:28} {:8.1}", rate(&decoder.clone().with(units)));
+                }
             }
         };
         tell("prompt 1x512", &|d| prompt(d, 1, 512));

@@ -7,7 +7,7 @@ use super::device::OnDevice;
 use super::likelihood::Texts;
 use super::pass::Pass;
 use super::residuals::Share;
-use super::{Cache, Config, Device, Residuals, Weights, parallel, vector, weights};
+use super::{Cache, Config, Device, Residuals, Units, Weights, parallel, vector, weights};
 
 /// What can be wrong with what is asked of a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,8 @@ pub enum DecodeError {
 pub struct Decoder {
     config: Config,
     weights: Weights,
+    /// What computes products on the CPU.
+    units: Units,
     /// The weights where it computes, if that is not the CPU.
     device: Option<OnDevice>,
     /// Ends all work soon after it becomes true.
@@ -87,7 +89,7 @@ impl Decoder {
     /// A decoder of these weights. An error if one of them is not of the size that the configuration gives it.
     pub fn new(config: Config, weights: Weights) -> Result<Self, DecodeError> {
         weights::check(&config, &weights)?;
-        Ok(Self { config, weights, device: None, stop: None, residuals: None })
+        Ok(Self { config, weights, units: Units::Vectors, device: None, stop: None, residuals: None })
     }
 
     /// The same decoder on a device. What it computes agrees with the CPU's up to rounding.
@@ -97,6 +99,11 @@ impl Decoder {
     pub fn on(self, device: &Device) -> Result<Self, DecodeError> {
         let moved = OnDevice::new(device, &self.weights)?;
         Ok(Self { device: Some(moved), ..self })
+    }
+
+    /// The same decoder, whose products are computed by `units`, which must be available.
+    pub fn with(self, units: Units) -> Self {
+        Self { units, ..self }
     }
 
     /// The same decoder, whose work ends with [`DecodeError::Stopped`] at the pass after `stop` has become true: a pass is one
@@ -114,6 +121,11 @@ impl Decoder {
     pub(super) fn shared(&self, texts: &Arc<Texts>) -> Share {
         let residuals = self.residuals.as_ref().filter(|_| self.device.is_none());
         residuals.map(|residuals| residuals.begin(self, texts)).unwrap_or_default()
+    }
+
+    /// What computes products on the CPU.
+    pub(super) fn units(&self) -> Units {
+        self.units
     }
 
     /// The configuration.
@@ -197,7 +209,7 @@ impl Decoder {
             logits.copy_from_slice(&device.logits(&self.config, hidden)?);
             return Ok(());
         }
-        self.weights.head.multiply(hidden, logits, threads);
+        self.weights.head.multiply_on(self.units, hidden, logits, threads);
         if let Some(cap) = self.config.logit_cap {
             parallel::rows(threads, logits, self.config.vocab_size, |_, row| vector::soft_cap(row, cap));
         }

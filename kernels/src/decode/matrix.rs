@@ -15,10 +15,10 @@ use super::blocks::{self, BlockError};
 pub use super::lanes::PANEL;
 pub use super::lines::Reuse;
 use super::lines::{Line, Scratch, give_lines, line_bytes, line_bytes_mut, take_lines};
-use super::parallel;
-use super::product::{self, Input, Operand, Target};
+use super::product::{self, Input, Operand, Target, Units};
 pub use super::storage::Storage;
 use super::transpose::{transpose, transpose_pairs};
+use super::{amx, parallel};
 
 /// A matrix packed for `x · Wᵀ`.
 pub struct Matrix {
@@ -186,7 +186,12 @@ impl Matrix {
 
     /// `y = x · Wᵀ`, both row-major: `x` is `n × cols`, `y` becomes `n × rows`. Panics if the lengths do not fit.
     pub fn multiply(&self, x: &[f32], y: &mut [f32], threads: usize) {
-        multiply_all(x, &mut [(self, y)], threads);
+        self.multiply_on(Units::Vectors, x, y, threads);
+    }
+
+    /// [`Matrix::multiply`] on the units named, which must be available.
+    pub fn multiply_on(&self, units: Units, x: &[f32], y: &mut [f32], threads: usize) {
+        multiply_all(units, x, &mut [(self, y)], threads);
     }
 
     /// Adds `(x · Aᵀ) · Bᵀ` for each difference, the innermost first.
@@ -220,9 +225,12 @@ impl Drop for Matrix {
     }
 }
 
+/// Rows that are given to a thread together: of two tiles.
+const ROWS_APART: usize = 32;
+
 /// Several products of one `x`, `y = x · Wᵀ` for each `(W, y)`, shared among threads as one. The bits are those of
 /// [`Matrix::multiply`]. Panics if the lengths do not fit.
-pub fn multiply_all(x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: usize) {
+pub fn multiply_all(units: Units, x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: usize) {
     let mut parts = Vec::with_capacity(products.len());
     let (mut panels, mut rows, mut work) = (0, 0, 0);
     for (matrix, y) in products.iter_mut() {
@@ -244,7 +252,24 @@ pub fn multiply_all(x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: 
             }
         });
     };
-    if product::worth_packing(rows, panels) {
+    if units == Units::Tiles && !x.is_empty() && panels > 0 {
+        let tiles = rows / ROWS_APART;
+        if tiles < threads * 2 {
+            share(Input::Parts(&amx::Rows::of(x, rows, threads)));
+        } else {
+            // Many rows are shared themselves: what a thread has taken apart stays in its own cache.
+            parallel::ranges(threads, work, tiles, tiles.div_ceil(2 * threads), |range| {
+                let end = if range.end == tiles { rows } else { range.end * ROWS_APART };
+                let some = range.start * ROWS_APART..end;
+                let x = &x[some.start * x.len() / rows..some.end * x.len() / rows];
+                let x = amx::Rows::of(x, some.len(), 1);
+                for (_, matrix, target) in &parts {
+                    let panels = 0..matrix.rows.div_ceil(PANEL);
+                    product::multiply(Input::Parts(&x), &matrix.operand(), panels, &target.rows(some.clone()));
+                }
+            });
+        }
+    } else if product::worth_packing(rows, panels) {
         let mut scratch = Scratch::take(x.len());
         product::pack(x, rows, threads, &mut scratch);
         share(Input::Packed(&scratch));

@@ -9,6 +9,11 @@
 //! is taken in an order that depends on its own row alone, so an answer has the same bits alone or in any batch, on one
 //! thread or many, with AVX-512, AVX2 or neither.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[path = "no_amx.rs"]
+mod amx;
 mod attention;
 pub mod blocks;
 pub mod cache;
@@ -50,6 +55,7 @@ pub use embed::{Encoder, Pooling};
 pub use generate::{Choose, Greedy};
 pub use likelihood::Texts;
 pub use matrix::{Matrix, Reuse, Storage};
+pub use product::Units;
 pub use residuals::Residuals;
 pub use sample::{Sampler, Sampling};
 pub use weights::{FeedForward, Layer, Linear, NormWeights, Part, Slot, Weights};

@@ -235,7 +235,7 @@ impl<'a> Pass<'a> {
         let mut results = linears.map(|linear| Scratch::take(x.len() / linear.weight.cols() * linear.weight.rows()));
         let mut products: Vec<(&Matrix, &mut [f32])> =
             linears.iter().zip(&mut results).map(|(linear, y)| (&*linear.weight, &mut **y)).collect();
-        multiply_all(x, &mut products, self.threads);
+        multiply_all(self.decoder.units(), x, &mut products, self.threads);
         for (linear, y) in linears.iter().zip(&mut results) {
             if let Some(bias) = &linear.bias {
                 parallel::rows(self.threads, y, bias.len(), |_, row| vector::add(row, bias));

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::lanes::{PANEL, Portable, Vector};
-use super::parallel;
 use super::storage::Storage;
 use super::tile::Whole;
+use super::{amx, parallel};
 
 /// Rows up to which weights are widened in registers.
 pub(super) const FEW: usize = 4;
@@ -61,6 +61,12 @@ impl<'a> Target<'a> {
         Self { first, ..self }
     }
 
+    /// Some of its rows, which must be there.
+    pub(super) fn rows(&self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows);
+        Self { data: self.data.wrapping_add(rows.start * self.cols), rows: rows.len(), ..*self }
+    }
+
     /// The same with sums that begin from what stands there.
     pub(super) fn adding(self) -> Self {
         Self { adds: true, ..self }
@@ -74,13 +80,35 @@ impl<'a> Target<'a> {
     }
 }
 
+/// What computes products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Units {
+    /// Vector instructions, the widest that the machine has: the same bits on all machines.
+    #[default]
+    Vectors,
+    /// The matrix tiles of newer x86 processors (AMX): several times as fast, and the same up to the rounding of f32.
+    Tiles,
+}
+
+impl Units {
+    /// Whether this machine has them.
+    pub fn available(self) -> bool {
+        match self {
+            Self::Vectors => true,
+            Self::Tiles => amx::available(),
+        }
+    }
+}
+
 /// The left side of a product.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     /// Row `i` begins at `i · stride`.
     Rows { x: &'a [f32], stride: usize },
-    /// [`pack`]ed for tiles.
+    /// [`pack`]ed for the tiles of vector instructions.
     Packed(&'a [f32]),
+    /// Taken apart for the tiles of [`Units::Tiles`].
+    Parts(&'a amx::Rows),
 }
 
 /// Packs `rows` rows of `x`, as many as [`worth_packing`] says, for the machine's tiles: tile by tile, column by column.
@@ -152,10 +180,16 @@ pub(super) fn multiply(input: Input<'_>, operand: &Operand<'_>, range: Range<usi
             assert!(stride >= operand.depth && x.len() >= (target.rows - 1) * stride + operand.depth);
         }
         Input::Packed(x) => assert!(target.rows > FEW && x.len() == target.rows * operand.depth),
+        Input::Parts(x) => assert!(x.rows() == target.rows && x.depth() == operand.depth),
     }
     assert!(operand.stride >= panel && operand.depth.is_multiple_of(operand.storage.block_cols()));
     assert!(operand.data.len() >= (range.end - 1) * operand.stride + panel);
     assert!(target.first + (range.end - 1) * PANEL < target.cols);
+    if let Input::Parts(x) = input {
+        // SAFETY: the lengths are those asserted above, and they are taken apart where there are tiles.
+        #[expect(unsafe_code, reason = "run-time choice of the instruction set")]
+        return unsafe { amx::multiply(x, operand, range, target) };
+    }
     // SAFETY: the lengths are those asserted above, and the machine has the instructions that were found.
     #[expect(unsafe_code, reason = "run-time choice of the instruction set")]
     unsafe {
@@ -222,6 +256,7 @@ pub(super) unsafe fn product_with<V: Vector>(
             Input::Rows { x, stride } if target.rows <= FEW => whole.few(x, stride, range),
             Input::Rows { x, stride } => whole.many::<false>(x, stride, range),
             Input::Packed(x) => whole.many::<true>(x, operand.depth, range),
+            Input::Parts(_) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::blocks::{self, BlockError, dequantise, row_bytes};
 use super::lanes::{PANEL, Portable};
 use super::matrix::{Matrix, Storage, multiply_all};
-use super::product::{self, Input, Product, Target, product_with};
+use super::product::{self, Input, Product, Target, Units, product_with};
 use crate::rng::Stream;
 
 /// The definition: one chain of fused multiply-adds.
@@ -30,7 +30,7 @@ fn sets() -> Vec<Product> {
 }
 
 /// A matrix of random elements, and the same elements as rows of f32. All bytes occur in blocks; scales are finite.
-fn random(storage: Storage, rows: usize, cols: usize) -> (Matrix, Vec<f32>) {
+pub(super) fn random(storage: Storage, rows: usize, cols: usize) -> (Matrix, Vec<f32>) {
     let stream = Stream::from_seed(rows as u64).child(&format!("{storage:?}"));
     let mut plain = vec![0.0; rows * cols];
     for (i, x) in plain.iter_mut().enumerate() {
@@ -136,7 +136,7 @@ fn several_products_at_once_are_the_products_alone() {
                 .map(|(storage, rows)| random(storage, rows, 512).0);
             let mut together: Vec<Vec<f32>> = matrices.iter().map(|m| vec![f32::NAN; n * m.rows()]).collect();
             let mut products: Vec<_> = matrices.iter().zip(&mut together).map(|(m, y)| (m, y.as_mut_slice())).collect();
-            multiply_all(&x, &mut products, threads);
+            multiply_all(Units::Vectors, &x, &mut products, threads);
             for (matrix, together) in matrices.iter().zip(&together) {
                 let mut alone = vec![f32::NAN; n * matrix.rows()];
                 matrix.multiply(&x, &mut alone, 1);
@@ -227,7 +227,7 @@ fn a_low_rank_difference_is_the_dense_sum_and_shares_its_base() {
                 let x: Vec<f32> = (0..n * cols).map(|i| (i as f32 * 0.37).sin()).collect();
                 let (mut y, mut other) = (vec![0.0; n * rows], vec![0.0; n * rows]);
                 // Beside another product of the same rows, on two threads and on one.
-                multiply_all(&x, &mut [(&*base, &mut other), (&sum, &mut y)], 2);
+                multiply_all(Units::Vectors, &x, &mut [(&*base, &mut other), (&sum, &mut y)], 2);
                 let mut alone = vec![0.0; n * rows];
                 sum.multiply(&x, &mut alone, 1);
                 assert_eq!(y, alone);

@@ -5,6 +5,8 @@
 //! of 32 rows side by side, scales before numbers, and of 4-bit numbers eight columns of a row in a word. A column comes back as
 //! exactly the floats that dequantising the tensor gives: those formats round once at the most.
 
+use std::ops::Range;
+
 use super::lanes::{PANEL, Vector};
 
 /// How the weights of a matrix are kept. The names of the quantised ones are those of GGUF files.
@@ -266,4 +268,59 @@ fn scaled_nibbles<V: Vector>(scales: &[[V; 2]; 2], words: [V::Words; 2], i: usiz
         scale[0].multiply_add(V::nibbles(words[0], i), offset[0]),
         scale[1].multiply_add(V::nibbles(words[1], i), offset[1]),
     ]
+}
+
+/// An expression of the [`Read`] that a storage is read as.
+macro_rules! for_storage {
+    ($storage:expr, $read:ident => $body:expr) => {
+        for_storage!(@ $storage, $read, $body, F32 Bf16 F16 Q8_0 Q4_0 Q4_1 Q4K Q6K)
+    };
+    (@ $storage:expr, $read:ident, $body:expr, $($name:ident)*) => {
+        match $storage {
+            $($crate::decode::storage::Storage::$name => {
+                type $read = $crate::decode::storage::$name;
+                $body
+            })*
+        }
+    };
+}
+pub(super) use for_storage;
+
+/// Writes columns of a panel as floats into `out`: 32 of a column side by side.
+///
+/// # Safety
+/// The panel has those columns, which begin with a block's scales; the machine has the instructions of `V`.
+#[inline(always)]
+#[expect(unsafe_code, reason = "reads through pointers")]
+pub(super) unsafe fn widen<V: Vector>(storage: Storage, panel: *const u8, columns: Range<usize>, out: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { for_storage!(storage, S => widen_of::<S, V>(panel, columns, out)) }
+}
+
+/// The same of one storage.
+///
+/// # Safety
+/// As [`widen`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "reads through pointers")]
+unsafe fn widen_of<S: Read, V: Vector>(panel: *const u8, columns: Range<usize>, out: &mut [f32]) {
+    assert!(out.len() >= columns.len() * PANEL);
+    for lane in (0..16).step_by(V::WIDTH) {
+        // SAFETY: the caller's promise, and the length asserted above.
+        unsafe {
+            let mut to = out.as_mut_ptr().add(lane);
+            for shared in columns.clone().step_by(S::SHARE) {
+                let scales = S::scales::<V>(panel, shared, lane);
+                for step in (shared..shared + S::SHARE).step_by(S::STEP) {
+                    let words = S::words::<V>(panel, step, lane);
+                    for i in 0..S::STEP {
+                        let w = S::column(&scales, &words, i);
+                        w[0].store(to);
+                        w[1].store(to.add(16));
+                        to = to.add(PANEL);
+                    }
+                }
+            }
+        }
+    }
 }

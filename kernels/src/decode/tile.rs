@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::lanes::{PANEL, Vector};
 use super::lines::Scratch;
 use super::product::{Operand, Target, tile_count, tile_rows};
-use super::storage::{self, Read, Storage};
+use super::storage::{Read, Storage, for_storage, widen};
 
 /// Bytes from what few rows read to what is fetched meanwhile: a page, where the machine's own prefetching ends.
 const AHEAD: usize = 4096;
@@ -28,22 +28,6 @@ pub(super) struct Whole<'a, V> {
     operand: &'a Operand<'a>,
     target: &'a Target<'a>,
     _machine: PhantomData<V>,
-}
-
-/// Calls a method for each storage.
-macro_rules! for_storage {
-    ($storage:expr, $whole:ident . $method:ident ( $($arg:expr),* )) => {
-        match $storage {
-            Storage::F32 => $whole.$method::<storage::F32>($($arg),*),
-            Storage::Bf16 => $whole.$method::<storage::Bf16>($($arg),*),
-            Storage::F16 => $whole.$method::<storage::F16>($($arg),*),
-            Storage::Q8_0 => $whole.$method::<storage::Q8_0>($($arg),*),
-            Storage::Q4_0 => $whole.$method::<storage::Q4_0>($($arg),*),
-            Storage::Q4_1 => $whole.$method::<storage::Q4_1>($($arg),*),
-            Storage::Q4K => $whole.$method::<storage::Q4K>($($arg),*),
-            Storage::Q6K => $whole.$method::<storage::Q6K>($($arg),*),
-        }
-    };
 }
 
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
@@ -63,7 +47,7 @@ impl<'a, V: Vector> Whole<'a, V> {
     #[inline(always)]
     pub(super) unsafe fn few(&self, x: &[f32], stride: usize, range: Range<usize>) {
         // SAFETY: the caller's promise.
-        unsafe { for_storage!(self.operand.storage, self.few_of(x.as_ptr(), stride, range)) }
+        unsafe { for_storage!(self.operand.storage, S => self.few_of::<S>(x.as_ptr(), stride, range)) }
     }
 
     /// The same of a storage.
@@ -250,7 +234,7 @@ impl<'a, V: Vector> Whole<'a, V> {
                 let w = if operand.storage == Storage::F32 {
                     base.cast::<f32>().add(from * PANEL)
                 } else {
-                    for_storage!(operand.storage, self.widen(base, from..to, chunk));
+                    widen::<V>(operand.storage, base, from..to, chunk);
                     chunk.as_ptr()
                 };
                 let bytes = operand.storage.panel_bytes(CHUNK) / CHUNK;
@@ -272,34 +256,6 @@ impl<'a, V: Vector> Whole<'a, V> {
         for (r, line) in rows.zip(sums.chunks_exact(PANEL)) {
             // SAFETY: as above.
             unsafe { self.put(r, panel * PANEL, line) };
-        }
-    }
-
-    /// Writes columns of a panel as floats into `out`.
-    ///
-    /// # Safety
-    /// The panel has those columns; the machine has the instructions of `V`.
-    #[inline(always)]
-    unsafe fn widen<S: Read>(&self, panel: *const u8, columns: Range<usize>, out: &mut [f32]) {
-        assert!(out.len() >= columns.len() * PANEL);
-        for unit in 0..Self::UNITS {
-            let lane = unit * V::WIDTH;
-            // SAFETY: the caller's promise, and the length asserted above.
-            unsafe {
-                let mut to = out.as_mut_ptr().add(lane);
-                for shared in columns.clone().step_by(S::SHARE) {
-                    let scales = S::scales::<V>(panel, shared, lane);
-                    for step in (shared..shared + S::SHARE).step_by(S::STEP) {
-                        let words = S::words::<V>(panel, step, lane);
-                        for i in 0..S::STEP {
-                            let w = S::column(&scales, &words, i);
-                            w[0].store(to);
-                            w[1].store(to.add(16));
-                            to = to.add(PANEL);
-                        }
-                    }
-                }
-            }
         }
     }
 }
