@@ -12,6 +12,8 @@
 //! to each other and then to the element. Vector instructions give the same bits, and are faster for very few rows
 //! ([`few`]), unless a sum is so small (2⁻¹²⁶) that tiles take it for zero.
 
+use std::ops::Range;
+
 use super::product::{Operand, Target};
 use super::storage::Storage;
 
@@ -68,17 +70,17 @@ impl Rows {
     }
 }
 
-/// [`super::product::multiply`] in this arithmetic.
+/// [`super::product::multiply`] in this arithmetic, of the columns of `x` from `from` on.
 ///
 /// # Safety
-/// The panels lie within the operand's data and, of the first 32 columns at least one, within the target; each is this call's alone.
+/// `x` has a row for each of the target's and, from `from` on, which is a multiple of 32, the operand's columns. The panels lie within the operand's data and, of the first 32 columns at least one, within the target; each is this call's alone.
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
-pub(super) unsafe fn multiply(x: &Rows, operand: &Operand<'_>, range: std::ops::Range<usize>, target: &Target<'_>) {
+pub(super) unsafe fn multiply(x: &Rows, from: usize, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
     // SAFETY: the caller's promise; whoever made the rows has found that there are tiles, and so the vectors beside them.
     unsafe {
         match x {
-            Rows::Few(x) => few::multiply(x, operand, range, target),
-            Rows::Many(x) => panels::multiply(x, operand, range, target),
+            Rows::Few(x) => few::multiply(x, from, operand, range, target),
+            Rows::Many(x) => panels::multiply(x, from / COLS, operand, range, target),
         }
     }
 }

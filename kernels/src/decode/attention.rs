@@ -1,9 +1,11 @@
 //! Attention of a batch of sequences over their caches, grouped queries included.
 
+use std::ops::Range;
+
 use super::lines::Scratch;
 use super::matrix::PANEL;
-use super::product::{Panels, Target, product};
-use super::{Cache, Config, parallel, vector};
+use super::product::{Input, Panels, Target, Units, product};
+use super::{Cache, Config, amx, parallel, vector};
 
 /// Query rows (tokens × heads of a group) that one task takes.
 const TASK_ROWS: usize = 64;
@@ -31,7 +33,15 @@ struct Task {
 /// `out = softmax(q · kᵀ · scale) · v`, for each query head and token over the positions that it sees.
 ///
 /// `q` and `out` have a row of `num_heads · head_dim` for each token of the batch.
-pub(super) fn attention(config: &Config, layer: usize, spans: &[Span<'_>], q: &[f32], out: &mut [f32], threads: usize) {
+pub(super) fn attention(
+    units: Units,
+    config: &Config,
+    layer: usize,
+    spans: &[Span<'_>],
+    q: &[f32],
+    out: &mut [f32],
+    threads: usize,
+) {
     let group = config.num_heads / config.num_kv_heads;
     let step = (TASK_ROWS / group).max(1);
     let mut tasks = Vec::new();
@@ -48,7 +58,7 @@ pub(super) fn attention(config: &Config, layer: usize, spans: &[Span<'_>], q: &[
     parallel::ranges(threads, work, tasks.len(), 1, |range| {
         for task in &tasks[range] {
             let span = &spans[task.span];
-            let made = run(config, layer, span, task, q);
+            let made = run(units, config, layer, span, task, q);
             for (i, line) in made.chunks_exact(made.len() / ((task.to - task.from) * group)).enumerate() {
                 let at = (task.head * group + i % group) * config.head_dim;
                 // SAFETY: tasks differ in their rows or in their heads, and each is given to one thread.
@@ -64,7 +74,7 @@ pub(super) fn attention(config: &Config, layer: usize, spans: &[Span<'_>], q: &[
 }
 
 /// The rows of one task: token by token, the heads of the group; each padded to whole panels.
-fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -> Scratch {
+fn run(units: Units, config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -> Scratch {
     let group = config.num_heads / config.num_kv_heads;
     let d = config.head_dim;
     let width = config.query_size();
@@ -80,10 +90,12 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
     }
     let pages = 0..seen.div_ceil(PANEL);
     let mut scores = Scratch::take(rows * seen);
+    let left = Left::of(units, &queries, rows);
     for page in pages.clone() {
         let keys = Panels { data: span.cache.keys(layer, task.head, page), depth: d, stride: d * PANEL };
-        product(&queries, d, &keys, 0..1, &Target::new(&mut scores, seen).from(page * PANEL));
+        left.product(0, &keys, 0..1, &Target::new(&mut scores, seen).from(page * PANEL));
     }
+    drop(left);
 
     for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
         let position = span.start + task.from + i / group;
@@ -99,12 +111,38 @@ fn run(config: &Config, layer: usize, span: &Span<'_>, task: &Task, q: &[f32]) -
 
     let padded = d.next_multiple_of(PANEL);
     let mut out = Scratch::zeroed(rows * padded);
+    let left = Left::of(units, &scores, rows);
     for page in pages {
         let depth = PANEL.min(seen - page * PANEL);
         let values = Panels { data: span.cache.values(layer, task.head, page), depth, stride: PANEL * PANEL };
         // Each sum goes on where the last page's ended: the chain is that over all positions.
         let target = Target::new(&mut out, padded).adding();
-        product(&scores[page * PANEL..], seen, &values, 0..padded / PANEL, &target);
+        left.product(page * PANEL, &values, 0..padded / PANEL, &target);
     }
+    drop(left);
     out
+}
+
+/// Rows that several products begin with.
+enum Left<'a> {
+    /// As they are, each so long.
+    Plain(&'a [f32], usize),
+    Apart(amx::Rows),
+}
+
+impl<'a> Left<'a> {
+    fn of(units: Units, x: &'a [f32], rows: usize) -> Self {
+        match units {
+            Units::Vectors => Self::Plain(x, x.len() / rows),
+            Units::Tiles => Self::Apart(amx::Rows::of(x, rows, 1)),
+        }
+    }
+
+    /// The product of the columns from `from` on.
+    fn product(&self, from: usize, panels: &Panels<'_>, range: Range<usize>, target: &Target<'_>) {
+        match self {
+            Self::Plain(x, stride) => product(Input::Rows { x: &x[from..], stride: *stride }, panels, range, target),
+            Self::Apart(rows) => product(Input::Apart { rows, from }, panels, range, target),
+        }
+    }
 }

@@ -10,6 +10,7 @@ use candle_core::Tensor;
 
 use super::Config;
 use super::device::Seen;
+use super::lines::{Lines, give_lines, line_bytes, line_bytes_mut, take_lines};
 use super::matrix::PANEL;
 
 /// The keys and values of one sequence. Cloning forks it: both share what was seen so far.
@@ -50,8 +51,40 @@ impl Shape {
 }
 
 /// 32 positions of all layers and heads.
-#[derive(Clone, Debug)]
-struct Page(Box<[f32]>);
+#[derive(Debug)]
+struct Page {
+    lines: Lines,
+    len: usize,
+}
+
+impl Page {
+    /// `len` floats of any value: positions that were not seen are not used.
+    fn new(len: usize) -> Self {
+        Self { lines: take_lines(len.div_ceil(16)), len }
+    }
+
+    fn floats(&self) -> &[f32] {
+        &bytemuck::cast_slice(line_bytes(&self.lines))[..self.len]
+    }
+
+    fn floats_mut(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(line_bytes_mut(&mut self.lines))[..self.len]
+    }
+}
+
+impl Clone for Page {
+    fn clone(&self) -> Self {
+        let mut copy = Self::new(self.len);
+        copy.floats_mut().copy_from_slice(self.floats());
+        copy
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        give_lines(std::mem::take(&mut self.lines));
+    }
+}
 
 impl Cache {
     /// An empty cache.
@@ -118,7 +151,7 @@ impl Cache {
             Arc::make_mut(last);
         }
         while self.pages.len() * PANEL < self.len + n {
-            self.pages.push(Arc::new(Page(vec![0.0; self.page_len()].into())));
+            self.pages.push(Arc::new(Page::new(self.page_len())));
         }
     }
 
@@ -127,19 +160,19 @@ impl Cache {
         let (shape, start, end) = (self.shape, self.len, self.len + n);
         self.pages.iter_mut().enumerate().skip(start / PANEL).map_while(move |(i, page)| {
             let (from, to) = (start.max(i * PANEL), end.min((i + 1) * PANEL));
-            let page = &mut *Arc::make_mut(page).0;
+            let page = Arc::make_mut(page).floats_mut();
             (from < to).then(|| Room { shape, page, lane: from % PANEL, row: first + from - start, count: to - from })
         })
     }
 
     /// The keys of one head in one page: a panel `head_dim` deep, whose columns are the positions.
     pub(super) fn keys(&self, layer: usize, head: usize, page: usize) -> &[f32] {
-        &self.pages[page].0[self.shape.head(layer, head)..][..self.shape.keys()]
+        &self.pages[page].floats()[self.shape.head(layer, head)..][..self.shape.keys()]
     }
 
     /// The values of one head in one page: panels 32 positions deep, whose columns are the dimensions.
     pub(super) fn values(&self, layer: usize, head: usize, page: usize) -> &[f32] {
-        &self.pages[page].0[self.shape.head(layer, head) + self.shape.keys()..][..self.shape.values()]
+        &self.pages[page].floats()[self.shape.head(layer, head) + self.shape.keys()..][..self.shape.values()]
     }
 }
 

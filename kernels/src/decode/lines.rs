@@ -32,11 +32,62 @@ pub(super) fn line_bytes_mut(lines: &mut [Line]) -> &mut [u8] {
     }
 }
 
+/// Some lines: large ones in huge pages, where there are such.
+#[derive(Default)]
+pub(super) enum Lines {
+    #[default]
+    None,
+    Heap(Vec<Line>),
+    #[cfg(target_os = "linux")]
+    Huge(super::pages::Pages),
+}
+
+impl Lines {
+    /// So many zeroed lines.
+    fn zeroed(len: usize) -> Self {
+        #[cfg(target_os = "linux")]
+        if let Some(pages) = super::pages::Pages::map(len) {
+            return Self::Huge(pages);
+        }
+        Self::Heap(vec![Line::ZERO; len])
+    }
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} lines", self.len())
+    }
+}
+
+impl Deref for Lines {
+    type Target = [Line];
+
+    fn deref(&self) -> &[Line] {
+        match self {
+            Self::None => &[],
+            Self::Heap(lines) => lines,
+            #[cfg(target_os = "linux")]
+            Self::Huge(lines) => lines,
+        }
+    }
+}
+
+impl DerefMut for Lines {
+    fn deref_mut(&mut self) -> &mut [Line] {
+        match self {
+            Self::None => &mut [],
+            Self::Heap(lines) => lines,
+            #[cfg(target_os = "linux")]
+            Self::Huge(lines) => lines,
+        }
+    }
+}
+
 /// What [`Reuse`] keeps.
 struct Freed {
     /// How many want it to be kept.
     users: usize,
-    by_len: BTreeMap<usize, Vec<Vec<Line>>>,
+    by_len: BTreeMap<usize, Vec<Lines>>,
 }
 
 static FREED: Mutex<Freed> = Mutex::new(Freed { users: 0, by_len: BTreeMap::new() });
@@ -73,13 +124,13 @@ impl Drop for Reuse {
 }
 
 /// `len` lines of any content.
-pub(super) fn take_lines(len: usize) -> Vec<Line> {
+pub(super) fn take_lines(len: usize) -> Lines {
     let kept = freed().by_len.get_mut(&len).and_then(Vec::pop);
-    kept.unwrap_or_else(|| vec![Line::ZERO; len])
+    kept.unwrap_or_else(|| Lines::zeroed(len))
 }
 
 /// Lines that are no longer needed.
-pub(super) fn give_lines(lines: Vec<Line>) {
+pub(super) fn give_lines(lines: Lines) {
     let mut freed = freed();
     if freed.users > 0 {
         freed.by_len.entry(lines.len()).or_default().push(lines);
@@ -88,12 +139,12 @@ pub(super) fn give_lines(lines: Vec<Line>) {
 
 thread_local! {
     /// Memory that a thread keeps from one use to the next, so that it is not asked for, mapped and cleared each time.
-    static KEPT: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Memory for some floats, of any value: it is for those who write before they read. Goes back to its thread when dropped.
 pub(super) struct Scratch {
-    lines: Vec<Line>,
+    lines: Lines,
     len: usize,
 }
 
@@ -102,13 +153,12 @@ impl Scratch {
     pub(super) fn take(len: usize) -> Self {
         let needs = len.div_ceil(16);
         let mut lines = KEPT.with_borrow_mut(|kept| {
-            let fits = |lines: &Vec<Line>| (lines.len() < needs, lines.len().abs_diff(needs));
+            let fits = |lines: &Lines| (lines.len() < needs, lines.len().abs_diff(needs));
             let best = (0..kept.len()).min_by_key(|&i| fits(&kept[i]));
             best.map(|i| kept.swap_remove(i)).unwrap_or_default()
         });
         if lines.len() < needs {
-            lines.clear();
-            lines.resize(needs, Line::ZERO);
+            lines = Lines::zeroed(needs);
         }
         Self { lines, len }
     }

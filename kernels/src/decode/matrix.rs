@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::blocks::{self, BlockError};
 pub use super::lanes::PANEL;
 pub use super::lines::Reuse;
-use super::lines::{Line, Scratch, give_lines, line_bytes, line_bytes_mut, take_lines};
+use super::lines::{Line, Lines, Scratch, give_lines, line_bytes, line_bytes_mut, take_lines};
 use super::product::{self, Input, Operand, Target, Units};
 pub use super::storage::Storage;
 use super::transpose::{transpose, transpose_pairs};
@@ -26,7 +26,7 @@ pub struct Matrix {
     cols: usize,
     storage: Storage,
     /// The panels, one after the other; rows beyond the last are zero. None if the matrix is another and a difference.
-    data: Vec<Line>,
+    data: Lines,
     /// The other, and the difference.
     sum: Option<LowRank>,
 }
@@ -134,7 +134,7 @@ impl Matrix {
     pub fn with_low_rank(base: Arc<Matrix>, a: Arc<Matrix>, b: Arc<Matrix>) -> Option<Self> {
         let fits = a.cols == base.cols && b.rows == base.rows && a.rows == b.cols;
         let (rows, cols, storage) = (base.rows, base.cols, base.storage);
-        fits.then(|| Self { rows, cols, storage, data: Vec::new(), sum: Some(LowRank { base, a, b }) })
+        fits.then(|| Self { rows, cols, storage, data: Lines::None, sum: Some(LowRank { base, a, b }) })
     }
 
     /// The matrix whose panels a product begins with.
@@ -163,7 +163,7 @@ impl Matrix {
 
     /// Bytes of memory that the elements take, those of the base of a difference not counted.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.data.as_slice()) + self.sum.as_ref().map_or(0, |sum| sum.a.bytes() + sum.b.bytes())
+        size_of_val(&*self.data) + self.sum.as_ref().map_or(0, |sum| sum.a.bytes() + sum.b.bytes())
     }
 
     /// Writes row `i` into `out` as f32. Panics if `i` or the length of `out` is out of range.
@@ -255,17 +255,17 @@ pub fn multiply_all(units: Units, x: &[f32], products: &mut [(&Matrix, &mut [f32
     if units == Units::Tiles && !x.is_empty() && panels > 0 {
         let tiles = rows / ROWS_APART;
         if tiles < threads * 2 {
-            share(Input::Parts(&amx::Rows::of(x, rows, threads)));
+            share(Input::Apart { rows: &amx::Rows::of(x, rows, threads), from: 0 });
         } else {
             // Many rows are shared themselves: what a thread has taken apart stays in its own cache.
             parallel::ranges(threads, work, tiles, tiles.div_ceil(2 * threads), |range| {
                 let end = if range.end == tiles { rows } else { range.end * ROWS_APART };
                 let some = range.start * ROWS_APART..end;
                 let x = &x[some.start * x.len() / rows..some.end * x.len() / rows];
-                let x = amx::Rows::of(x, some.len(), 1);
+                let x = Input::Apart { rows: &amx::Rows::of(x, some.len(), 1), from: 0 };
                 for (_, matrix, target) in &parts {
                     let panels = 0..matrix.rows.div_ceil(PANEL);
-                    product::multiply(Input::Parts(&x), &matrix.operand(), panels, &target.rows(some.clone()));
+                    product::multiply(x, &matrix.operand(), panels, &target.rows(some.clone()));
                 }
             });
         }

@@ -28,6 +28,8 @@ mod lines;
 pub mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_os = "linux")]
+mod pages;
 mod parallel;
 mod pass;
 mod prefix;

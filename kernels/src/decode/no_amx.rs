@@ -26,6 +26,6 @@ pub(super) fn available() -> bool {
 }
 
 #[expect(unsafe_code, reason = "as where there are tiles")]
-pub(super) unsafe fn multiply(x: &Rows, _: &Operand<'_>, _: Range<usize>, _: &Target<'_>) {
+pub(super) unsafe fn multiply(x: &Rows, _: usize, _: &Operand<'_>, _: Range<usize>, _: &Target<'_>) {
     match *x {}
 }

@@ -150,7 +150,7 @@ impl<'a> Pass<'a> {
             })
             .collect();
         let mut mixed = Scratch::take(q.len());
-        attention(config, index, &spans, &q, &mut mixed, self.threads);
+        attention(self.decoder.units(), config, index, &spans, &q, &mut mixed, self.threads);
         self.linear(&layer.o, &mixed)
     }
 

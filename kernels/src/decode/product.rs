@@ -107,8 +107,8 @@ pub(super) enum Input<'a> {
     Rows { x: &'a [f32], stride: usize },
     /// [`pack`]ed for the tiles of vector instructions.
     Packed(&'a [f32]),
-    /// Taken apart for the tiles of [`Units::Tiles`].
-    Parts(&'a amx::Rows),
+    /// Taken apart for [`Units::Tiles`]; of each row the columns from `from` on, a multiple of 32.
+    Apart { rows: &'a amx::Rows, from: usize },
 }
 
 /// Packs `rows` rows of `x`, as many as [`worth_packing`] says, for the machine's tiles: tile by tile, column by column.
@@ -160,13 +160,13 @@ pub(super) fn tile_rows(rows: usize, most: usize, tile: usize) -> Range<usize> {
     rows * tile / tiles..rows * (tile + 1) / tiles
 }
 
-/// `target[i][j] = Σ x[i][k] · w[j][k]` for the columns `j` of the panels `range`; row `i` of `x` begins at `i · stride`.
+/// `target[i][j] = Σ x[i][k] · w[j][k]` for the columns `j` of the panels `range`.
 ///
 /// Each panel of one target is given to one call only. Panics if `x` or the panels are shorter than that.
-pub(super) fn product(x: &[f32], stride: usize, panels: &Panels<'_>, range: Range<usize>, target: &Target<'_>) {
+pub(super) fn product(x: Input<'_>, panels: &Panels<'_>, range: Range<usize>, target: &Target<'_>) {
     let data = bytemuck::cast_slice(panels.data);
     let operand = Operand { storage: Storage::F32, data, depth: panels.depth, stride: panels.stride * 4 };
-    multiply(Input::Rows { x, stride }, &operand, range, target);
+    multiply(x, &operand, range, target);
 }
 
 /// [`product`] for any storage.
@@ -180,15 +180,17 @@ pub(super) fn multiply(input: Input<'_>, operand: &Operand<'_>, range: Range<usi
             assert!(stride >= operand.depth && x.len() >= (target.rows - 1) * stride + operand.depth);
         }
         Input::Packed(x) => assert!(target.rows > FEW && x.len() == target.rows * operand.depth),
-        Input::Parts(x) => assert!(x.rows() == target.rows && x.depth() == operand.depth),
+        Input::Apart { rows, from } => {
+            assert!(rows.rows() == target.rows && from.is_multiple_of(32) && from + operand.depth <= rows.depth());
+        }
     }
     assert!(operand.stride >= panel && operand.depth.is_multiple_of(operand.storage.block_cols()));
     assert!(operand.data.len() >= (range.end - 1) * operand.stride + panel);
     assert!(target.first + (range.end - 1) * PANEL < target.cols);
-    if let Input::Parts(x) = input {
-        // SAFETY: the lengths are those asserted above, and they are taken apart where there are tiles.
+    if let Input::Apart { rows, from } = input {
+        // SAFETY: the lengths are those asserted above, and rows are taken apart where there are tiles.
         #[expect(unsafe_code, reason = "run-time choice of the instruction set")]
-        return unsafe { amx::multiply(x, operand, range, target) };
+        return unsafe { amx::multiply(rows, from, operand, range, target) };
     }
     // SAFETY: the lengths are those asserted above, and the machine has the instructions that were found.
     #[expect(unsafe_code, reason = "run-time choice of the instruction set")]
@@ -256,7 +258,7 @@ pub(super) unsafe fn product_with<V: Vector>(
             Input::Rows { x, stride } if target.rows <= FEW => whole.few(x, stride, range),
             Input::Rows { x, stride } => whole.many::<false>(x, stride, range),
             Input::Packed(x) => whole.many::<true>(x, operand.depth, range),
-            Input::Parts(_) => {}
+            Input::Apart { .. } => {}
         }
     }
 }

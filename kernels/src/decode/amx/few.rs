@@ -11,8 +11,6 @@ use crate::decode::storage::{Read, for_storage};
 
 /// Rows at the most.
 pub(super) const ROWS: usize = 2;
-/// Bytes from what is read to what is fetched meanwhile: a page, where the machine's own prefetching ends.
-const AHEAD: usize = 4096;
 
 /// Rows taken apart: for each row each part, as floats.
 pub(in super::super) struct Few {
@@ -39,27 +37,36 @@ impl Few {
     }
 }
 
+/// Rows from some column on.
+struct Columns {
+    /// That of the first part of the first row.
+    at: *const f32,
+    /// From one part to the next.
+    depth: usize,
+}
+
 /// [`super::multiply`] of few rows.
 ///
 /// # Safety
 /// As there, and the machine has the instructions.
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
-pub(super) unsafe fn multiply(x: &Few, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
-    assert!(x.depth == operand.depth && x.rows == target.rows);
+pub(super) unsafe fn multiply(x: &Few, from: usize, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
+    assert!(x.depth >= from + operand.depth && x.rows == target.rows);
+    let x = &Columns { at: x.data[from..].as_ptr(), depth: x.depth };
     let mut panel = range.start;
     while panel < range.end {
         let two = panel + 1 < range.end;
         // SAFETY: the caller's promise; the panels are there.
         unsafe {
-            match (weight_parts(operand.storage), x.rows) {
+            match (weight_parts(operand.storage), target.rows) {
                 (1, 1) if two => for_storage!(operand.storage, S => stream::<S, 1, 1, 2>(x, operand, panel, target)),
                 (1, 1) => for_storage!(operand.storage, S => stream::<S, 1, 1, 1>(x, operand, panel, target)),
                 (1, _) => for_storage!(operand.storage, S => stream::<S, 1, 2, 1>(x, operand, panel, target)),
                 (_, 1) => for_storage!(operand.storage, S => stream::<S, 2, 1, 1>(x, operand, panel, target)),
                 _ => for_storage!(operand.storage, S => stream::<S, 2, 2, 1>(x, operand, panel, target)),
             }
-            panel += if weight_parts(operand.storage) == 1 && x.rows == 1 && two { 2 } else { 1 };
+            panel += if weight_parts(operand.storage) == 1 && target.rows == 1 && two { 2 } else { 1 };
         }
     }
 }
@@ -82,13 +89,15 @@ fn nearest(x: __m512) -> __m512 {
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
 unsafe fn stream<S: Read, const Q: usize, const R: usize, const P: usize>(
-    x: &Few,
+    x: &Columns,
     operand: &Operand<'_>,
     panel: usize,
     target: &Target<'_>,
 ) {
     let depth = operand.depth;
     let bytes = operand.storage.panel_bytes(256);
+    // Meanwhile the panels after these are fetched.
+    let ahead = P * operand.stride;
     let data: [*const u8; P] =
         std::array::from_fn(|p| operand.data.as_ptr().wrapping_add((panel + p) * operand.stride));
     let mut sums = [[[_mm512_setzero_ps(); 2]; P]; R];
@@ -118,7 +127,7 @@ unsafe fn stream<S: Read, const Q: usize, const R: usize, const P: usize>(
                 for step in (shared..stop).step_by(if S::STEP == 1 { 2 } else { S::STEP }) {
                     for data in data {
                         for line in 0..S::LINES * if S::STEP == 1 { 2 } else { 1 } {
-                            super::tiles::fetch(data.wrapping_add(AHEAD + step * bytes / 256 + 64 * line));
+                            super::tiles::fetch(data.wrapping_add(ahead + step * bytes / 256 + 64 * line));
                         }
                     }
                     for p in 0..P {
@@ -181,7 +190,7 @@ unsafe fn place(target: &Target<'_>, r: usize, panel: usize) -> (*mut f32, usize
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn add<const Q: usize, const R: usize, const P: usize>(
-    x: &Few,
+    x: &Columns,
     k: usize,
     p: usize,
     w: [__m512; 2],
@@ -195,7 +204,7 @@ unsafe fn add<const Q: usize, const R: usize, const P: usize>(
     };
     for (r, sums) in sums.iter_mut().enumerate() {
         // SAFETY: each row has its parts, each part its columns.
-        let row = unsafe { x.data.as_ptr().add(r * PARTS * x.depth + k) };
+        let row = unsafe { x.at.add(r * PARTS * x.depth + k) };
         // SAFETY: as above.
         let x = unsafe { [_mm512_set1_ps(*row), _mm512_set1_ps(*row.add(x.depth))] };
         for v in 0..2 {

@@ -52,7 +52,7 @@ impl Parts {
 /// Columns that sums go over before they wait in the target: as many as two panels' parts stay in the first cache.
 const CHUNK: usize = 192;
 /// The same for one tile of rows, so that weights are taken apart while the tiles work.
-const SMALL_CHUNK: usize = 64;
+const SMALL_CHUNK: usize = 128;
 /// Bytes of the rows that stay in the second cache while all panels go by.
 const BLOCK: usize = 1 << 20;
 /// Bytes from what is read to what is fetched meanwhile: a page, where the machine's own prefetching ends.
@@ -64,12 +64,18 @@ const AHEAD: usize = 4096;
 /// As there, and the machine has tiles.
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
-pub(in super::super) unsafe fn multiply(x: &Parts, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
+pub(in super::super) unsafe fn multiply(
+    x: &Parts,
+    block: usize,
+    operand: &Operand<'_>,
+    range: Range<usize>,
+    target: &Target<'_>,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match weight_parts(operand.storage) {
-            1 => multiply_parts::<1>(x, operand, range, target),
-            _ => multiply_parts::<2>(x, operand, range, target),
+            1 => multiply_parts::<1>(x, block, operand, range, target),
+            _ => multiply_parts::<2>(x, block, operand, range, target),
         }
     }
 }
@@ -80,8 +86,14 @@ pub(in super::super) unsafe fn multiply(x: &Parts, operand: &Operand<'_>, range:
 /// As [`multiply`].
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
-unsafe fn multiply_parts<const Q: usize>(x: &Parts, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
-    assert!(x.depth == operand.depth && x.rows == target.rows && x.height > 0);
+unsafe fn multiply_parts<const Q: usize>(
+    x: &Parts,
+    block: usize,
+    operand: &Operand<'_>,
+    range: Range<usize>,
+    target: &Target<'_>,
+) {
+    assert!(x.depth >= block * COLS + operand.depth && x.rows == target.rows && x.height > 0);
     let count = x.rows.div_ceil(x.height);
     let some = (BLOCK / (x.blocks() * x.block_bytes())).max(1);
     // As many at a time in each turn.
@@ -99,7 +111,7 @@ unsafe fn multiply_parts<const Q: usize>(x: &Parts, operand: &Operand<'_>, range
             for from in (0..operand.depth).step_by(chunk) {
                 let columns = from..(from + chunk).min(operand.depth);
                 let panels = panel..(panel + 2).min(range.end);
-                let place = Place { x, turn: turn.clone(), columns, target, panels };
+                let place = Place { x, block: block + from / COLS, turn: turn.clone(), columns, target, panels };
                 // SAFETY: the panels have those columns, and the memory is of the size that they take.
                 unsafe {
                     if place.panels.len() == 2 {
@@ -118,6 +130,8 @@ unsafe fn multiply_parts<const Q: usize>(x: &Parts, operand: &Operand<'_>, range
 /// Some tiles of rows and columns by one panel or two.
 struct Place<'a> {
     x: &'a Parts,
+    /// Where the columns begin in the rows.
+    block: usize,
     turn: Range<usize>,
     columns: Range<usize>,
     target: &'a Target<'a>,
@@ -137,7 +151,7 @@ impl Place<'_> {
         weights: &[f32],
         sums: &mut [f32],
     ) {
-        let Self { x, turn, columns, target, panels } = self;
+        let Self { x, block: first_block, turn, columns, target, panels } = self;
         let (block, blocks) = (x.block_bytes(), columns.len().div_ceil(COLS));
         let data = x.data.as_ptr().cast::<u8>();
         let column = target.first + panels.start * PANEL;
@@ -146,7 +160,7 @@ impl Place<'_> {
         let (first, last) = (columns.start == 0, columns.end == operand.depth);
         let mut ahead = self.ahead(operand, turn.len() * blocks);
         for (tile, sums) in turn.clone().zip(sums.chunks_exact_mut(ROWS * wide)) {
-            let rows = data.wrapping_add((tile * x.blocks() + columns.start / COLS) * block);
+            let rows = data.wrapping_add((tile * x.blocks() + first_block) * block);
             let row = tile * x.height;
             let there = x.height.min(target.rows - row);
             // SAFETY: the row is there.
@@ -179,8 +193,11 @@ impl Place<'_> {
         let bytes = operand.storage.panel_bytes(256);
         let (panel, from) =
             if self.columns.end < operand.depth { (self.panels.start, self.columns.end) } else { (self.panels.end, 0) };
+        // With one tile of rows they are fetched earlier.
+        let bytes_left = if self.x.rows <= ROWS { 0 } else { self.columns.len() * bytes / 256 };
+        let lines = bytes_left.div_ceil(64 * steps);
         let at = |i: usize| operand.data.as_ptr().wrapping_add((panel + i) * operand.stride + from * bytes / 256);
-        Ahead { at: [at(0), at(1)], lines: (self.columns.len() * bytes / 256).div_ceil(64 * steps) }
+        Ahead { at: [at(0), at(1)], lines }
     }
 }
 
@@ -201,11 +218,13 @@ unsafe fn take_apart<const Q: usize, const N: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let bytes = operand.storage.panel_bytes(256);
+        // One tile of rows is done so soon that memory sets the pace: the panels after these are fetched.
+        let ahead = if place.x.rows <= ROWS { place.panels.len() * operand.stride } else { AHEAD };
         for (half, panel) in place.panels.clone().enumerate() {
             let base = operand.data.as_ptr().add(panel * operand.stride);
             let out = out.as_mut_ptr().cast::<u8>().add(half * 2 * TILE);
             if operand.storage == Storage::Bf16 {
-                halves::<N>(base.add(columns.start * PANEL * 2), columns.len(), out);
+                halves::<N>(base.add(columns.start * PANEL * 2), columns.len(), ahead, out);
                 continue;
             }
             let floats = if operand.storage == Storage::F32 {
@@ -214,7 +233,7 @@ unsafe fn take_apart<const Q: usize, const N: usize>(
                 widen::<__m512>(operand.storage, base, columns.clone(), wide);
                 wide.as_ptr()
             };
-            let ahead = base.wrapping_add(columns.start * bytes / 256 + AHEAD);
+            let ahead = base.wrapping_add(columns.start * bytes / 256 + ahead);
             parts::<Q, N>(floats, columns.len(), ahead, bytes, out);
         }
     }
@@ -241,15 +260,15 @@ fn high(first: __m512i, second: __m512i) -> __m512i {
 #[inline]
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
-unsafe fn halves<const N: usize>(from: *const u8, columns: usize, out: *mut u8) {
+unsafe fn halves<const N: usize>(from: *const u8, columns: usize, ahead: usize, out: *mut u8) {
     for pair in 0..columns.next_multiple_of(COLS) / 2 {
         let at = from.wrapping_add(pair * 128);
-        fetch(at.wrapping_add(AHEAD));
-        fetch(at.wrapping_add(AHEAD + 64));
+        fetch(at.wrapping_add(ahead));
+        fetch(at.wrapping_add(ahead + 64));
         // SAFETY: the caller's promise; a column that is not there is not read.
         unsafe {
             let column = |i: usize| {
-                if 2 * pair + i < columns { _mm512_load_si512(at.add(64 * i).cast()) } else { _mm512_setzero_si512() }
+                if 2 * pair + i < columns { _mm512_loadu_si512(at.add(64 * i).cast()) } else { _mm512_setzero_si512() }
             };
             let (first, second) = (column(0), column(1));
             let out = out.add(pair / 16 * N * TILE + pair % 16 * 64);
@@ -284,7 +303,7 @@ unsafe fn parts<const Q: usize, const N: usize>(
             unsafe {
                 let column = |i: usize| {
                     let k = 2 * pair + i;
-                    if k < columns { _mm512_load_ps(from.add(k * PANEL + half * 16)) } else { _mm512_setzero_ps() }
+                    if k < columns { _mm512_loadu_ps(from.add(k * PANEL + half * 16)) } else { _mm512_setzero_ps() }
                 };
                 let (mut first, mut second) = (column(0), column(1));
                 let out = out.add(pair / 16 * Q * N * TILE + half * TILE + pair % 16 * 64);

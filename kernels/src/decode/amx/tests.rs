@@ -112,7 +112,12 @@ fn sums_may_begin_with_what_stands_there() {
         let before = y.clone();
         let target = Target::new(&mut y, 70).adding();
         let rows = Rows::of(&x, n, 1);
-        super::super::product::multiply(super::super::product::Input::Parts(&rows), &matrix.operand(), 0..3, &target);
+        super::super::product::multiply(
+            super::super::product::Input::Apart { rows: &rows, from: 0 },
+            &matrix.operand(),
+            0..3,
+            &target,
+        );
         for (at, y) in y.iter().enumerate() {
             let (i, j) = (at / 70, at % 70);
             let want = definition(before[at], &x[i * 100..(i + 1) * 100], &w[j * 100..(j + 1) * 100]);
