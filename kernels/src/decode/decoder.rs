@@ -123,6 +123,11 @@ impl Decoder {
         residuals.map(|residuals| residuals.begin(self, texts)).unwrap_or_default()
     }
 
+    /// Whether its blocks are made of quantised weights.
+    pub(super) fn is_quantised(&self) -> bool {
+        self.weights.layers.iter().any(|layer| layer.q.weight.storage().block_cols() > 1)
+    }
+
     /// What computes products on the CPU.
     pub(super) fn units(&self) -> Units {
         self.units

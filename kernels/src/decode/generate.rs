@@ -6,7 +6,7 @@
 use super::lines::Scratch;
 use super::matrix::PANEL;
 use super::prefix::{Done, Prefixes};
-use super::{Cache, DecodeError, Decoder, Entry, parallel, vector};
+use super::{Cache, DecodeError, Decoder, Entry, Units, parallel, vector};
 
 /// Answers that are open at one time, if they are short.
 const OPEN: usize = 64;
@@ -97,15 +97,23 @@ impl Decoder {
         if max_tokens == 0 {
             return Ok(answers);
         }
+        if self.units() == Units::Tiles && self.is_quantised() {
+            // Blocks are taken apart in more time than one row takes on vectors.
+            let plain = self.clone().with(Units::Vectors);
+            return plain.generate_checked(prompts, choosers, max_tokens, threads);
+        }
         let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let mut tree = Prefixes::new(&texts, prompts.iter().map(|prompt| prompt.len() - 1).collect(), &self.cache());
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(max_tokens);
         let most = (POSITIONS / answer_positions(longest)).clamp(1, OPEN);
         let mut open: Vec<Open> = Vec::new();
         let width = self.config().hidden_size;
+        let mut filling = false;
         while !tree.is_empty() || !open.is_empty() {
-            // A few free places are not worth reading the weights for prompts in small pieces.
-            let mut pass = tree.take(open.len(), if open.len() <= most / 2 { most - open.len() } else { 0 });
+            // A few free places are not worth reading the weights for prompts in small pieces: half of them are, and then all
+            // are taken, in as many passes as that needs.
+            filling = open.len() <= most / 2 || filling && open.len() < most;
+            let mut pass = tree.take(open.len(), if filling { most - open.len() } else { 0 });
             let mut batch: Vec<Entry<'_>> = Vec::new();
             batch.extend(open.iter_mut().map(|o| Entry { tokens: &o.last, cache: &mut o.cache, wanted: 1 }));
             batch.extend(tree.entries(&mut pass));

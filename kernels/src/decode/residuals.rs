@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::likelihood::Texts;
-use super::{Config, Decoder, LayerConfig, Matrix, Weights};
+use super::{Config, Decoder, LayerConfig, Matrix, Units, Weights};
 
 /// Models that are remembered, to see where others part from them.
 const SEEN: usize = 32;
@@ -48,6 +48,7 @@ impl PartialEq for Same {
 /// The embeddings and lowest layers of a model: what its rows depend on up to there.
 #[derive(Clone, Debug)]
 struct Trunk {
+    units: Units,
     /// Without its layers.
     config: Config,
     layers: Vec<LayerConfig>,
@@ -62,13 +63,16 @@ impl Trunk {
         (weights.head, weights.norm) = (weights.embedding.clone(), None);
         let mut config = decoder.config().clone();
         let layers = std::mem::take(&mut config.layers);
-        Self { config, layers, weights }
+        Self { units: decoder.units(), config, layers, weights }
     }
 
     /// How many layers both begin with alike; none if anything differs that all of them depend on.
     fn common(&self, other: &Self) -> usize {
         let (a, b) = (&self.weights, &other.weights);
-        let embedded = a.embedding == b.embedding && a.positions == b.positions && a.token_type == b.token_type;
+        let embedded = self.units == other.units
+            && a.embedding == b.embedding
+            && a.positions == b.positions
+            && a.token_type == b.token_type;
         if !embedded || a.embedding_norm != b.embedding_norm || self.config != other.config {
             return 0;
         }

@@ -95,6 +95,12 @@ pub(super) fn seeded(config: Config, seed: u64) -> Decoder {
     Decoder::new(config, weights).unwrap()
 }
 
+/// The same on all units that there are.
+fn decoders(config: Config) -> Vec<Decoder> {
+    let one = decoder(config);
+    [Units::Vectors, Units::Tiles].into_iter().filter(|u| u.available()).map(|u| one.clone().with(u)).collect()
+}
+
 pub(super) fn tokens(seed: u64, n: usize) -> Vec<u32> {
     let stream = Stream::from_seed(seed);
     (0..n as u64).map(|i| stream.u32(i) % 53).collect()
@@ -115,7 +121,7 @@ pub(super) fn bits(x: &[f32]) -> Vec<u32> {
 #[test]
 fn a_sequence_has_the_same_bits_alone_in_a_batch_in_pieces_and_on_two_threads() {
     for config in families() {
-        same_bits(&decoder(config));
+        decoders(config).iter().for_each(same_bits);
     }
 }
 
@@ -150,50 +156,52 @@ fn same_bits(decoder: &Decoder) {
 
 #[test]
 fn greedy_is_the_argmax_again_and_again_and_stops_where_told() {
-    let decoder = decoder(config());
-    let prefix = tokens(9, 12);
-    let mut prompts: Vec<Vec<u32>> =
-        (0..40u64).map(|i| [prefix.clone(), tokens(i, 1 + i as usize % 5)].concat()).collect();
-    prompts.push(prefix);
-    let answers = decoder.greedy(&prompts, 9, &[], 2).unwrap();
-    for (prompt, answer) in prompts.iter().zip(&answers).step_by(13) {
-        let mut text = prompt.clone();
-        for &id in answer {
-            let logits = alone(&decoder, &text);
-            let last = &logits[logits.len() - 53..];
-            assert_eq!(vector::argmax(last) as u32, id);
-            text.push(id);
+    for decoder in decoders(config()) {
+        let prefix = tokens(9, 12);
+        let mut prompts: Vec<Vec<u32>> =
+            (0..40u64).map(|i| [prefix.clone(), tokens(i, 1 + i as usize % 5)].concat()).collect();
+        prompts.push(prefix);
+        let answers = decoder.greedy(&prompts, 9, &[], 2).unwrap();
+        for (prompt, answer) in prompts.iter().zip(&answers).step_by(13) {
+            let mut text = prompt.clone();
+            for &id in answer {
+                let logits = alone(&decoder, &text);
+                let last = &logits[logits.len() - 53..];
+                assert_eq!(vector::argmax(last) as u32, id);
+                text.push(id);
+            }
+            assert_eq!(answer.len(), 9);
         }
-        assert_eq!(answer.len(), 9);
-    }
-    let stop = answers[0][4];
-    let stopped = decoder.greedy(&prompts, 9, &[stop], 1).unwrap();
-    for (full, short) in answers.iter().zip(&stopped) {
-        let end = full.iter().position(|&id| id == stop).unwrap_or(9);
-        assert_eq!(&full[..end], short.as_slice());
+        let stop = answers[0][4];
+        let stopped = decoder.greedy(&prompts, 9, &[stop], 1).unwrap();
+        for (full, short) in answers.iter().zip(&stopped) {
+            let end = full.iter().position(|&id| id == stop).unwrap_or(9);
+            assert_eq!(&full[..end], short.as_slice());
+        }
     }
 }
 
 #[test]
 fn logprobs_are_those_of_the_whole_text() {
-    let decoder = decoder(config());
-    let prefix = tokens(3, 20);
-    let prompts: Vec<Vec<u32>> = (0..3).map(|i| [prefix.clone(), tokens(i, 4)].concat()).collect();
-    let continuations: Vec<Vec<u32>> = (10..17).map(|i| tokens(i, (i as usize - 10) * 2)).collect();
-    let mut pairs: Vec<(&[u32], &[u32])> = Vec::new();
-    for (i, continuation) in continuations.iter().enumerate() {
-        pairs.push((&prompts[i % 3], continuation));
-    }
-    let found = decoder.logprobs(&pairs, 2).unwrap();
-    for ((prompt, continuation), found) in pairs.iter().zip(&found) {
-        assert_eq!(found.len(), continuation.len());
-        let text = [*prompt, *continuation].concat();
-        let logits = alone(&decoder, &text);
-        for (i, &id) in continuation.iter().enumerate() {
-            let row = &logits[(prompt.len() + i - 1) * 53..][..53];
-            let expected = f64::from(row[id as usize]) - vector::log_sum_exp(row);
-            assert_eq!(found[i], expected as f32);
-            assert!(found[i] < 0.0);
+    for decoder in decoders(config()) {
+        let prefix = tokens(3, 20);
+        let prompts: Vec<Vec<u32>> = (0..3).map(|i| [prefix.clone(), tokens(i, 4)].concat()).collect();
+        let continuations: Vec<Vec<u32>> = (10..17).map(|i| tokens(i, (i as usize - 10) * 2)).collect();
+        let mut pairs: Vec<(&[u32], &[u32])> = Vec::new();
+        for (i, continuation) in continuations.iter().enumerate() {
+            pairs.push((&prompts[i % 3], continuation));
+        }
+        let found = decoder.logprobs(&pairs, 2).unwrap();
+        for ((prompt, continuation), found) in pairs.iter().zip(&found) {
+            assert_eq!(found.len(), continuation.len());
+            let text = [*prompt, *continuation].concat();
+            let logits = alone(&decoder, &text);
+            for (i, &id) in continuation.iter().enumerate() {
+                let row = &logits[(prompt.len() + i - 1) * 53..][..53];
+                let expected = f64::from(row[id as usize]) - vector::log_sum_exp(row);
+                assert_eq!(found[i], expected as f32);
+                assert!(found[i] < 0.0);
+            }
         }
     }
 }
@@ -207,33 +215,35 @@ fn entangled(n: u64) -> Vec<Vec<u32>> {
 
 #[test]
 fn texts_with_common_beginnings_have_the_bits_that_they_have_alone() {
-    let decoder = decoder(config());
-    let texts = entangled(200);
-    let pairs: Vec<(&[u32], &[u32])> = texts.iter().map(|t| t.split_at(t.len().div_ceil(3))).collect();
-    let found = decoder.logprobs(&pairs, 2).unwrap();
-    for (i, pair) in pairs.iter().enumerate() {
-        assert_eq!(bits(&decoder.logprobs(&[*pair], 1).unwrap()[0]), bits(&found[i]), "text {i}");
+    for decoder in decoders(config()) {
+        let texts = entangled(200);
+        let pairs: Vec<(&[u32], &[u32])> = texts.iter().map(|t| t.split_at(t.len().div_ceil(3))).collect();
+        let found = decoder.logprobs(&pairs, 2).unwrap();
+        for (i, pair) in pairs.iter().enumerate() {
+            assert_eq!(bits(&decoder.logprobs(&[*pair], 1).unwrap()[0]), bits(&found[i]), "text {i}");
+        }
     }
 }
 
 #[test]
 fn answers_end_and_make_room_for_others_without_changing_them() {
-    let decoder = decoder(config());
-    let prompts = entangled(170);
-    let stop: Vec<u32> = (0..12).collect();
-    let answers = decoder.greedy(&prompts, 20, &stop, 2).unwrap();
-    let lengths: std::collections::BTreeSet<usize> = answers.iter().map(Vec::len).collect();
-    assert!(lengths.len() > 3, "answers of different lengths: {lengths:?}");
-    for (prompt, answer) in prompts.iter().zip(&answers) {
-        assert_eq!(&decoder.greedy(std::slice::from_ref(prompt), 20, &stop, 1).unwrap()[0], answer);
-    }
-    let sampling = Sampling { temperature: 1.3, top_p: 0.9, repetition_penalty: 1.1, ..Sampling::default() };
-    let sampler = |i: usize| Sampler::new(sampling, &stop, Stream::from_seed(1).at(i as u64), &prompts[i]);
-    let mut samplers: Vec<Sampler<'_>> = (0..prompts.len()).map(sampler).collect();
-    let drawn = decoder.generate(&prompts, &mut samplers, 9, 2).unwrap();
-    assert_ne!(drawn, answers);
-    for i in (0..prompts.len()).step_by(7) {
-        assert_eq!(decoder.generate(&prompts[i..=i], &mut [sampler(i)], 9, 1).unwrap()[0], drawn[i]);
+    for decoder in decoders(config()) {
+        let prompts = entangled(170);
+        let stop: Vec<u32> = (0..12).collect();
+        let answers = decoder.greedy(&prompts, 20, &stop, 2).unwrap();
+        let lengths: std::collections::BTreeSet<usize> = answers.iter().map(Vec::len).collect();
+        assert!(lengths.len() > 3, "answers of different lengths: {lengths:?}");
+        for (prompt, answer) in prompts.iter().zip(&answers) {
+            assert_eq!(&decoder.greedy(std::slice::from_ref(prompt), 20, &stop, 1).unwrap()[0], answer);
+        }
+        let sampling = Sampling { temperature: 1.3, top_p: 0.9, repetition_penalty: 1.1, ..Sampling::default() };
+        let sampler = |i: usize| Sampler::new(sampling, &stop, Stream::from_seed(1).at(i as u64), &prompts[i]);
+        let mut samplers: Vec<Sampler<'_>> = (0..prompts.len()).map(sampler).collect();
+        let drawn = decoder.generate(&prompts, &mut samplers, 9, 2).unwrap();
+        assert_ne!(drawn, answers);
+        for i in (0..prompts.len()).step_by(7) {
+            assert_eq!(decoder.generate(&prompts[i..=i], &mut [sampler(i)], 9, 1).unwrap()[0], drawn[i]);
+        }
     }
 }
 
@@ -263,13 +273,14 @@ fn what_texts_have_in_common_is_run_once() {
 
 #[test]
 fn long_prompts_go_through_in_passes() {
-    let decoder = decoder(config());
-    let prompt = tokens(1, 590);
-    let logits = alone(&decoder, &prompt);
-    let last = &logits[589 * 53..];
-    let answers = decoder.greedy(&[prompt.clone(), tokens(2, 3)], 1, &[], 2).unwrap();
-    assert_eq!(answers[0], [vector::argmax(last) as u32]);
-    assert_eq!(decoder.greedy(&[prompt], 11, &[], 1), Err(DecodeError::TooLong { length: 601, limit: 600 }));
+    for decoder in decoders(config()) {
+        let prompt = tokens(1, 590);
+        let logits = alone(&decoder, &prompt);
+        let last = &logits[589 * 53..];
+        let answers = decoder.greedy(&[prompt.clone(), tokens(2, 3)], 1, &[], 2).unwrap();
+        assert_eq!(answers[0], [vector::argmax(last) as u32]);
+        assert_eq!(decoder.greedy(&[prompt], 11, &[], 1), Err(DecodeError::TooLong { length: 601, limit: 600 }));
+    }
 }
 
 #[test]

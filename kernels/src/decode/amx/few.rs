@@ -63,10 +63,11 @@ pub(super) unsafe fn multiply(x: &Few, from: usize, operand: &Operand<'_>, range
                 (1, 1) if two => for_storage!(operand.storage, S => stream::<S, 1, 1, 2>(x, operand, panel, target)),
                 (1, 1) => for_storage!(operand.storage, S => stream::<S, 1, 1, 1>(x, operand, panel, target)),
                 (1, _) => for_storage!(operand.storage, S => stream::<S, 1, 2, 1>(x, operand, panel, target)),
+                (_, 1) if two => for_storage!(operand.storage, S => stream::<S, 2, 1, 2>(x, operand, panel, target)),
                 (_, 1) => for_storage!(operand.storage, S => stream::<S, 2, 1, 1>(x, operand, panel, target)),
                 _ => for_storage!(operand.storage, S => stream::<S, 2, 2, 1>(x, operand, panel, target)),
             }
-            panel += if weight_parts(operand.storage) == 1 && target.rows == 1 && two { 2 } else { 1 };
+            panel += if target.rows == 1 && two { 2 } else { 1 };
         }
     }
 }
@@ -97,7 +98,7 @@ unsafe fn stream<S: Read, const Q: usize, const R: usize, const P: usize>(
     let depth = operand.depth;
     let bytes = operand.storage.panel_bytes(256);
     // Meanwhile the panels after these are fetched.
-    let ahead = P * operand.stride;
+    let ahead = 4096;
     let data: [*const u8; P] =
         std::array::from_fn(|p| operand.data.as_ptr().wrapping_add((panel + p) * operand.stride));
     let mut sums = [[[_mm512_setzero_ps(); 2]; P]; R];
