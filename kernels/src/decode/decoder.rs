@@ -57,7 +57,7 @@ pub struct Decoder {
     weights: Weights,
     /// What computes products on the CPU.
     units: Units,
-    /// The weights where it computes, if that is not the CPU.
+    /// The weights where candle computes with them, if it does.
     device: Option<OnDevice>,
     /// Ends all work soon after it becomes true.
     stop: Option<Arc<AtomicBool>>,
@@ -97,8 +97,12 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError::Device`] if the weights do not fit there.
     pub fn on(self, device: &Device) -> Result<Self, DecodeError> {
-        let moved = OnDevice::new(device, &self.weights)?;
-        Ok(Self { device: Some(moved), ..self })
+        device.bring(self)
+    }
+
+    /// The same decoder, computed by candle.
+    pub(super) fn computed_by(self, device: OnDevice) -> Self {
+        Self { device: Some(device), ..self }
     }
 
     /// The same decoder, whose products are computed by `units`, which must be available.

@@ -1,4 +1,4 @@
-//! The same transformer through candle's tensor operations, for devices that our kernels do not run on.
+//! Devices by name, and the same transformer through candle's tensor operations for those that our kernels do not run on.
 //!
 //! It takes a [`super::Config`] and the weights of a [`super::Decoder`], and gives what [`super::Decoder::hidden`] and
 //! [`super::Decoder::logits`] give, in f32: generation, likelihoods and embeddings are those of the CPU, on top of it. Results
@@ -12,7 +12,7 @@ use candle_core::{D, Result, Tensor};
 use super::{
     Activation, Cache, Config, DecodeError, Entry, FeedForward, Layer, Linear, Matrix, Mlp, Norm, NormKind, NormWeights,
 };
-use super::{Order, Weights, vector};
+use super::{Decoder, Order, Units, Weights, vector};
 
 /// Why a device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,14 @@ pub enum DeviceError {
         /// The device, and the cargo feature.
         name: &'static str,
     },
+    /// This machine has none.
+    #[error("this machine has no `{name}`: {needs}")]
+    Missing {
+        /// The device.
+        name: &'static str,
+        /// What it is.
+        needs: &'static str,
+    },
     /// It does not answer.
     #[error("the device `{name}` cannot be used: {reason}")]
     Refused {
@@ -41,33 +49,48 @@ pub enum DeviceError {
 
 type Kept = BTreeMap<usize, (Weak<Matrix>, Tensor)>;
 
-/// The names of all devices; the first is that of our kernels.
-pub const DEVICES: [&str; 3] = ["cpu", "cuda", "metal"];
+/// The names of all devices; the first is the one that every machine has.
+pub const DEVICES: [&str; 4] = ["cpu", AMX, "cuda", "metal"];
 
-/// A device that candle computes on. Cloning shares it and the weights that lie on it.
+const AMX: &str = "amx";
+
+/// A device beside the vector instructions of the CPU. Cloning shares it and the weights that lie on it.
 #[derive(Clone, Debug)]
-pub struct Device {
+pub struct Device(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// The CPU's matrix tiles: our own kernels, see [`Units::Tiles`].
+    Tiles,
+    /// What candle computes on.
+    Candle(Candle),
+}
+
+/// A device that candle computes on.
+#[derive(Clone, Debug)]
+struct Candle {
     name: &'static str,
-    candle: candle_core::Device,
+    device: candle_core::Device,
     /// What lies on the device, by the address of the matrix that it was made of, for as long as that lives.
     kept: Arc<Mutex<Kept>>,
 }
 
 impl Device {
-    /// The device of this name, the first of its kind on the machine; `None` for `cpu`, which our own kernels compute on.
+    /// The device of this name, the first of its kind on the machine; `None` for `cpu`, the vector instructions of our own kernels.
     ///
     /// # Errors
-    /// A name that is none of [`DEVICES`], a device that is not built in (cargo features `cuda` and `metal`), or one that does
-    /// not answer.
+    /// A name that is none of [`DEVICES`], a device that the machine lacks or that is not built in (cargo features `cuda` and
+    /// `metal`), or one that does not answer.
     pub fn open(name: &str) -> std::result::Result<Option<Self>, DeviceError> {
         Self::check(name)?;
         let (name, opened) = match name {
             "cuda" => ("cuda", candle_core::Device::new_cuda(0)),
             "metal" => ("metal", candle_core::Device::new_metal(0)),
+            AMX => return Ok(Some(Self(Kind::Tiles))),
             _ => return Ok(None),
         };
         match opened {
-            Ok(candle) => Ok(Some(Self::new(name, candle))),
+            Ok(device) => Ok(Some(Self(Kind::Candle(Candle::new(name, device))))),
             Err(error) => Err(DeviceError::Refused { name, reason: error.to_string() }),
         }
     }
@@ -79,6 +102,10 @@ impl Device {
     pub fn check(name: &str) -> std::result::Result<(), DeviceError> {
         match name {
             "cpu" => Ok(()),
+            AMX if Units::Tiles.available() => Ok(()),
+            AMX => {
+                Err(DeviceError::Missing { name: AMX, needs: "the matrix tiles of newer Intel processors, on Linux" })
+            }
             "cuda" if candle_core::utils::cuda_is_available() => Ok(()),
             "metal" if candle_core::utils::metal_is_available() => Ok(()),
             "cuda" => Err(DeviceError::NotBuilt { name: "cuda" }),
@@ -87,18 +114,39 @@ impl Device {
         }
     }
 
-    /// The CPU by candle's operations instead of our kernels: what other devices compute can be checked without having one.
-    pub fn reference() -> Self {
-        Self::new("candle on the CPU", candle_core::Device::Cpu)
+    /// The fastest that our own kernels have on this machine: tiles, if there are any, else `None`, the vectors.
+    pub fn best() -> Option<Self> {
+        Units::Tiles.available().then_some(Self(Kind::Tiles))
     }
 
-    fn new(name: &'static str, candle: candle_core::Device) -> Self {
-        Self { name, candle, kept: Arc::default() }
+    /// The CPU by candle's operations instead of our kernels: what other devices compute can be checked without having one.
+    pub fn reference() -> Self {
+        Self(Kind::Candle(Candle::new("candle on the CPU", candle_core::Device::Cpu)))
     }
 
     /// The device's name.
     pub fn name(&self) -> &'static str {
-        self.name
+        match &self.0 {
+            Kind::Tiles => AMX,
+            Kind::Candle(candle) => candle.name,
+        }
+    }
+
+    /// The decoder on this device.
+    pub(super) fn bring(&self, decoder: Decoder) -> std::result::Result<Decoder, DecodeError> {
+        match &self.0 {
+            Kind::Tiles => Ok(decoder.with(Units::Tiles)),
+            Kind::Candle(candle) => {
+                let moved = OnDevice::new(candle, decoder.weights())?;
+                Ok(decoder.computed_by(moved))
+            }
+        }
+    }
+}
+
+impl Candle {
+    fn new(name: &'static str, device: candle_core::Device) -> Self {
+        Self { name, device, kept: Arc::default() }
     }
 
     /// A matrix on the device; models that share one share it there too.
@@ -124,14 +172,14 @@ impl Device {
     }
 
     fn tensor(&self, values: Vec<f32>, shape: impl candle_core::shape::ShapeWithOneHole) -> Result<Tensor> {
-        Tensor::from_vec(values, shape, &self.candle)
+        Tensor::from_vec(values, shape, &self.device)
     }
 }
 
 /// A transformer's weights on a device.
 #[derive(Clone, Debug)]
 pub(super) struct OnDevice {
-    device: Device,
+    device: Candle,
     weights: Weights<Tensor, Tensor>,
 }
 
@@ -139,7 +187,7 @@ pub(super) struct OnDevice {
 pub(super) type Seen = (Tensor, Tensor);
 
 impl OnDevice {
-    pub(super) fn new(device: &Device, weights: &Weights) -> std::result::Result<Self, DecodeError> {
+    fn new(device: &Candle, weights: &Weights) -> std::result::Result<Self, DecodeError> {
         let vector = |values: &Arc<[f32]>| device.tensor(values.to_vec(), ((),));
         let weights = weights.try_map(|matrix| device.matrix(matrix), vector).map_err(|e| device.failed(&e))?;
         Ok(Self { device: device.clone(), weights })
@@ -190,7 +238,7 @@ impl OnDevice {
 
     fn ids(&self, ids: Vec<u32>) -> Result<Tensor> {
         let count = ids.len();
-        Tensor::from_vec(ids, count, &self.device.candle)
+        Tensor::from_vec(ids, count, &self.device.device)
     }
 }
 
