@@ -12,6 +12,9 @@ use crate::decode::storage::{Read, for_storage};
 /// Rows at the most.
 pub(super) const ROWS: usize = 2;
 
+/// Bytes from what is read to what is fetched meanwhile: a page, where the machine's own prefetching ends.
+const AHEAD: usize = 4096;
+
 /// Rows taken apart: for each row each part, as floats.
 pub(in super::super) struct Few {
     data: Scratch,
@@ -96,9 +99,6 @@ unsafe fn stream<S: Read, const Q: usize, const R: usize, const P: usize>(
     target: &Target<'_>,
 ) {
     let depth = operand.depth;
-    let bytes = operand.storage.panel_bytes(256);
-    // Meanwhile the panels after these are fetched.
-    let ahead = 4096;
     let data: [*const u8; P] =
         std::array::from_fn(|p| operand.data.as_ptr().wrapping_add((panel + p) * operand.stride));
     let mut sums = [[[_mm512_setzero_ps(); 2]; P]; R];
@@ -115,49 +115,7 @@ unsafe fn stream<S: Read, const Q: usize, const R: usize, const P: usize>(
             }
         }
         for block in (0..depth).step_by(COLS) {
-            // Sums of even and of odd columns: for both parts of a row with the first of a weight, and for the first with the second.
-            let mut even = [[[[_mm512_setzero_ps(); 2]; 3]; P]; R];
-            let mut odd = even;
-            let end = (block + COLS).min(depth);
-            for shared in (block..end).step_by(if S::SHARE == 1 { COLS } else { S::SHARE }) {
-                let mut scales = [S::scales::<__m512>(data[0], shared, 0); P];
-                for p in 1..P {
-                    scales[p] = S::scales(data[p], shared, 0);
-                }
-                let stop = if S::SHARE == 1 { end } else { shared + S::SHARE };
-                for step in (shared..stop).step_by(if S::STEP == 1 { 2 } else { S::STEP }) {
-                    for data in data {
-                        for line in 0..S::LINES * if S::STEP == 1 { 2 } else { 1 } {
-                            super::tiles::fetch(data.wrapping_add(ahead + step * bytes / 256 + 64 * line));
-                        }
-                    }
-                    for p in 0..P {
-                        let words = S::words::<__m512>(data[p], step, 0);
-                        for i in (0..if S::STEP == 1 { 2 } else { S::STEP }).step_by(2) {
-                            let first = S::column(&scales[p], &words, i);
-                            add::<Q, R, P>(x, step + i, p, first, &mut even);
-                            if S::STEP == 1 {
-                                if step + 1 < end {
-                                    let words = S::words::<__m512>(data[p], step + 1, 0);
-                                    add::<Q, R, P>(x, step + 1, p, S::column(&scales[p], &words, 0), &mut odd);
-                                }
-                            } else {
-                                add::<Q, R, P>(x, step + i + 1, p, S::column(&scales[p], &words, i + 1), &mut odd);
-                            }
-                        }
-                    }
-                }
-            }
-            for r in 0..R {
-                for p in 0..P {
-                    for part in 0..PARTS + Q - 1 {
-                        for v in 0..2 {
-                            let both = _mm512_add_ps(even[r][p][part][v], odd[r][p][part][v]);
-                            sums[r][p][v] = _mm512_add_ps(sums[r][p][v], both);
-                        }
-                    }
-                }
-            }
+            add_block::<S, Q, R, P>(x, operand, data, block..(block + COLS).min(depth), &mut sums);
         }
         for (r, sums) in sums.iter().enumerate() {
             for (p, sums) in sums.iter().enumerate() {
@@ -166,6 +124,68 @@ unsafe fn stream<S: Read, const Q: usize, const R: usize, const P: usize>(
                 _mm512_storeu_ps(line.as_mut_ptr().add(16), sums[1]);
                 let (at, width) = place(target, r, panel + p);
                 std::ptr::copy_nonoverlapping(line.as_ptr(), at, width);
+            }
+        }
+    }
+}
+
+/// One block of columns.
+///
+/// # Safety
+/// As [`multiply`]; `data` are the panels.
+#[inline]
+#[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
+unsafe fn add_block<S: Read, const Q: usize, const R: usize, const P: usize>(
+    x: &Columns,
+    operand: &Operand<'_>,
+    data: [*const u8; P],
+    columns: Range<usize>,
+    sums: &mut [[[__m512; 2]; P]; R],
+) {
+    let bytes = operand.storage.panel_bytes(256);
+    // SAFETY: the panels lie within the data, the columns within the panels and the rows.
+    unsafe {
+        // Sums of even and of odd columns: for both parts of a row with the first of a weight, and for the first with the second.
+        let mut even = [[[[_mm512_setzero_ps(); 2]; 3]; P]; R];
+        let mut odd = even;
+        for shared in columns.clone().step_by(if S::SHARE == 1 { COLS } else { S::SHARE }) {
+            let mut scales = [S::scales::<__m512>(data[0], shared, 0); P];
+            for p in 1..P {
+                scales[p] = S::scales(data[p], shared, 0);
+            }
+            let stop = if S::SHARE == 1 { columns.end } else { shared + S::SHARE };
+            for step in (shared..stop).step_by(if S::STEP == 1 { 2 } else { S::STEP }) {
+                for data in data {
+                    for line in 0..S::LINES * if S::STEP == 1 { 2 } else { 1 } {
+                        super::tiles::fetch(data.wrapping_add(AHEAD + step * bytes / 256 + 64 * line));
+                    }
+                }
+                for p in 0..P {
+                    let words = S::words::<__m512>(data[p], step, 0);
+                    for i in (0..if S::STEP == 1 { 2 } else { S::STEP }).step_by(2) {
+                        let first = S::column(&scales[p], &words, i);
+                        add::<Q, R, P>(x, step + i, p, first, &mut even);
+                        if S::STEP == 1 {
+                            if step + 1 < columns.end {
+                                let words = S::words::<__m512>(data[p], step + 1, 0);
+                                add::<Q, R, P>(x, step + 1, p, S::column(&scales[p], &words, 0), &mut odd);
+                            }
+                        } else {
+                            add::<Q, R, P>(x, step + i + 1, p, S::column(&scales[p], &words, i + 1), &mut odd);
+                        }
+                    }
+                }
+            }
+        }
+        for r in 0..R {
+            for p in 0..P {
+                for part in 0..PARTS + Q - 1 {
+                    for v in 0..2 {
+                        let both = _mm512_add_ps(even[r][p][part][v], odd[r][p][part][v]);
+                        sums[r][p][v] = _mm512_add_ps(sums[r][p][v], both);
+                    }
+                }
             }
         }
     }
