@@ -343,7 +343,9 @@ fn commands_answer_and_tell_what_is_wrong() {
     };
     assert_eq!(said("param rate: real = 0.5"), (0, "param rate: real".into()));
     assert_eq!(said(":type 2 * rate"), (0, "real".into()));
-    assert_eq!(said(":set"), (0, "rate = 0.5\nseed = 0\ntiny = false\ndevice = cpu\njobs = 3".into()));
+    let usual = evo_stdlib::model::Device::best().map_or("cpu", |device| device.name());
+    let settings = format!("rate = 0.5\nseed = 0\ntiny = false\ndevice = {usual}\njobs = 3");
+    assert_eq!(said(":set"), (0, settings));
     assert_eq!(said(":set rate=0.25"), (0, String::new()));
     assert_eq!(said("rate"), (0, "0.25".into()));
     assert_eq!(said(":set seed=three").0, 2);

@@ -89,7 +89,7 @@ pub(super) struct SettingArgs {
 /// Where models are computed.
 #[derive(Args, Debug)]
 pub(super) struct DeviceArgs {
-    /// Where models are computed [default: `device` of evo.toml, else cpu]; results of two devices differ in their last bits
+    /// Where models are computed [default: `device` of evo.toml, else amx where the processor has it, else cpu]; results of two devices differ in their last bits
     #[arg(long = "device", value_name = "NAME", value_parser = evo_stdlib::model::DEVICES)]
     pub(super) name: Option<String>,
 }

@@ -56,7 +56,8 @@ pub struct Settings {
     pub seed: Option<i64>,
     /// Lowers effort: library declarations cap their effort parameters, data is cut short, `expect` is only shown.
     pub tiny: bool,
-    /// Where models are computed: `cpu`, `cuda`, `metal`; by default what the project says, else the CPU.
+    /// Where models are computed: `cpu`, `amx`, `cuda`, `metal`; by default what the project says, else `amx` where the processor
+    /// has it, else `cpu`.
     pub device: Option<String>,
 }
 

@@ -186,7 +186,7 @@ impl Session {
     pub fn device(&self) -> String {
         let program = self.engine.load_text(&self.file, &self.text());
         let of_project = program.project().and_then(|project| project.device.as_deref());
-        device::name(self.settings.device.as_deref().or(of_project)).to_owned()
+        self.settings.device.as_deref().or(of_project).unwrap_or_else(|| device::usual()).to_owned()
     }
 
     /// Evaluations at once.

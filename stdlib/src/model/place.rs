@@ -12,7 +12,7 @@ use super::ModelError;
 pub struct Place {
     /// Threads of the CPU; never changes a result.
     pub threads: usize,
-    /// A device of candle's instead of our kernels; results differ in their last bits.
+    /// A device beside the vector instructions of the CPU; results differ in their last bits.
     pub device: Option<Device>,
     /// Ends the work soon after it becomes true.
     pub stop: Option<Arc<AtomicBool>>,
