@@ -7,7 +7,7 @@ use super::device::OnDevice;
 use super::likelihood::Texts;
 use super::pass::Pass;
 use super::residuals::Share;
-use super::{Cache, Config, Device, Residuals, Units, Weights, parallel, vector, weights};
+use super::{Cache, Config, Device, Layer, Residuals, Storage, Units, Weights, parallel, vector, weights};
 
 /// What can be wrong with what is asked of a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,9 +127,12 @@ impl Decoder {
         residuals.map(|residuals| residuals.begin(self, texts)).unwrap_or_default()
     }
 
-    /// Whether its blocks are made of quantised weights.
-    pub(super) fn is_quantised(&self) -> bool {
-        self.weights.layers.iter().any(|layer| layer.q.weight.storage().block_cols() > 1)
+    /// What runs the tokens of answers, if not what runs prompts. Tiles are for many rows: few are faster on vectors, unless weights
+    /// are kept in bf16, of which nothing is to be taken apart.
+    pub(super) fn of_answers(&self) -> Option<Self> {
+        let apart = |layer: &Layer| layer.q.weight.storage() != Storage::Bf16;
+        let slow = self.units == Units::Tiles && self.weights.layers.iter().any(apart);
+        slow.then(|| self.clone().with(Units::Vectors))
     }
 
     /// What computes products on the CPU.
@@ -173,6 +176,9 @@ impl Decoder {
         }
         for entry in batch.iter() {
             self.check_entry(entry)?;
+        }
+        if batch.is_empty() {
+            return Ok(Vec::new());
         }
         if let Some(device) = &self.device {
             let rows = device.hidden(&self.config, batch)?;

@@ -6,7 +6,7 @@
 use super::lines::Scratch;
 use super::matrix::PANEL;
 use super::prefix::{Done, Prefixes};
-use super::{Cache, DecodeError, Decoder, Entry, Units, parallel, vector};
+use super::{Cache, DecodeError, Decoder, Entry, parallel, vector};
 
 /// Answers that are open at one time, if they are short.
 const OPEN: usize = 64;
@@ -97,11 +97,7 @@ impl Decoder {
         if max_tokens == 0 {
             return Ok(answers);
         }
-        if self.units() == Units::Tiles && self.is_quantised() {
-            // Blocks are taken apart in more time than one row takes on vectors.
-            let plain = self.clone().with(Units::Vectors);
-            return plain.generate_checked(prompts, choosers, max_tokens, threads);
-        }
+        let of_answers = self.of_answers();
         let texts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let mut tree = Prefixes::new(&texts, prompts.iter().map(|prompt| prompt.len() - 1).collect(), &self.cache());
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(max_tokens);
@@ -114,17 +110,26 @@ impl Decoder {
             // are taken, in as many passes as that needs.
             filling = open.len() <= most / 2 || filling && open.len() < most;
             let mut pass = tree.take(open.len(), if filling { most - open.len() } else { 0 });
-            let mut batch: Vec<Entry<'_>> = Vec::new();
-            batch.extend(open.iter_mut().map(|o| Entry { tokens: &o.last, cache: &mut o.cache, wanted: 1 }));
-            batch.extend(tree.entries(&mut pass));
-            let mut hidden = self.hidden(&mut batch, threads)?;
-            let of_prompts = hidden.split_off(open.len() * width);
+            let mut batch: Vec<Entry<'_>> =
+                open.iter_mut().map(|o| Entry { tokens: &o.last, cache: &mut o.cache, wanted: 1 }).collect();
+            let (mut hidden, of_prompts) = match &of_answers {
+                Some(other) => {
+                    (other.hidden(&mut batch, threads)?, self.hidden(&mut tree.entries(&mut pass), threads)?)
+                }
+                None => {
+                    batch.extend(tree.entries(&mut pass));
+                    let mut hidden = self.hidden(&mut batch, threads)?;
+                    let of_prompts = hidden.split_off(open.len() * width);
+                    (hidden, of_prompts)
+                }
+            };
             let Done { hidden: first, rows, ends } = tree.finish(pass, of_prompts);
             open.extend(ends.into_iter().map(|end| Open { prompt: end.text, cache: end.cache, last: [0] }));
             for (row, first) in rows.iter().zip(first.chunks_exact(width)) {
                 row.texts.iter().for_each(|_| hidden.extend(first)); // equal prompts share a row
             }
-            let next = self.next(&hidden, open.iter().map(|o| o.prompt).collect(), choosers, threads)?;
+            let by = of_answers.as_ref().unwrap_or(self);
+            let next = by.next(&hidden, open.iter().map(|o| o.prompt).collect(), choosers, threads)?;
             let mut next = next.into_iter();
             open.retain_mut(|o| match next.next().flatten() {
                 Some(id) => {

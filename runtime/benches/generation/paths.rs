@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evo_stdlib::data::{Cell, Data, Template};
-use evo_stdlib::model::{Card, Model, Place, Tensors, hf};
+use evo_stdlib::model::{Card, Device, Model, Place, Tensors, hf};
 use evo_stdlib::task::{Memory, Method, Prepared, Task, score};
 
 use super::{CANDIDATES, JOBS, Moment};
@@ -77,6 +77,7 @@ fn asked(paths: &[Model], task: &Prepared, memory: Option<&Memory>) -> (f64, Vec
                     let Some(path) = paths.get(i) else { return scores };
                     let place = Place {
                         threads: 1,
+                        device: Device::best(),
                         residuals: memory.map(|memory| memory.residuals.clone()),
                         ..Place::default()
                     };

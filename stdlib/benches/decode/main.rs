@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use evo_kernels::decode::{Decoder, roofline};
-use evo_stdlib::model::{gguf, hf};
+use evo_stdlib::model::{Device, Place, gguf, hf};
 use serde::Deserialize;
 
 /// What is asked in one case.
@@ -74,7 +74,7 @@ fn open(folder: &Path, format: &str) -> Decoder {
         "q4_1" => gguf(&folder.join("q4_1.gguf")).unwrap(),
         other => hf(&folder.join(other)).unwrap(),
     };
-    model.decoder(THREADS).unwrap()
+    model.decoder(Place { threads: THREADS, device: Device::best(), ..Place::default() }).unwrap()
 }
 
 /// A number that all implementations agree on but for rounding.
