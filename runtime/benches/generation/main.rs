@@ -157,7 +157,8 @@ fn generation(program: &str, rows: &str, seed: usize) -> Spent {
 
 /// What is taken by as many forward passes as the generation has, with nothing between them.
 fn forward(model: &Path, pairs: &[(Vec<u32>, Vec<u32>)]) -> Spent {
-    let decoder = hf(model).unwrap().decoder(Place { threads: JOBS, device: Device::best(), ..Place::default() }).unwrap();
+    let decoder =
+        hf(model).unwrap().decoder(Place { threads: JOBS, device: Device::best(), ..Place::default() }).unwrap();
     let pairs: Vec<(&[u32], &[u32])> = pairs.iter().map(|(p, a)| (p.as_slice(), a.as_slice())).collect();
     let next = AtomicUsize::new(0);
     let start = Moment::now();
