@@ -1,7 +1,7 @@
 //! Numeric work on slices and tensors, with no notion of the language, of files or of a run.
 //!
 //! In reading order: [`rng`] (counter-based random streams) · [`stats`] (sums and summaries) · [`linalg`] (decompositions)
-//! · [`block`] (elementwise functions over blocks of rows) · [`merge`] (merging the weights of models) · [`optim`] (searches) · [`decode`] (one configurable transformer decoder)
+//! · [`block`] (elementwise functions over blocks of rows) · [`merge`] (merging the weights of models) · [`optim`] (searches) · [`matmul`] (packed matrices) · [`decode`] (one configurable transformer decoder)
 //! · [`backprop`] (its gradients, for training).
 //!
 //! Every function here is a pure function of its arguments: its result depends on neither the number of threads nor the
@@ -11,7 +11,9 @@ pub mod backprop;
 pub mod block;
 pub mod decode;
 pub mod linalg;
+pub mod matmul;
 pub mod merge;
 pub mod optim;
 pub mod rng;
 pub mod stats;
+pub(crate) mod vector;

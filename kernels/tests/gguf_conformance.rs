@@ -1,8 +1,8 @@
 //! The numbers of quantised blocks, to the bit those of the reference in the `gguf` package (`tests/conformance/gguf`).
 #![cfg(test)]
 
-use evo_kernels::decode::blocks::dequantise;
-use evo_kernels::decode::{Matrix, Storage};
+use evo_kernels::matmul::blocks::dequantise;
+use evo_kernels::matmul::{Matrix, Storage};
 
 fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()

@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use evo_kernels::decode::{Matrix, Storage, Units, roofline};
+use evo_kernels::matmul::{Matrix, Storage, Units, roofline};
 use evo_kernels::rng::Stream;
 
 mod weights;

@@ -1,6 +1,6 @@
 //! Weights of any values, in every storage.
 
-use evo_kernels::decode::{Matrix, Storage};
+use evo_kernels::matmul::{Matrix, Storage};
 use evo_kernels::rng::Stream;
 
 /// A matrix of any values.

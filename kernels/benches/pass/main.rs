@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use evo_kernels::decode::{
-    Activation, Config, Decoder, Entry, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling, Storage, Units,
+    Activation, Config, Decoder, Entry, LayerConfig, Mlp, Norm, NormKind, Order, Rope, RopeScaling,
 };
+use evo_kernels::matmul::{Storage, Units};
 use evo_kernels::rng::Stream;
 
 const THREADS: usize = 2;

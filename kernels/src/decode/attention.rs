@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use super::lines::Scratch;
-use super::matrix::PANEL;
-use super::product::{Input, Panels, Target, Units, product};
-use super::{Cache, Config, amx, parallel, vector};
+use super::{Cache, Config};
+use crate::matmul::lines::Scratch;
+use crate::matmul::matrix::PANEL;
+use crate::matmul::product::{Input, Panels, Target, Units, product};
+use crate::matmul::{amx, parallel};
+use crate::vector;
 
 /// Query rows (tokens × heads of a group) that one task takes.
 const TASK_ROWS: usize = 64;

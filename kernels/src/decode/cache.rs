@@ -10,8 +10,8 @@ use candle_core::Tensor;
 
 use super::Config;
 use super::device::Seen;
-use super::lines::{Lines, give_lines, line_bytes, line_bytes_mut, take_lines};
-use super::matrix::PANEL;
+use crate::matmul::lines::{Lines, give_lines, line_bytes, line_bytes_mut, take_lines};
+use crate::matmul::matrix::PANEL;
 
 /// The keys and values of one sequence. Cloning forks it: both share what was seen so far.
 #[derive(Clone, Debug)]

@@ -7,7 +7,9 @@ use super::device::OnDevice;
 use super::likelihood::Texts;
 use super::pass::Pass;
 use super::residuals::Share;
-use super::{Cache, Config, Device, Layer, Residuals, Storage, Units, Weights, parallel, vector, weights};
+use super::{Cache, Config, Device, Layer, Residuals, Weights, weights};
+use crate::matmul::{Storage, Units, parallel};
+use crate::vector;
 
 /// What can be wrong with what is asked of a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

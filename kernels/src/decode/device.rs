@@ -10,9 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use candle_core::{D, Result, Tensor};
 
 use super::{
-    Activation, Cache, Config, DecodeError, Entry, FeedForward, Layer, Linear, Matrix, Mlp, Norm, NormKind, NormWeights,
+    Activation, Cache, Config, DecodeError, Entry, FeedForward, Layer, Linear, Mlp, Norm, NormKind, NormWeights,
 };
-use super::{Decoder, Order, Units, Weights, vector};
+use super::{Decoder, Order, Weights};
+use crate::matmul::Matrix;
+use crate::matmul::Units;
+use crate::vector;
 
 /// Why a device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

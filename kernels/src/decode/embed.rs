@@ -1,6 +1,7 @@
 //! One vector for a text: the rows of a transformer's last block, pooled.
 
-use super::{DecodeError, Decoder, Entry, vector};
+use super::{DecodeError, Decoder, Entry};
+use crate::vector;
 
 /// Tokens of one pass; bounds the memory of activations.
 const PASS: usize = 2048;

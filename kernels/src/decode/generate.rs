@@ -3,10 +3,12 @@
 //! Beginnings that prompts have in common are computed once, and as answers end, further prompts take their places in the
 //! batch. None of this changes a bit of a result, since a row of [`Decoder::hidden`] depends on its own sequence alone.
 
-use super::lines::Scratch;
-use super::matrix::PANEL;
 use super::prefix::{Done, Prefixes};
-use super::{Cache, DecodeError, Decoder, Entry, parallel, vector};
+use super::{Cache, DecodeError, Decoder, Entry};
+use crate::matmul::lines::Scratch;
+use crate::matmul::matrix::PANEL;
+use crate::matmul::parallel;
+use crate::vector;
 
 /// Answers that are open at one time, if they are short.
 const OPEN: usize = 64;

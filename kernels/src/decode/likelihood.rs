@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 use super::decoder::Stretch;
 use super::prefix::Prefixes;
 use super::residuals::Share;
-use super::{Cache, DecodeError, Decoder, parallel, vector};
+use super::{Cache, DecodeError, Decoder};
+use crate::matmul::parallel;
+use crate::vector;
 
 /// Prompts, each with a continuation whose log-probabilities models are asked for.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! One configurable transformer for evaluating language models: inference only, in f32.
 //!
-//! In reading order: [`config`] (what makes one decoder another), [`matrix`] (packed weights and the matrix product),
-//! [`weights`] (the tree of them), [`vector`] (functions of rows), [`cache`] (keys and values), [`decoder`] (a pass over a
+//! In reading order: [`config`] (what makes one decoder another), [`weights`] (the tree of them), [`cache`] (keys and values), [`decoder`] (a pass over a
 //! batch), [`device`] (the same through candle), [`prefix`] (what many texts have in common), [`generate`] (answers to many prompts), [`likelihood`]
 //! (log-probabilities of many texts), [`residuals`] (what models with equal lower layers share), [`sample`] (the next token), [`embed`] (one vector for a text).
 //!
@@ -9,44 +8,22 @@
 //! is taken in an order that depends on its own row alone, so an answer has the same bits alone or in any batch, on one
 //! thread or many, with AVX-512, AVX2 or neither.
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod amx;
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-#[path = "no_amx.rs"]
-mod amx;
 mod attention;
-pub mod blocks;
 pub mod cache;
 pub mod config;
 pub mod decoder;
 pub mod device;
 pub mod embed;
 pub mod generate;
-mod lanes;
 pub mod likelihood;
-mod lines;
-pub mod matrix;
-#[cfg(target_arch = "aarch64")]
-mod neon;
-#[cfg(target_os = "linux")]
-mod pages;
-mod parallel;
 mod pass;
 mod prefix;
-mod product;
-#[cfg(test)]
-mod product_tests;
 pub mod residuals;
 #[cfg(test)]
 mod residuals_tests;
-pub mod roofline;
 pub mod sample;
-mod storage;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tile;
-mod transpose;
-pub mod vector;
 pub mod weights;
 
 pub use cache::Cache;
@@ -56,8 +33,6 @@ pub use device::{DEVICES, Device, DeviceError};
 pub use embed::{Encoder, Pooling};
 pub use generate::{Choose, Greedy};
 pub use likelihood::Texts;
-pub use matrix::{Matrix, Reuse, Storage};
-pub use product::Units;
 pub use residuals::Residuals;
 pub use sample::{Sampler, Sampling};
 pub use weights::{FeedForward, Layer, Linear, NormWeights, Part, Slot, Weights};

@@ -2,10 +2,13 @@
 
 use super::attention::{Span, attention};
 use super::cache::Room;
-use super::lines::Scratch;
-use super::matrix::multiply_all;
-use super::{Activation, Config, Decoder, Entry, FeedForward, Layer, Linear, Matrix, Mlp, Norm, NormKind, NormWeights};
-use super::{Order, Rope, parallel, vector};
+use super::{Activation, Config, Decoder, Entry, FeedForward, Layer, Linear, Mlp, Norm, NormKind, NormWeights};
+use super::{Order, Rope};
+use crate::matmul::Matrix;
+use crate::matmul::lines::Scratch;
+use crate::matmul::matrix::multiply_all;
+use crate::matmul::parallel;
+use crate::vector;
 
 /// The state of one pass over a batch.
 pub(super) struct Pass<'a> {

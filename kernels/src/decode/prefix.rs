@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::decoder::Stretch;
 use super::generate::{HEAD, POSITIONS, answer_positions};
-use super::matrix::PANEL;
 use super::{Cache, Config, DecodeError, Decoder, Entry};
+use crate::matmul::matrix::PANEL;
 
 /// Texts that are run in one pass; bounds the memory of the pages that they write to.
 const OPEN: usize = 64;

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::likelihood::Texts;
-use super::{Config, Decoder, LayerConfig, Matrix, Units, Weights};
+use super::{Config, Decoder, LayerConfig, Weights};
+use crate::matmul::{Matrix, Units};
 
 /// Models that are remembered, to see where others part from them.
 const SEEN: usize = 32;

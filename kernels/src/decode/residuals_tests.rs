@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::tests::{config, decoder, families, seeded, tokens};
-use super::{Config, DecodeError, Decoder, Linear, Matrix, Residuals, Texts, Weights};
+use super::{Config, DecodeError, Decoder, Linear, Residuals, Texts, Weights};
+use crate::matmul::Matrix;
 
 const PLENTY: usize = 1 << 30;
 

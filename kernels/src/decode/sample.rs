@@ -3,8 +3,9 @@
 //! Meanings and their order are those of Hugging Face transformers: repetition penalty, temperature, top-k, top-p, min-p,
 //! draw. Draw `n` of an answer is draw `n` of its random stream, so an answer depends on its own seed alone.
 
-use super::{Choose, Greedy, vector};
+use super::{Choose, Greedy};
 use crate::rng::Stream;
+use crate::vector;
 
 /// How the next token is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::matmul::{Matrix, Units};
 use crate::rng::Stream;
+use crate::vector;
 
 pub(crate) fn config() -> Config {
     let rope = Rope { theta: 10_000.0, width: 6, scaling: RopeScaling::None };

@@ -4,8 +4,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use super::DecodeError;
 use super::config::{Config, Mlp, NormKind, Order};
-use super::{DecodeError, Matrix};
+use crate::matmul::Matrix;
 
 /// A linear map with an optional bias. Cloning shares the weights.
 #[derive(Clone, Debug, PartialEq)]

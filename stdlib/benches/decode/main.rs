@@ -10,7 +10,8 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
-use evo_kernels::decode::{Decoder, roofline};
+use evo_kernels::decode::Decoder;
+use evo_kernels::matmul::roofline;
 use evo_stdlib::model::{Device, Place, gguf, hf};
 use serde::Deserialize;
 

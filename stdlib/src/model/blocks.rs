@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use evo_kernels::decode::blocks::{dequantise, row_bytes};
-use evo_kernels::decode::{Matrix, Storage};
+use evo_kernels::matmul::blocks::{dequantise, row_bytes};
+use evo_kernels::matmul::{Matrix, Storage};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use evo_kernels::decode::{Decoder, Encoder, Matrix, Pooling};
+use evo_kernels::decode::{Decoder, Encoder, Pooling};
+use evo_kernels::matmul::Matrix;
 
 use super::families::Source;
 use super::{Model, ModelError, Place, Tensor};

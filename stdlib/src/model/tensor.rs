@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use evo_kernels::decode::Matrix;
+use evo_kernels::matmul::Matrix;
 use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use indexmap::IndexMap;

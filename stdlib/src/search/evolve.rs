@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evo_kernels::decode::Reuse;
+use evo_kernels::matmul::Reuse;
 use evo_kernels::optim;
 use evo_lang::plan::{Const, Space};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use evo_kernels::decode::Matrix;
+use evo_kernels::matmul::Matrix;
 use half::{bf16, f16};
 
 use super::{Recipe, Tensor, ViewMut};

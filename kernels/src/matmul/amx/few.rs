@@ -4,27 +4,27 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::{COLS, PARTS, weight_parts};
-use crate::decode::lanes::PANEL;
-use crate::decode::lines::Scratch;
-use crate::decode::product::{Operand, Target};
-use crate::decode::storage::{Read, for_storage};
+use crate::matmul::lanes::PANEL;
+use crate::matmul::lines::Scratch;
+use crate::matmul::product::{Operand, Target};
+use crate::matmul::storage::{Read, for_storage};
 
 /// Rows at the most.
-pub(super) const ROWS: usize = 2;
+pub(crate) const ROWS: usize = 2;
 
 /// Bytes from what is read to what is fetched meanwhile: a page, where the machine's own prefetching ends.
 const AHEAD: usize = 4096;
 
 /// Rows taken apart: for each row each part, as floats.
-pub(in super::super) struct Few {
+pub(crate) struct Few {
     data: Scratch,
-    pub(super) rows: usize,
-    pub(super) depth: usize,
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
 }
 
 impl Few {
     /// Takes up to [`ROWS`] rows of `x` apart.
-    pub(super) fn of(x: &[f32], rows: usize) -> Self {
+    pub(crate) fn of(x: &[f32], rows: usize) -> Self {
         let depth = x.len() / rows.max(1);
         assert!(rows <= ROWS && rows * depth == x.len(), "few whole rows");
         let mut data = Scratch::take(x.len() * PARTS);
@@ -54,7 +54,7 @@ struct Columns {
 /// As there, and the machine has the instructions.
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
-pub(super) unsafe fn multiply(x: &Few, from: usize, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
+pub(crate) unsafe fn multiply(x: &Few, from: usize, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
     assert!(x.depth >= from + operand.depth && x.rows == target.rows);
     let x = &Columns { at: x.data[from..].as_ptr(), depth: x.depth };
     let mut panel = range.start;

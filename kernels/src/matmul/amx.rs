@@ -23,8 +23,8 @@ mod panels;
 mod tests;
 mod tiles;
 
-pub(super) use panels::Parts;
-pub(super) use tiles::available;
+pub(crate) use panels::Parts;
+pub(crate) use tiles::available;
 
 /// Columns that a tile of bf16 numbers spans.
 const COLS: usize = 32;
@@ -39,7 +39,7 @@ fn weight_parts(storage: Storage) -> usize {
 }
 
 /// Rows of a product, ready for [`multiply`].
-pub(super) enum Rows {
+pub(crate) enum Rows {
     /// So few that vectors go over them.
     Few(few::Few),
     /// For tiles.
@@ -48,13 +48,13 @@ pub(super) enum Rows {
 
 impl Rows {
     /// Takes `rows` rows of `x` apart. Panics if there are no tiles.
-    pub(super) fn of(x: &[f32], rows: usize, threads: usize) -> Self {
+    pub(crate) fn of(x: &[f32], rows: usize, threads: usize) -> Self {
         assert!(available(), "tiles");
         if rows <= few::ROWS { Self::Few(few::Few::of(x, rows)) } else { Self::Many(Parts::of(x, rows, threads)) }
     }
 
     /// How many.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         match self {
             Self::Few(x) => x.rows,
             Self::Many(x) => x.rows,
@@ -62,7 +62,7 @@ impl Rows {
     }
 
     /// Columns of each.
-    pub(super) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         match self {
             Self::Few(x) => x.depth,
             Self::Many(x) => x.depth,
@@ -75,7 +75,7 @@ impl Rows {
 /// # Safety
 /// `x` has a row for each of the target's and, from `from` on, which is a multiple of 32, the operand's columns. The panels lie within the operand's data and, of the first 32 columns at least one, within the target; each is this call's alone.
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
-pub(super) unsafe fn multiply(x: &Rows, from: usize, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
+pub(crate) unsafe fn multiply(x: &Rows, from: usize, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
     // SAFETY: the caller's promise; whoever made the rows has found that there are tiles, and so the vectors beside them.
     unsafe {
         match x {

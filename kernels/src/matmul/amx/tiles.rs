@@ -12,10 +12,10 @@ use super::{COLS, PARTS};
 /// Bytes of a row of a tile.
 const LINE: usize = 64;
 /// Bytes of a whole tile.
-pub(super) const TILE: usize = 16 * LINE;
+pub(crate) const TILE: usize = 16 * LINE;
 
 /// Whether the machine has tiles, and the system lets us use them.
-pub(in super::super) fn available() -> bool {
+pub(crate) fn available() -> bool {
     static AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_tiles() && permitted());
     *AVAILABLE
 }
@@ -48,7 +48,7 @@ fn permitted() -> bool {
 struct Shapes([u8; 64]);
 
 /// This thread's tiles, until dropped: 0 to 3 for sums, 4 and 5 for the parts of rows, 6 and 7 for weights.
-pub(super) struct Tiles(());
+pub(crate) struct Tiles(());
 
 impl Tiles {
     /// Tiles for rows `height` at a time.
@@ -56,7 +56,7 @@ impl Tiles {
     /// # Safety
     /// [`available`], and `height` is 1 to 16.
     #[expect(unsafe_code, reason = "tile instructions")]
-    pub(super) unsafe fn begin(height: usize) -> Self {
+    pub(crate) unsafe fn begin(height: usize) -> Self {
         let mut shapes = Shapes([0; 64]);
         shapes.0[0] = 1;
         for tile in 0..8 {
@@ -81,23 +81,23 @@ impl Drop for Tiles {
 
 /// Where the sums of a tile of rows by 32 or 64 outputs stand: those of the first row, and the bytes from one row to the next.
 #[derive(Clone, Copy)]
-pub(super) struct Sums {
-    pub(super) at: *mut f32,
-    pub(super) stride: usize,
+pub(crate) struct Sums {
+    pub(crate) at: *mut f32,
+    pub(crate) stride: usize,
 }
 
 /// What is fetched meanwhile.
 #[derive(Clone, Copy)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     /// From where on, in each panel.
-    pub(super) at: [*const u8; 2],
+    pub(crate) at: [*const u8; 2],
     /// How many lines with each block of columns.
-    pub(super) lines: usize,
+    pub(crate) lines: usize,
 }
 
 /// Asks for a line to be brought near.
 #[inline(always)]
-pub(super) fn fetch(at: *const u8) {
+pub(crate) fn fetch(at: *const u8) {
     // SAFETY: this reads nothing; any address will do.
     #[expect(unsafe_code, reason = "a hint about an address")]
     unsafe {
@@ -147,7 +147,7 @@ macro_rules! add_products {
 /// The thread has [`Tiles`] of the height of the rows, and all that is named lies where it is said to.
 #[inline(always)]
 #[expect(unsafe_code, reason = "tile instructions")]
-pub(super) unsafe fn go_on<const Q: usize, const N: usize>(
+pub(crate) unsafe fn go_on<const Q: usize, const N: usize>(
     rows: *const u8,
     part: usize,
     weights: *const u8,

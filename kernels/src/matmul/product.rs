@@ -9,10 +9,10 @@ use super::tile::Whole;
 use super::{amx, parallel};
 
 /// Rows up to which weights are widened in registers.
-pub(super) const FEW: usize = 4;
+pub(crate) const FEW: usize = 4;
 
 /// The right side of a product in f32: panels of 32 output columns, each `depth × 32`.
-pub(super) struct Panels<'a> {
+pub(crate) struct Panels<'a> {
     /// The panels, one every `stride` elements.
     pub data: &'a [f32],
     /// How many multiply-adds make one element.
@@ -23,7 +23,7 @@ pub(super) struct Panels<'a> {
 
 /// The right side of a product in any storage.
 #[derive(Clone, Copy)]
-pub(super) struct Operand<'a> {
+pub(crate) struct Operand<'a> {
     /// How the panels are kept.
     pub storage: Storage,
     /// The panels, one every `stride` bytes.
@@ -35,14 +35,14 @@ pub(super) struct Operand<'a> {
 }
 
 /// Where a product goes: a row-major matrix that several threads fill, each its own columns.
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     data: *mut f32,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
     /// The column of the first panel.
-    pub(super) first: usize,
+    pub(crate) first: usize,
     /// Whether sums begin from what stands there, rather than from zero.
-    pub(super) adds: bool,
+    pub(crate) adds: bool,
     _life: PhantomData<&'a mut [f32]>,
 }
 
@@ -52,29 +52,29 @@ unsafe impl Sync for Target<'_> {}
 
 impl<'a> Target<'a> {
     /// The matrix `data` of `cols` columns.
-    pub(super) fn new(data: &'a mut [f32], cols: usize) -> Self {
+    pub(crate) fn new(data: &'a mut [f32], cols: usize) -> Self {
         Self { rows: data.len() / cols, cols, first: 0, adds: false, data: data.as_mut_ptr(), _life: PhantomData }
     }
 
     /// The same from column `first` on.
-    pub(super) fn from(self, first: usize) -> Self {
+    pub(crate) fn from(self, first: usize) -> Self {
         Self { first, ..self }
     }
 
     /// Some of its rows, which must be there.
-    pub(super) fn rows(&self, rows: Range<usize>) -> Self {
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
         assert!(rows.start <= rows.end && rows.end <= self.rows);
         Self { data: self.data.wrapping_add(rows.start * self.cols), rows: rows.len(), ..*self }
     }
 
     /// The same with sums that begin from what stands there.
-    pub(super) fn adding(self) -> Self {
+    pub(crate) fn adding(self) -> Self {
         Self { adds: true, ..self }
     }
 
     /// The start of row `r`, which is there.
     #[expect(unsafe_code, reason = "threads write disjoint parts of one matrix")]
-    pub(super) unsafe fn row(&self, r: usize) -> *mut f32 {
+    pub(crate) unsafe fn row(&self, r: usize) -> *mut f32 {
         // SAFETY: the caller's promise.
         unsafe { self.data.add(r * self.cols) }
     }
@@ -102,7 +102,7 @@ impl Units {
 
 /// The left side of a product.
 #[derive(Clone, Copy)]
-pub(super) enum Input<'a> {
+pub(crate) enum Input<'a> {
     /// Row `i` begins at `i · stride`.
     Rows { x: &'a [f32], stride: usize },
     /// [`pack`]ed for the tiles of vector instructions.
@@ -112,7 +112,7 @@ pub(super) enum Input<'a> {
 }
 
 /// Packs `rows` rows of `x`, as many as [`worth_packing`] says, for the machine's tiles: tile by tile, column by column.
-pub(super) fn pack(x: &[f32], rows: usize, threads: usize, out: &mut [f32]) {
+pub(crate) fn pack(x: &[f32], rows: usize, threads: usize, out: &mut [f32]) {
     assert_eq!(x.len(), out.len());
     if x.is_empty() {
         return;
@@ -140,22 +140,22 @@ pub(super) fn pack(x: &[f32], rows: usize, threads: usize, out: &mut [f32]) {
 }
 
 /// Whether so many rows go through tiles, and by enough panels to be packed first.
-pub(super) fn worth_packing(rows: usize, panels: usize) -> bool {
+pub(crate) fn worth_packing(rows: usize, panels: usize) -> bool {
     rows > FEW && panels > 4
 }
 
 /// The panels that a thread should take at least: few rows go over several at a time.
-pub(super) fn grain(rows: usize) -> usize {
+pub(crate) fn grain(rows: usize) -> usize {
     if rows <= FEW { 4 } else { 1 }
 }
 
 /// Tiles that `rows` rows make, of at most `most` rows each.
-pub(super) fn tile_count(rows: usize, most: usize) -> usize {
+pub(crate) fn tile_count(rows: usize, most: usize) -> usize {
     rows.div_ceil(most)
 }
 
 /// The rows of one tile: all are of as equal a height as possible.
-pub(super) fn tile_rows(rows: usize, most: usize, tile: usize) -> Range<usize> {
+pub(crate) fn tile_rows(rows: usize, most: usize, tile: usize) -> Range<usize> {
     let tiles = tile_count(rows, most);
     rows * tile / tiles..rows * (tile + 1) / tiles
 }
@@ -163,14 +163,14 @@ pub(super) fn tile_rows(rows: usize, most: usize, tile: usize) -> Range<usize> {
 /// `target[i][j] = Σ x[i][k] · w[j][k]` for the columns `j` of the panels `range`.
 ///
 /// Each panel of one target is given to one call only. Panics if `x` or the panels are shorter than that.
-pub(super) fn product(x: Input<'_>, panels: &Panels<'_>, range: Range<usize>, target: &Target<'_>) {
+pub(crate) fn product(x: Input<'_>, panels: &Panels<'_>, range: Range<usize>, target: &Target<'_>) {
     let data = bytemuck::cast_slice(panels.data);
     let operand = Operand { storage: Storage::F32, data, depth: panels.depth, stride: panels.stride * 4 };
     multiply(x, &operand, range, target);
 }
 
 /// [`product`] for any storage.
-pub(super) fn multiply(input: Input<'_>, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
+pub(crate) fn multiply(input: Input<'_>, operand: &Operand<'_>, range: Range<usize>, target: &Target<'_>) {
     if range.is_empty() || target.rows == 0 {
         return;
     }
@@ -200,7 +200,7 @@ pub(super) fn multiply(input: Input<'_>, operand: &Operand<'_>, range: Range<usi
 }
 
 /// A product for one set of instructions.
-pub(super) type Product = unsafe fn(Input<'_>, &Operand<'_>, Range<usize>, &Target<'_>);
+pub(crate) type Product = unsafe fn(Input<'_>, &Operand<'_>, Range<usize>, &Target<'_>);
 
 /// The fastest that the machine can run.
 fn for_this_machine() -> Product {
@@ -237,7 +237,7 @@ fn rows_of_tile() -> usize {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) fn has_avx2() -> bool {
+pub(crate) fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
@@ -245,7 +245,7 @@ pub(super) fn has_avx2() -> bool {
 /// The lengths are those that [`multiply`] asserts, and the machine has the instructions of `V`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
-pub(super) unsafe fn product_with<V: Vector>(
+pub(crate) unsafe fn product_with<V: Vector>(
     input: Input<'_>,
     operand: &Operand<'_>,
     range: Range<usize>,
@@ -264,7 +264,7 @@ pub(super) unsafe fn product_with<V: Vector>(
 }
 
 /// As [`super::roofline::multiply_adds`].
-pub(super) fn multiply_adds(rounds: u64) -> f32 {
+pub(crate) fn multiply_adds(rounds: u64) -> f32 {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -311,7 +311,7 @@ fn multiply_adds_with<V: Vector, const N: usize>(rounds: u64) -> f32 {
 
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
-pub(super) mod x86 {
+pub(crate) mod x86 {
     use std::arch::x86_64::{__m256, __m512};
 
     use super::*;
@@ -319,7 +319,7 @@ pub(super) mod x86 {
     /// # Safety
     /// As [`product_with`].
     #[target_feature(enable = "avx512f")]
-    pub(in super::super) unsafe fn product_avx512(
+    pub(crate) unsafe fn product_avx512(
         input: Input<'_>,
         operand: &Operand<'_>,
         range: Range<usize>,
@@ -332,7 +332,7 @@ pub(super) mod x86 {
     /// # Safety
     /// As [`product_with`].
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(in super::super) unsafe fn product_avx2(
+    pub(crate) unsafe fn product_avx2(
         input: Input<'_>,
         operand: &Operand<'_>,
         range: Range<usize>,
@@ -344,13 +344,13 @@ pub(super) mod x86 {
 
     /// As [`multiply_adds`].
     #[target_feature(enable = "avx512f")]
-    pub(super) fn multiply_adds_avx512(rounds: u64) -> f32 {
+    pub(crate) fn multiply_adds_avx512(rounds: u64) -> f32 {
         multiply_adds_with::<__m512, 24>(rounds)
     }
 
     /// As [`multiply_adds`].
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) fn multiply_adds_avx2(rounds: u64) -> f32 {
+    pub(crate) fn multiply_adds_avx2(rounds: u64) -> f32 {
         multiply_adds_with::<__m256, 12>(rounds)
     }
 }

@@ -60,7 +60,7 @@ const WHOLE: f32 = 12_582_912.0;
 
 /// `eˣ` to 2 ulp: 0 below −87, `e⁸⁸` above 88, NaN for NaN.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     let vanishes = x < -87.0;
     let x = x.clamp(-87.0, 88.0);
     // Added to a float of this size, a number is rounded to a whole one, which the lowest bits of the sum count.
@@ -79,7 +79,7 @@ pub fn exp(x: f32) -> f32 {
 
 /// `tanh x`, to 2e-7 of its value; NaN for NaN.
 #[inline(always)]
-pub fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     let size = x.abs().min(10.0);
     // Far from zero by the exponential, near it by a polynomial that keeps the digits which the difference would lose.
     let far = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
@@ -109,7 +109,7 @@ fn normal_cdf(x: f32) -> f32 {
 
 /// The `count` largest of some scores (of equals the first), with their shares of `Σ eˣ` among them; in order of index.
 /// NaN is never chosen before a number.
-pub fn shares(scores: &[f32], count: usize) -> Vec<(usize, f32)> {
+pub(crate) fn shares(scores: &[f32], count: usize) -> Vec<(usize, f32)> {
     let key = |i: &usize| if scores[*i].is_nan() { f32::NEG_INFINITY } else { scores[*i] };
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| key(b).total_cmp(&key(a)).then(a.cmp(b)));
@@ -168,7 +168,7 @@ fn largest(row: &[f32]) -> f32 {
 
 for_each_machine! {
     /// Turns scores into probabilities: `e^(x − max)` over their sum. A NaN makes the whole row NaN.
-    pub fn softmax(row: &mut [f32]) {
+    pub(crate) fn softmax(row: &mut [f32]) {
         let top = largest(row);
         for x in row.iter_mut() {
             *x = exp(*x - top);
@@ -180,7 +180,7 @@ for_each_machine! {
     }
 
     /// `out = x / √(mean(x²) + eps) · weight` (Zhang and Sennrich, 2019).
-    pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         let mean = sum(x, |lane, x| x.mul_add(x, lane)) / x.len() as f32;
         let scale = 1.0 / (mean + eps).sqrt();
         for ((out, &x), &w) in out.iter_mut().zip(x).zip(weight) {
@@ -189,7 +189,7 @@ for_each_machine! {
     }
 
     /// `out = (x − mean) / √(variance + eps) · weight` (Ba et al., 2016).
-    pub fn layer_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    pub(crate) fn layer_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         let count = x.len() as f32;
         let mean = sum(x, |lane, x| lane + x) / count;
         let variance = sum(x, |lane, x| (x - mean).mul_add(x - mean, lane)) / count;
@@ -200,21 +200,21 @@ for_each_machine! {
     }
 
     /// `x = x · sigmoid(x)`.
-    pub fn silu(row: &mut [f32]) {
+    pub(crate) fn silu(row: &mut [f32]) {
         for x in row.iter_mut() {
             *x /= 1.0 + exp(-*x);
         }
     }
 
     /// `x = x · Φ(x)`, Φ being the normal distribution.
-    pub fn gelu(row: &mut [f32]) {
+    pub(crate) fn gelu(row: &mut [f32]) {
         for x in row.iter_mut() {
             *x *= normal_cdf(*x);
         }
     }
 
     /// `x = x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, GELU's usual approximation.
-    pub fn gelu_tanh(row: &mut [f32]) {
+    pub(crate) fn gelu_tanh(row: &mut [f32]) {
         for x in row.iter_mut() {
             // (1 + tanh u) / 2 is the sigmoid of 2u; 2 · √(2/π) = 1.5957691216…
             let u = 1.595_769_2 * (*x * *x * *x).mul_add(0.044_715, *x);
@@ -223,35 +223,35 @@ for_each_machine! {
     }
 
     /// `x = max(x, 0)`; a NaN stays one.
-    pub fn relu(row: &mut [f32]) {
+    pub(crate) fn relu(row: &mut [f32]) {
         for x in row.iter_mut() {
             *x = if *x < 0.0 { 0.0 } else { *x };
         }
     }
 
     /// `x = cap · tanh(x / cap)`.
-    pub fn soft_cap(row: &mut [f32], cap: f32) {
+    pub(crate) fn soft_cap(row: &mut [f32], cap: f32) {
         for x in row.iter_mut() {
             *x = cap * tanh(*x / cap);
         }
     }
 
     /// `x = x · y`.
-    pub fn multiply(x: &mut [f32], y: &[f32]) {
+    pub(crate) fn multiply(x: &mut [f32], y: &[f32]) {
         for (x, &y) in x.iter_mut().zip(y) {
             *x *= y;
         }
     }
 
     /// `x += y · scale`.
-    pub fn add_scaled(x: &mut [f32], y: &[f32], scale: f32) {
+    pub(crate) fn add_scaled(x: &mut [f32], y: &[f32], scale: f32) {
         for (x, &y) in x.iter_mut().zip(y) {
             *x = y.mul_add(scale, *x);
         }
     }
 
     /// Divides a row by its length; a row of zeros stays.
-    pub fn unit(row: &mut [f32]) {
+    pub(crate) fn unit(row: &mut [f32]) {
         let length = sum(row, |lane, x| x.mul_add(x, lane)).sqrt();
         if length > 0.0 {
             for x in row.iter_mut() {
@@ -261,7 +261,7 @@ for_each_machine! {
     }
 
     /// Turns a row, half against half, by angles of these cosines and sines.
-    pub fn rotate(row: &mut [f32], cos: &[f32], sin: &[f32]) {
+    pub(crate) fn rotate(row: &mut [f32], cos: &[f32], sin: &[f32]) {
         let (left, right) = row.split_at_mut(cos.len());
         for (((a, b), &cos), &sin) in left.iter_mut().zip(right).zip(cos).zip(sin) {
             (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
@@ -269,26 +269,26 @@ for_each_machine! {
     }
 
     /// The sum of a row.
-    pub fn sum_of(row: &[f32]) -> f32 {
+    pub(crate) fn sum_of(row: &[f32]) -> f32 {
         sum(row, |lane, x| lane + x)
     }
 
     /// `x += y`.
-    pub fn add(x: &mut [f32], y: &[f32]) {
+    pub(crate) fn add(x: &mut [f32], y: &[f32]) {
         for (x, &y) in x.iter_mut().zip(y) {
             *x += y;
         }
     }
 
     /// `log Σ eˣ` of a row, the logarithm in f64. NaN if any element is.
-    pub fn log_sum_exp(row: &[f32]) -> f64 {
+    pub(crate) fn log_sum_exp(row: &[f32]) -> f64 {
         let top = largest(row);
         let total = sum(row, |lane, x| lane + exp(x - top));
         f64::from(top) + libm::log(f64::from(total))
     }
 
     /// The index of the largest element, the first of equals; 0 for an empty row. NaN is never the largest.
-    pub fn argmax(row: &[f32]) -> usize {
+    pub(crate) fn argmax(row: &[f32]) -> usize {
         let top = largest(row);
         row.iter().position(|&x| x == top).unwrap_or(0)
     }

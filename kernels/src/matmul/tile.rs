@@ -24,7 +24,7 @@ const GROUP: usize = 4;
 const CHUNK: usize = 192;
 
 /// A product for one machine.
-pub(super) struct Whole<'a, V> {
+pub(crate) struct Whole<'a, V> {
     operand: &'a Operand<'a>,
     target: &'a Target<'a>,
     _machine: PhantomData<V>,
@@ -36,7 +36,7 @@ impl<'a, V: Vector> Whole<'a, V> {
     const UNITS: usize = 16 / V::WIDTH;
 
     #[inline(always)]
-    pub(super) fn new(operand: &'a Operand<'a>, target: &'a Target<'a>) -> Self {
+    pub(crate) fn new(operand: &'a Operand<'a>, target: &'a Target<'a>) -> Self {
         Self { operand, target, _machine: PhantomData }
     }
 
@@ -45,7 +45,7 @@ impl<'a, V: Vector> Whole<'a, V> {
     /// # Safety
     /// As [`super::product::multiply`].
     #[inline(always)]
-    pub(super) unsafe fn few(&self, x: &[f32], stride: usize, range: Range<usize>) {
+    pub(crate) unsafe fn few(&self, x: &[f32], stride: usize, range: Range<usize>) {
         // SAFETY: the caller's promise.
         unsafe { for_storage!(self.operand.storage, S => self.few_of::<S>(x.as_ptr(), stride, range)) }
     }
@@ -200,7 +200,7 @@ impl<'a, V: Vector> Whole<'a, V> {
     /// # Safety
     /// As [`super::product::multiply`].
     #[inline(always)]
-    pub(super) unsafe fn many<const PACKED: bool>(&self, x: &[f32], stride: usize, range: Range<usize>) {
+    pub(crate) unsafe fn many<const PACKED: bool>(&self, x: &[f32], stride: usize, range: Range<usize>) {
         let (rows, tiles) = (self.target.rows, tile_count(self.target.rows, V::ROWS));
         let some = (BLOCK / (self.operand.depth.max(1) * V::ROWS)).max(1);
         let mut scratch = Scratch::take((CHUNK + some.min(tiles) * V::ROWS) * PANEL);

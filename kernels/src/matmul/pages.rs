@@ -12,7 +12,7 @@ use super::lines::Line;
 const HUGE: usize = 2 << 20;
 
 /// Zeroed lines of memory of this process's own.
-pub(super) struct Pages {
+pub(crate) struct Pages {
     start: NonNull<Line>,
     len: usize,
 }
@@ -30,7 +30,7 @@ impl Pages {
     }
 
     /// `len` lines; `None` if more than a fifth of the huge pages that they take would be empty, or the system gives none.
-    pub(super) fn map(len: usize) -> Option<Self> {
+    pub(crate) fn map(len: usize) -> Option<Self> {
         let size = len.checked_mul(size_of::<Line>())?;
         let bytes = size.checked_next_multiple_of(HUGE)?;
         if bytes - size > bytes / 5 || size == 0 {

@@ -213,7 +213,7 @@ impl Matrix {
     }
 
     /// The matrix as the loops take it.
-    pub(super) fn operand(&self) -> Operand<'_> {
+    pub(crate) fn operand(&self) -> Operand<'_> {
         let stride = self.storage.panel_bytes(self.cols);
         Operand { storage: self.storage, data: line_bytes(&self.data), depth: self.cols, stride }
     }

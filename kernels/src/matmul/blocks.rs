@@ -52,7 +52,7 @@ pub fn row_bytes(storage: Storage, cols: usize) -> Result<usize, BlockError> {
     Ok(cols / block * storage.block_bytes())
 }
 
-pub(super) fn check_row(row: &[u8], needs: usize) -> Result<(), BlockError> {
+pub(crate) fn check_row(row: &[u8], needs: usize) -> Result<(), BlockError> {
     if row.len() == needs { Ok(()) } else { Err(BlockError::Length { needs, has: row.len() }) }
 }
 
@@ -194,7 +194,7 @@ fn layout(storage: Storage) -> Layout {
 }
 
 /// Puts the blocks of a row into its lane of a panel, which is zero before. Panics if the lengths do not fit.
-pub(super) fn pack_row(storage: Storage, row: &[u8], lane: usize, panel: &mut [u8]) {
+pub(crate) fn pack_row(storage: Storage, row: &[u8], lane: usize, panel: &mut [u8]) {
     let Layout { size, numbers, word } = layout(storage);
     for (bytes, out) in row.chunks_exact(storage.block_bytes()).zip(panel.chunks_exact_mut(size)) {
         let block = Block::read(storage, bytes);
@@ -237,7 +237,7 @@ pub(super) fn pack_row(storage: Storage, row: &[u8], lane: usize, panel: &mut [u
 }
 
 /// Writes the row in a lane of a panel into `out`. Panics if the lengths do not fit.
-pub(super) fn unpack_row(storage: Storage, panel: &[u8], lane: usize, out: &mut [f32]) {
+pub(crate) fn unpack_row(storage: Storage, panel: &[u8], lane: usize, out: &mut [f32]) {
     assert_eq!(panel.len(), storage.panel_bytes(out.len()));
     match storage {
         Storage::F32 => {

@@ -8,7 +8,7 @@ pub const PANEL: usize = 32;
 ///
 /// A product is made in units of two vectors: at rows `lane..lane + WIDTH` of a panel, and at those sixteen further on.
 #[expect(unsafe_code, reason = "reads and writes through pointers")]
-pub(super) trait Vector: Copy {
+pub(crate) trait Vector: Copy {
     /// Elements of one vector; a divisor of 16.
     const WIDTH: usize;
     /// Rows of the largest tile (by one unit) that stays in registers.
@@ -50,7 +50,7 @@ pub(super) trait Vector: Copy {
 
 /// Eight floats as an array, for machines without a type of their own.
 #[derive(Clone, Copy)]
-pub(super) struct Portable([f32; 8]);
+pub(crate) struct Portable([f32; 8]);
 
 #[expect(unsafe_code, reason = "implements loads and stores through pointers")]
 impl Vector for Portable {

@@ -123,7 +123,7 @@ impl Team {
 
 /// Calls `f`, within which work is shared with `threads - 1` others of the rayon pool. They are kept busy all that time: `f`
 /// should not wait for anything. Does nothing more if the threads are together already.
-pub(super) fn together<R>(threads: usize, f: impl FnOnce() -> R) -> R {
+pub(crate) fn together<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     if threads <= 1 || !LED.get().is_null() {
         return f();
     }
@@ -148,7 +148,7 @@ pub(super) fn together<R>(threads: usize, f: impl FnOnce() -> R) -> R {
 ///
 /// Each thread that is done with a range takes half of its part of what is left, at least `grain` items: the first ranges are
 /// long, and with the last ones no thread waits long for another.
-pub(super) fn ranges(threads: usize, work: usize, items: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
+pub(crate) fn ranges(threads: usize, work: usize, items: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
     if items <= grain || threads <= 1 || work < WORTH_SHARING || AT_WORK.get() {
         return f(0..items);
     }
@@ -174,7 +174,7 @@ pub(super) fn ranges(threads: usize, work: usize, items: usize, grain: usize, f:
 }
 
 /// Applies `f` to each of the `width`-wide pieces of `data`, with its index; shared as [`ranges`] does.
-pub(super) fn pieces<T: Send>(
+pub(crate) fn pieces<T: Send>(
     threads: usize,
     work: usize,
     data: &mut [T],
@@ -197,7 +197,7 @@ pub(super) fn pieces<T: Send>(
 }
 
 /// The same of rows of floats by which a few operations for each are to be done.
-pub(super) fn rows(threads: usize, data: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+pub(crate) fn rows(threads: usize, data: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     pieces(threads, data.len() * 8, data, width, f);
 }
 

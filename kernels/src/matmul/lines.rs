@@ -8,14 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A line of the cache.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Line(pub(super) [f32; 16]);
+pub(crate) struct Line(pub(crate) [f32; 16]);
 
 impl Line {
-    pub(super) const ZERO: Self = Self([0.0; 16]);
+    pub(crate) const ZERO: Self = Self([0.0; 16]);
 }
 
 /// The bytes of some lines.
-pub(super) fn line_bytes(lines: &[Line]) -> &[u8] {
+pub(crate) fn line_bytes(lines: &[Line]) -> &[u8] {
     // SAFETY: `Line` is `[f32; 16]` of 64 bytes without padding; bytes need no alignment.
     #[expect(unsafe_code, reason = "a line is 64 bytes")]
     unsafe {
@@ -24,7 +24,7 @@ pub(super) fn line_bytes(lines: &[Line]) -> &[u8] {
 }
 
 /// The bytes of some lines, to be written: every pattern of bits is a float.
-pub(super) fn line_bytes_mut(lines: &mut [Line]) -> &mut [u8] {
+pub(crate) fn line_bytes_mut(lines: &mut [Line]) -> &mut [u8] {
     // SAFETY: as above.
     #[expect(unsafe_code, reason = "a line is 64 bytes")]
     unsafe {
@@ -34,7 +34,7 @@ pub(super) fn line_bytes_mut(lines: &mut [Line]) -> &mut [u8] {
 
 /// Some lines: large ones in huge pages, where there are such.
 #[derive(Default)]
-pub(super) enum Lines {
+pub(crate) enum Lines {
     #[default]
     None,
     Heap(Vec<Line>),
@@ -124,13 +124,13 @@ impl Drop for Reuse {
 }
 
 /// `len` lines of any content.
-pub(super) fn take_lines(len: usize) -> Lines {
+pub(crate) fn take_lines(len: usize) -> Lines {
     let kept = freed().by_len.get_mut(&len).and_then(Vec::pop);
     kept.unwrap_or_else(|| Lines::zeroed(len))
 }
 
 /// Lines that are no longer needed.
-pub(super) fn give_lines(lines: Lines) {
+pub(crate) fn give_lines(lines: Lines) {
     let mut freed = freed();
     if freed.users > 0 {
         freed.by_len.entry(lines.len()).or_default().push(lines);
@@ -143,14 +143,14 @@ thread_local! {
 }
 
 /// Memory for some floats, of any value: it is for those who write before they read. Goes back to its thread when dropped.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     lines: Lines,
     len: usize,
 }
 
 impl Scratch {
     /// `len` floats: in the smallest of the memory kept that suffices, else in more.
-    pub(super) fn take(len: usize) -> Self {
+    pub(crate) fn take(len: usize) -> Self {
         let needs = len.div_ceil(16);
         let mut lines = KEPT.with_borrow_mut(|kept| {
             let fits = |lines: &Lines| (lines.len() < needs, lines.len().abs_diff(needs));
@@ -164,7 +164,7 @@ impl Scratch {
     }
 
     /// `len` zeros.
-    pub(super) fn zeroed(len: usize) -> Self {
+    pub(crate) fn zeroed(len: usize) -> Self {
         let mut scratch = Self::take(len);
         scratch.fill(0.0);
         scratch

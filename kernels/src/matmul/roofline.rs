@@ -1,7 +1,7 @@
 //! What the machine can do at most, for measuring the decoder against it: multiply-adds in registers, and reading memory.
 
 use super::product;
-use super::vector::sum_of;
+use crate::vector::sum_of;
 
 /// Multiply-adds of one round of [`multiply_adds`].
 pub const ROUND: u64 = 24 * 16;
@@ -12,7 +12,7 @@ pub fn multiply_adds(rounds: u64) -> f32 {
     product::multiply_adds(rounds)
 }
 
-/// The sum of `data` in the order of [`super::vector`]: reads it once, with next to no arithmetic.
+/// The sum of `data` in the order of [`crate::vector`]: reads it once, with next to no arithmetic.
 pub fn read(data: &[f32]) -> f32 {
     sum_of(data)
 }

@@ -5,27 +5,27 @@ use std::ops::Range;
 use super::product::{Operand, Target};
 
 /// No rows were ever taken apart.
-pub(super) enum Rows {}
+pub(crate) enum Rows {}
 
 impl Rows {
-    pub(super) fn of(_x: &[f32], _rows: usize, _threads: usize) -> Self {
+    pub(crate) fn of(_x: &[f32], _rows: usize, _threads: usize) -> Self {
         unreachable!("there are no tiles: `Units::available` says so")
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         match *self {}
     }
 
-    pub(super) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         match *self {}
     }
 }
 
-pub(super) fn available() -> bool {
+pub(crate) fn available() -> bool {
     false
 }
 
 #[expect(unsafe_code, reason = "as where there are tiles")]
-pub(super) unsafe fn multiply(x: &Rows, _: usize, _: &Operand<'_>, _: Range<usize>, _: &Target<'_>) {
+pub(crate) unsafe fn multiply(x: &Rows, _: usize, _: &Operand<'_>, _: Range<usize>, _: &Target<'_>) {
     match *x {}
 }

@@ -58,7 +58,7 @@ impl Storage {
     }
 
     /// Bytes of a panel of `cols` columns.
-    pub(super) fn panel_bytes(self, cols: usize) -> usize {
+    pub(crate) fn panel_bytes(self, cols: usize) -> usize {
         // The scales of Q4_K are packed in 12 bytes in files, in 16 here.
         let bytes = if self == Self::Q4K { 148 } else { self.block_bytes() };
         cols * bytes * PANEL / self.block_cols()
@@ -67,7 +67,7 @@ impl Storage {
 
 /// A storage as the product reads it. `lane` says which unit of a panel is meant: see [`Vector`].
 #[expect(unsafe_code, reason = "reads through pointers")]
-pub(super) trait Read {
+pub(crate) trait Read {
     /// Columns that share scales.
     const SHARE: usize;
     /// Columns that come from one load; a divisor of `SHARE`.
@@ -154,7 +154,7 @@ macro_rules! reads {
         words $words:ty = |$wp:ident, $wk:ident, $wl:ident| $words_body:expr,
         column |$cs:ident, $cw:ident, $ci:ident| $column_body:expr;)*) => {$(
         $(#[$doc])*
-        pub(super) struct $name;
+        pub(crate) struct $name;
 
         #[expect(unsafe_code, reason = "reads through pointers")]
         impl Read for $name {
@@ -277,14 +277,14 @@ macro_rules! for_storage {
     };
     (@ $storage:expr, $read:ident, $body:expr, $($name:ident)*) => {
         match $storage {
-            $($crate::decode::storage::Storage::$name => {
-                type $read = $crate::decode::storage::$name;
+            $($crate::matmul::storage::Storage::$name => {
+                type $read = $crate::matmul::storage::$name;
                 $body
             })*
         }
     };
 }
-pub(super) use for_storage;
+pub(crate) use for_storage;
 
 /// Writes columns of a panel as floats into `out`: 32 of a column side by side.
 ///
@@ -292,7 +292,7 @@ pub(super) use for_storage;
 /// The panel has those columns, which begin with a block's scales; the machine has the instructions of `V`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "reads through pointers")]
-pub(super) unsafe fn widen<V: Vector>(storage: Storage, panel: *const u8, columns: Range<usize>, out: &mut [f32]) {
+pub(crate) unsafe fn widen<V: Vector>(storage: Storage, panel: *const u8, columns: Range<usize>, out: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe { for_storage!(storage, S => widen_of::<S, V>(panel, columns, out)) }
 }

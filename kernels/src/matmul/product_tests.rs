@@ -30,7 +30,7 @@ fn sets() -> Vec<Product> {
 }
 
 /// A matrix of random elements, and the same elements as rows of f32. All bytes occur in blocks; scales are finite.
-pub(super) fn random(storage: Storage, rows: usize, cols: usize) -> (Matrix, Vec<f32>) {
+pub(crate) fn random(storage: Storage, rows: usize, cols: usize) -> (Matrix, Vec<f32>) {
     let stream = Stream::from_seed(rows as u64).child(&format!("{storage:?}"));
     let mut plain = vec![0.0; rows * cols];
     for (i, x) in plain.iter_mut().enumerate() {

@@ -5,25 +5,25 @@ use std::ops::Range;
 
 use super::tiles::{self, Ahead, Sums, TILE, Tiles, fetch};
 use super::{COLS, PARTS, ROWS, weight_parts};
-use crate::decode::lanes::PANEL;
-use crate::decode::lines::Scratch;
-use crate::decode::parallel;
-use crate::decode::product::{Operand, Target, tile_count};
-use crate::decode::storage::{Storage, widen};
+use crate::matmul::lanes::PANEL;
+use crate::matmul::lines::Scratch;
+use crate::matmul::parallel;
+use crate::matmul::product::{Operand, Target, tile_count};
+use crate::matmul::storage::{Storage, widen};
 
 /// The left side of a product, taken apart: tile by tile of rows, then block by block of 32 columns, then part by part, each tile
 /// row by row. Rows and columns that are not there are zero.
-pub(in super::super) struct Parts {
+pub(crate) struct Parts {
     data: Scratch,
-    pub(super) rows: usize,
-    pub(super) depth: usize,
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
     /// Rows of each tile.
     height: usize,
 }
 
 impl Parts {
     /// Takes `rows` rows of `x` apart. Panics if there are no tiles.
-    pub(super) fn of(x: &[f32], rows: usize, threads: usize) -> Self {
+    pub(crate) fn of(x: &[f32], rows: usize, threads: usize) -> Self {
         let depth = x.len() / rows.max(1);
         assert_eq!(rows * depth, x.len(), "whole rows");
         let tiles = tile_count(rows, ROWS);
@@ -64,7 +64,7 @@ const AHEAD: usize = 4096;
 /// As there, and the machine has tiles.
 #[expect(unsafe_code, reason = "unchecked pointers in the innermost loops")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,f16c")]
-pub(in super::super) unsafe fn multiply(
+pub(crate) unsafe fn multiply(
     x: &Parts,
     block: usize,
     operand: &Operand<'_>,
@@ -359,7 +359,7 @@ fn side_by_side() -> __m512i {
 }
 
 /// Takes the rows of a tile apart: block by block of 32 columns, part by part, row by row up to `height`.
-pub(super) fn rows_apart(x: &[f32], depth: usize, height: usize, out: &mut [u16]) {
+pub(crate) fn rows_apart(x: &[f32], depth: usize, height: usize, out: &mut [u16]) {
     let size = PARTS * height * COLS;
     assert!(x.len().is_multiple_of(depth.max(1)) && x.len() <= height * depth);
     assert_eq!(out.len(), depth.div_ceil(COLS) * size);

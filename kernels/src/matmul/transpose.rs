@@ -13,7 +13,7 @@ const SOME: usize = 64;
 const WORDS: usize = 16;
 
 /// Writes up to 32 rows of `cols` elements into a panel.
-pub(super) fn transpose<T: Copy>(rows: &[T], cols: usize, panel: &mut [T]) {
+pub(crate) fn transpose<T: Copy>(rows: &[T], cols: usize, panel: &mut [T]) {
     for from in (0..cols).step_by(SOME) {
         let to = (from + SOME).min(cols);
         for (lane, row) in rows.chunks_exact(cols).enumerate() {
@@ -25,7 +25,7 @@ pub(super) fn transpose<T: Copy>(rows: &[T], cols: usize, panel: &mut [T]) {
 }
 
 /// The same for bf16 panels, whose words hold rows `i` and `16 + i`.
-pub(super) fn transpose_pairs(rows: &[u16], cols: usize, panel: &mut [u32]) {
+pub(crate) fn transpose_pairs(rows: &[u16], cols: usize, panel: &mut [u32]) {
     assert!(rows.len().is_multiple_of(cols.max(1)) && panel.len() == cols * WORDS);
     let done = past_caches(rows, cols, panel);
     for from in (done..cols).step_by(SOME) {
