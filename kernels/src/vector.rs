@@ -1,6 +1,8 @@
 //! Functions of whole rows: exponential, softmax, norm, gate. Sums run over sixteen interleaved partial sums in a fixed
 //! order, so the bits of a row depend on the row alone, on every machine.
 
+pub(crate) mod slopes;
+
 /// Partial sums of a reduction.
 const LANES: usize = 16;
 
@@ -54,6 +56,8 @@ macro_rules! for_each_machine {
         }
     )*};
 }
+
+use for_each_machine;
 
 /// 1.5 · 2²³: its unit in the last place is 1.
 const WHOLE: f32 = 12_582_912.0;

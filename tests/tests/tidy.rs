@@ -85,7 +85,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "kernels/src/block/",
     "kernels/src/decode/",
     "kernels/src/matmul/",
-    "kernels/src/vector.rs",
+    "kernels/src/vector",
     "lang/src/codegen/",
     "stdlib/src/model/",
 ];

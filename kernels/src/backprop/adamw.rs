@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019) and clipping by the global norm.
 
-use super::Weights;
+use super::{Gradients, Parameter};
 
 /// The constants of [`AdamW`]; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,19 +25,20 @@ impl Default for AdamWSettings {
 #[derive(Clone, Debug)]
 pub struct AdamW {
     settings: AdamWSettings,
-    first: Weights<Vec<f32>>,
-    second: Weights<Vec<f32>>,
+    first: Gradients,
+    second: Gradients,
     steps: i32,
 }
 
 impl AdamW {
     /// No step taken, all moments zero.
-    pub fn new(settings: AdamWSettings, weights: &Weights<Vec<f32>>) -> Self {
-        Self { settings, first: weights.zeros_like(), second: weights.zeros_like(), steps: 0 }
+    pub fn new(settings: AdamWSettings, parameters: &[Parameter]) -> Self {
+        let zeros = || parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
+        Self { settings, first: zeros(), second: zeros(), steps: 0 }
     }
 
     /// One step at `rate` along `gradients`, each multiplied by `scale` (from [`clip_norm`]).
-    pub fn step(&mut self, weights: &mut Weights<Vec<f32>>, gradients: &Weights<Vec<f32>>, scale: f32, rate: f64) {
+    pub fn step(&mut self, parameters: &mut [Parameter], gradients: &Gradients, scale: f32, rate: f64) {
         self.steps += 1;
         let AdamWSettings { beta1, beta2, eps, weight_decay } = self.settings;
         let correction = (1.0 - beta2.powi(self.steps)).sqrt();
@@ -46,8 +47,8 @@ impl AdamW {
         let (b1, b2) = (beta1 as f32, beta2 as f32);
         let (c1, c2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
         let moments = self.first.iter_mut().zip(self.second.iter_mut());
-        for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradients.iter()).zip(moments) {
-            let values = weight.iter_mut().zip(gradient);
+        for ((weight, gradient), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
+            let values = weight.values.iter_mut().zip(gradient);
             for ((w, g), (m, v)) in values.zip(first.iter_mut().zip(second.iter_mut())) {
                 let g = g * scale;
                 *m = b1 * *m + c1 * g;
@@ -61,7 +62,7 @@ impl AdamW {
 /// The norm of all gradients together, and the factor (at most 1) that brings it to `limit`.
 ///
 /// Summed in double precision, in the order of the weights.
-pub fn clip_norm(gradients: &Weights<Vec<f32>>, limit: Option<f64>) -> (f64, f32) {
+pub fn clip_norm(gradients: &Gradients, limit: Option<f64>) -> (f64, f32) {
     let norm = gradients.iter().map(|g| squares(g)).sum::<f64>().sqrt();
     match limit {
         Some(limit) if norm > limit => (norm, (limit / (norm + 1e-6)) as f32),

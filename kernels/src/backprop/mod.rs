@@ -1,23 +1,29 @@
-//! The decoder's forward and reverse pass, for training: what [`crate::decode`] computes, with gradients.
+//! The transformer's forward and reverse pass, for training: what [`crate::decode`] computes, with gradients, for all families.
 //!
-//! In reading order: [`Weights`] (one of anything for each weight), [`Batch`] (packed sequences with their targets),
-//! [`forward`] and [`backward`] (the passes), [`AdamW`] (the update), [`Workspace`] (buffers used again); `ops` holds the row operations, `attention` the
-//! only one that mixes rows.
+//! In reading order: [`Network`] (what is trained of a transformer), [`Batch`] (packed sequences with their targets), `pass` (the
+//! passes), `block`, `attention`, `feed_forward`, `linear` (its parts, each with its reverse beside it), `rotation`, `rows` (what they have in common),
+//! `head` ([`Goal`]s, some targets at a time), [`Workspace`] (buffers used again).
 //!
-//! The reverse pass is written by hand, for three measured reasons: candle's fused norm, softmax and rope pass no gradient
-//! and say nothing; its graph of small operations trains a 0.8-million-parameter model at a quarter of PyTorch's
-//! speed; and packing (no padding, the last block computed only where a target is) needs row sets that tensors of
-//! equal length do not express. The passes know no loss: [`forward`] yields a log-probability for each target,
-//! [`backward`] takes the loss's derivative by each, so likelihood and preference losses are one code.
+//! The reverse pass is written by hand and whole, rather than as operations of candle's graph, for three measured reasons:
+//! candle's fused norm, softmax and rope pass no gradient and say nothing; its graph of small operations trains a
+//! 0.8-million-parameter model at a quarter of PyTorch's speed; and packing (no padding, the last block computed only where a target
+//! is) needs row sets that tensors of equal length do not express. Candle's slow variants are the reference in tests. The passes know no
+//! loss: a forward pass yields a log-probability for each target, a reverse pass takes the loss's derivative by each, so
+//! likelihood and preference losses are one code.
 //!
-//! Everything here runs on the calling thread, and every sum has a fixed order: the same bits on any number of cores.
+//! Every sum has a fixed order: the same bits on any number of threads.
 
 mod adamw;
 mod attention;
 mod batch;
-mod decoder;
-mod ops;
-mod weights;
+mod block;
+mod feed_forward;
+mod head;
+mod linear;
+mod network;
+mod pass;
+mod rotation;
+mod rows;
 mod workspace;
 
 #[cfg(test)]
@@ -25,6 +31,7 @@ mod tests;
 
 pub use adamw::{AdamW, AdamWSettings, clip_norm};
 pub use batch::Batch;
-pub use decoder::{Tape, backward, forward, unsupported};
-pub use weights::{Block, Weights};
-pub use workspace::Workspace;
+pub use head::{CHUNK, Goal};
+pub use network::{Frame, Gradients, Network, Parameter, Role, Start, StartVector};
+pub use pass::Tape;
+pub use workspace::{Workspace, activation_bytes};

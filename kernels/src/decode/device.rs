@@ -135,6 +135,14 @@ impl Device {
         }
     }
 
+    /// What our own kernels compute products on where this is the device: candle's devices have none of these.
+    pub fn units(&self) -> Units {
+        match &self.0 {
+            Kind::Tiles => Units::Tiles,
+            Kind::Candle(_) => Units::Vectors,
+        }
+    }
+
     /// The decoder on this device.
     pub(super) fn bring(&self, decoder: Decoder) -> std::result::Result<Decoder, DecodeError> {
         match &self.0 {

@@ -142,25 +142,52 @@ thread_local! {
     static KEPT: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Memory for some floats, of any value: it is for those who write before they read. Goes back to its thread when dropped.
-pub(crate) struct Scratch {
+/// Memory for some floats.
+pub(crate) struct Buffer {
     lines: Lines,
     len: usize,
 }
 
-impl Scratch {
-    /// `len` floats: in the smallest of the memory kept that suffices, else in more.
-    pub(crate) fn take(len: usize) -> Self {
+impl Buffer {
+    /// `len` floats of any value, in the first of `kept` that fits best, else in new memory.
+    pub(crate) fn take(kept: &mut Vec<Lines>, len: usize) -> Self {
         let needs = len.div_ceil(16);
-        let mut lines = KEPT.with_borrow_mut(|kept| {
-            let fits = |lines: &Lines| (lines.len() < needs, lines.len().abs_diff(needs));
-            let best = (0..kept.len()).min_by_key(|&i| fits(&kept[i]));
-            best.map(|i| kept.swap_remove(i)).unwrap_or_default()
-        });
+        let fits = |lines: &Lines| (lines.len() < needs, lines.len().abs_diff(needs));
+        let best = (0..kept.len()).min_by_key(|&i| fits(&kept[i]));
+        let mut lines = best.map(|i| kept.swap_remove(i)).unwrap_or_default();
         if lines.len() < needs {
             lines = Lines::zeroed(needs);
         }
         Self { lines, len }
+    }
+
+    /// The memory, to be taken again.
+    pub(crate) fn into_lines(self) -> Lines {
+        self.lines
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &bytemuck::cast_slice(line_bytes(&self.lines))[..self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(line_bytes_mut(&mut self.lines))[..self.len]
+    }
+}
+
+/// Memory for some floats, of any value: it is for those who write before they read. Goes back to its thread when dropped.
+pub(crate) struct Scratch(Buffer);
+
+impl Scratch {
+    /// `len` floats: in the smallest of the memory kept that suffices, else in more.
+    pub(crate) fn take(len: usize) -> Self {
+        Self(KEPT.with_borrow_mut(|kept| Buffer::take(kept, len)))
     }
 
     /// `len` zeros.
@@ -175,19 +202,19 @@ impl Deref for Scratch {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &bytemuck::cast_slice(line_bytes(&self.lines))[..self.len]
+        &self.0
     }
 }
 
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut bytemuck::cast_slice_mut(line_bytes_mut(&mut self.lines))[..self.len]
+        &mut self.0
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
+        let lines = std::mem::take(&mut self.0.lines);
         // While a thread ends, the memory is freed instead.
         let _ = KEPT.try_with(|kept| {
             if let Ok(mut kept) = kept.try_borrow_mut() {

@@ -15,10 +15,11 @@ use super::blocks::{self, BlockError};
 pub use super::lanes::PANEL;
 pub use super::lines::Reuse;
 use super::lines::{Line, Lines, Scratch, give_lines, line_bytes, line_bytes_mut, take_lines};
+use super::parallel;
 use super::product::{self, Input, Operand, Target, Units};
+use super::share::share;
 pub use super::storage::Storage;
 use super::transpose::{transpose, transpose_pairs};
-use super::{amx, parallel};
 
 /// A matrix packed for `x · Wᵀ`.
 pub struct Matrix {
@@ -225,14 +226,11 @@ impl Drop for Matrix {
     }
 }
 
-/// Rows that are given to a thread together: of two tiles.
-const ROWS_APART: usize = 32;
-
 /// Several products of one `x`, `y = x · Wᵀ` for each `(W, y)`, shared among threads as one. The bits are those of
 /// [`Matrix::multiply`]. Panics if the lengths do not fit.
 pub fn multiply_all(units: Units, x: &[f32], products: &mut [(&Matrix, &mut [f32])], threads: usize) {
-    let mut parts = Vec::with_capacity(products.len());
-    let (mut panels, mut rows, mut work) = (0, 0, 0);
+    let mut shares = Vec::with_capacity(products.len());
+    let mut rows = 0;
     for (matrix, y) in products.iter_mut() {
         if matrix.rows == 0 || y.is_empty() {
             continue;
@@ -240,43 +238,10 @@ pub fn multiply_all(units: Units, x: &[f32], products: &mut [(&Matrix, &mut [f32
         rows = y.len() / matrix.rows;
         assert_eq!(y.len(), rows * matrix.rows, "whole rows of the product");
         assert_eq!(x.len(), rows * matrix.cols, "as many rows in as out");
-        parts.push((panels, matrix.panels(), Target::new(y, matrix.rows)));
-        panels += matrix.rows.div_ceil(PANEL);
-        work += rows * matrix.rows * matrix.cols;
+        shares.push((matrix.panels().operand(), Target::new(y, matrix.rows)));
     }
-    let share = |input: Input<'_>| {
-        parallel::ranges(threads, work, panels, product::grain(rows), |range| {
-            for (first, matrix, target) in &parts {
-                let own = |panel: usize| panel.clamp(*first, first + matrix.rows.div_ceil(PANEL)) - first;
-                product::multiply(input, &matrix.operand(), own(range.start)..own(range.end), target);
-            }
-        });
-    };
-    if units == Units::Tiles && !x.is_empty() && panels > 0 {
-        let tiles = rows / ROWS_APART;
-        if tiles < threads * 2 {
-            share(Input::Apart { rows: &amx::Rows::of(x, rows, threads), from: 0 });
-        } else {
-            // Many rows are shared themselves: what a thread has taken apart stays in its own cache.
-            parallel::ranges(threads, work, tiles, tiles.div_ceil(2 * threads), |range| {
-                let end = if range.end == tiles { rows } else { range.end * ROWS_APART };
-                let some = range.start * ROWS_APART..end;
-                let x = &x[some.start * x.len() / rows..some.end * x.len() / rows];
-                let x = Input::Apart { rows: &amx::Rows::of(x, some.len(), 1), from: 0 };
-                for (_, matrix, target) in &parts {
-                    let panels = 0..matrix.rows.div_ceil(PANEL);
-                    product::multiply(x, &matrix.operand(), panels, &target.rows(some.clone()));
-                }
-            });
-        }
-    } else if product::worth_packing(rows, panels) {
-        let mut scratch = Scratch::take(x.len());
-        product::pack(x, rows, threads, &mut scratch);
-        share(Input::Packed(&scratch));
-    } else if let Some((_, matrix, _)) = parts.first() {
-        share(Input::Rows { x, stride: matrix.cols });
-    }
-    drop(parts);
+    share(units, x, rows, &shares, threads);
+    drop(shares);
     for (matrix, y) in products {
         matrix.add_low_rank(x, y, threads);
     }

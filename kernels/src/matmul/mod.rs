@@ -1,7 +1,7 @@
 //! Packed matrices and their products: what the decoder, forward and backward, is made of.
 //!
 //! In reading order: [`matrix`] (packed weights and `x · Wᵀ`), `product` (its operands, and the choice of instructions), `tile` (the
-//! loops on vector instructions, `lanes` and `neon` being the vectors), `amx` (those on matrix tiles), [`blocks`] and `storage` (how elements
+//! loops on vector instructions, `lanes` and `neon` being the vectors), `amx` (those on matrix tiles), `share` (among threads), `gemm` (products of matrices that are used once), [`blocks`] and `storage` (how elements
 //! are kept), `transpose`, `lines` and `pages` (memory), `parallel` (sharing among threads), [`roofline`] (the machine's limits).
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -10,6 +10,7 @@ pub(crate) mod amx;
 #[path = "no_amx.rs"]
 pub(crate) mod amx;
 pub mod blocks;
+pub(crate) mod gemm;
 pub(crate) mod lanes;
 pub(crate) mod lines;
 pub mod matrix;
@@ -22,6 +23,7 @@ pub(crate) mod product;
 #[cfg(test)]
 mod product_tests;
 pub mod roofline;
+mod share;
 mod storage;
 mod tile;
 mod transpose;

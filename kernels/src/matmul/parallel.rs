@@ -181,17 +181,30 @@ pub(crate) fn pieces<T: Send>(
     width: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
+    let whole = data.len() / width.max(1) * width;
+    pieces_and_rest(threads, work, &mut data[..whole], width, f);
+}
+
+/// The same, with what is left as a shorter last piece.
+pub(crate) fn pieces_and_rest<T: Send>(
+    threads: usize,
+    work: usize,
+    data: &mut [T],
+    width: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     struct Start<T>(*mut T);
     // SAFETY: threads reach disjoint pieces through it, whose elements may be sent to them.
     #[expect(unsafe_code, reason = "threads write disjoint pieces of one slice")]
     unsafe impl<T: Send> Sync for Start<T> {}
-    let start = Start(data.as_mut_ptr());
-    ranges(threads, work, data.len() / width.max(1), 1, |range| {
+    let (start, len) = (Start(data.as_mut_ptr()), data.len());
+    ranges(threads, work, len.div_ceil(width.max(1)), 1, |range| {
         let start = &start;
         for i in range {
-            // SAFETY: piece `i` lies within the data, and each index is given to one call.
+            let first = i * width;
+            // SAFETY: the piece lies within the data, and each index is given to one call.
             #[expect(unsafe_code, reason = "threads write disjoint pieces of one slice")]
-            f(i, unsafe { std::slice::from_raw_parts_mut(start.0.add(i * width), width) });
+            f(i, unsafe { std::slice::from_raw_parts_mut(start.0.add(first), width.min(len - first)) });
         }
     });
 }

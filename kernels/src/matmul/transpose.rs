@@ -12,6 +12,72 @@ const SOME: usize = 64;
 /// Words of a line: what is transposed at a time in registers has as many rows and columns.
 const WORDS: usize = 16;
 
+/// Writes a matrix of floats turned: element `j` of row `i`, at `from[i · from_stride + j]`, goes to `to[j · to_stride + i]`.
+/// `rows` is as many as `from` has; the rest of `to` stays.
+pub(crate) fn turn(from: &[f32], from_stride: usize, shape: (usize, usize), to: &mut [f32], to_stride: usize) {
+    let (rows, cols) = shape;
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    assert!(from_stride >= cols && from.len() >= (rows - 1) * from_stride + cols);
+    assert!(to_stride >= rows && to.len() >= (cols - 1) * to_stride + rows);
+    let (mut whole_rows, mut whole_cols) = (0, 0);
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        (whole_rows, whole_cols) = (rows / WORDS * WORDS, cols / WORDS * WORDS);
+        // SAFETY: the processor has AVX-512, and the lengths are those asserted above.
+        #[expect(unsafe_code, reason = "instructions that not every processor has")]
+        unsafe {
+            turn_avx512(from, from_stride, (whole_rows, whole_cols), to, to_stride);
+        }
+    }
+    for i in 0..rows {
+        let left = if i < whole_rows { whole_cols } else { 0 };
+        for (j, &x) in from[i * from_stride..][..cols].iter().enumerate().skip(left) {
+            to[j * to_stride + i] = x;
+        }
+    }
+}
+
+/// [`turn`] of whole squares of 16 by 16.
+///
+/// # Safety
+/// The processor has AVX-512, and all elements lie within the slices.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "instructions that not every processor has")]
+unsafe fn turn_avx512(
+    from: &[f32],
+    from_stride: usize,
+    (rows, cols): (usize, usize),
+    to: &mut [f32],
+    to_stride: usize,
+) {
+    use std::arch::x86_64::*;
+    let lower = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    let upper = _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
+    for j in (0..cols).step_by(WORDS) {
+        for i in (0..rows).step_by(WORDS) {
+            let mut words = [_mm512_setzero_ps(); WORDS];
+            for (lane, word) in words.iter_mut().enumerate() {
+                // SAFETY: row `i + lane` has sixteen elements from `j` on.
+                *word = unsafe { _mm512_loadu_ps(from.as_ptr().add((i + lane) * from_stride + j)) };
+            }
+            for _ in 0..4 {
+                let rows = words;
+                for k in 0..WORDS / 2 {
+                    words[2 * k] = _mm512_permutex2var_ps(rows[k], lower, rows[k + 8]);
+                    words[2 * k + 1] = _mm512_permutex2var_ps(rows[k], upper, rows[k + 8]);
+                }
+            }
+            for (lane, word) in words.into_iter().enumerate() {
+                // SAFETY: column `j + lane` has sixteen elements from `i` on.
+                unsafe { _mm512_storeu_ps(to.as_mut_ptr().add((j + lane) * to_stride + i), word) };
+            }
+        }
+    }
+}
+
 /// Writes up to 32 rows of `cols` elements into a panel.
 pub(crate) fn transpose<T: Copy>(rows: &[T], cols: usize, panel: &mut [T]) {
     for from in (0..cols).step_by(SOME) {
@@ -113,6 +179,22 @@ mod tests {
 
     use super::super::lines::{Line, line_bytes, line_bytes_mut};
     use super::*;
+
+    #[test]
+    fn turning_puts_each_element_at_its_mirror_place() {
+        for rows in [1, 7, 16, 33, 48] {
+            for cols in [1, 15, 16, 50] {
+                let (wide, tall) = (cols + 3, rows + 2);
+                let from: Vec<f32> = (0..rows * wide).map(|i| i as f32).collect();
+                let mut to = vec![-1.0; cols * tall];
+                turn(&from, wide, (rows, cols), &mut to, tall);
+                for (at, &x) in to.iter().enumerate() {
+                    let (j, i) = (at / tall, at % tall);
+                    assert_eq!(x, if i < rows { (i * wide + j) as f32 } else { -1.0 }, "{rows} × {cols}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_panel_holds_the_rows_in_its_lanes() {

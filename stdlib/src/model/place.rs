@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use evo_kernels::backprop::Workspace;
 use evo_kernels::decode::{Decoder, Device, Residuals};
+use evo_kernels::matmul::Units;
 
 use super::ModelError;
 
@@ -28,6 +30,12 @@ impl From<usize> for Place {
 }
 
 impl Place {
+    /// Memory and threads for training here: on the tiles if they are the device, else on the CPU's vectors, whatever the device.
+    pub fn workspace(&self) -> Workspace {
+        let units = self.device.as_ref().map_or(Units::Vectors, Device::units);
+        Workspace::new(self.threads).on(units)
+    }
+
     /// A decoder, brought here.
     ///
     /// # Errors

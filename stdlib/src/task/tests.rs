@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use evo_kernels::backprop::{Batch, Weights, Workspace, forward};
+use evo_kernels::backprop::{Batch, Workspace};
 use evo_kernels::rng::Stream;
 
 use super::*;
 use crate::answer::Answering;
 use crate::data::{Cell, Data, DataError, Template};
 use crate::model::{Card, Model, Place, Tensor, Tiny, llama_tiny};
+use crate::train::network::{Update, network};
 use crate::train::{Settings, examples, train};
 
 fn model() -> Model {
@@ -38,7 +39,7 @@ fn trained() -> Model {
     let (model, task) = (model(), task(EXACT));
     let all = examples(&model, &task.data, &task.prompt, &task.expected).unwrap();
     let settings = Settings { batch: 16, ..Settings::new(150, 1e-2) };
-    train(&model, &all, &settings, &mut |_| ControlFlow::Continue(())).unwrap()
+    train(&model, &all, &settings, &Place::from(1), &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 #[test]
@@ -61,13 +62,13 @@ fn a_trained_model_is_right_and_knows_it() {
 #[test]
 fn likelihood_is_that_of_the_training_pass() {
     let (model, task) = (trained(), task(LIKELIHOOD));
-    let weights = Weights::names(&model.config).map(|name| model.tensors[name].to_f32().unwrap().into_owned());
+    let network = network(&model, &Update::default(), 1).unwrap();
     let all = examples(&model, &task.data, &task.prompt, &task.expected).unwrap();
     let records = scored(&model, &task, 1).unwrap().records;
     for (example, record) in all.iter().zip(records) {
         let mut batch = Batch::default();
         batch.push(&example.tokens, example.given);
-        let tokens = forward(&mut Workspace::default(), &model.config, &weights, &batch).log_probabilities;
+        let tokens = network.log_probabilities(&mut Workspace::default(), &batch);
         let mean = tokens.iter().sum::<f32>() / tokens.len() as f32;
         assert!((f64::from(mean) - record.score).abs() < 2e-5, "{mean} {}", record.score);
     }
@@ -83,7 +84,7 @@ fn choice(compare: Compare) -> Task {
 #[test]
 fn the_likeliest_choice_is_that_of_the_training_pass() {
     let (model, task) = (trained(), choice(Compare::Total));
-    let weights = Weights::names(&model.config).map(|name| model.tensors[name].to_f32().unwrap().into_owned());
+    let network = network(&model, &Update::default(), 1).unwrap();
     let scored = scored(&model, &task, 1).unwrap();
     assert!(scored.value >= 0.9, "{}", scored.value);
     let tokenizer = model.require_tokenizer().unwrap();
@@ -93,7 +94,7 @@ fn the_likeliest_choice_is_that_of_the_training_pass() {
             let mut batch = Batch::default();
             let tokens = [given.clone(), tokenizer.encode(&n.to_string(), false).unwrap()].concat();
             batch.push(&tokens, given.len());
-            let logprobs = forward(&mut Workspace::default(), &model.config, &weights, &batch).log_probabilities;
+            let logprobs = network.log_probabilities(&mut Workspace::default(), &batch);
             (n, logprobs.iter().sum::<f32>())
         });
         let best = sums.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;

@@ -47,7 +47,7 @@ fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
         }
         if cx.effects.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let tuned = train(&args.start, &rows, &settings, &mut observe)?;
+    let tuned = train(&args.start, &rows, &settings, &cx.place(), &mut observe)?;
     Ok(tuned.named(&cx.name))
 }
 
@@ -97,7 +97,7 @@ impl From<TrainError> for Failure {
             TrainError::Stopped { .. } => Failure::cancelled(),
             TrainError::Diverged { .. } => Failure::new("R0509", text).help("lower `rate`, or lengthen `warmup`"),
             TrainError::Setting { .. } => Failure::new("E0336", text).help("change the argument"),
-            TrainError::Unsupported { .. } => Failure::new("E0403", text).help("train a model of the Llama family"),
+            TrainError::NoLayer { .. } => Failure::new("E0440", text).help("name parts and blocks that the model has"),
             TrainError::Tensor { .. } => {
                 Failure::new("E0407", text).help("take the configuration and the weights from one model")
             }

@@ -20,13 +20,13 @@ pub enum TrainError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The decoder has something that training does not know.
-    #[error("`{model}` cannot be trained: training does not know {part}")]
-    Unsupported {
+    /// A part or a block that is to be trained is not there.
+    #[error("`{model}` {problem}")]
+    NoLayer {
         /// The model.
         model: String,
-        /// What it has.
-        part: &'static str,
+        /// What is not there, and what is.
+        problem: String,
     },
     /// A weight is missing, has another shape, or is not a floating-point number.
     #[error("`{tensor}` of `{model}` {problem}")]

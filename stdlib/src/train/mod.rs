@@ -1,11 +1,12 @@
 //! Training: a model tuned on examples.
 //!
-//! In reading order: [`examples`] (rows to tokens), [`Settings`] (how to train; [`Settings::rate_at`] is the schedule), [`train`]
+//! In reading order: [`examples`] (rows to tokens), [`network`] (what of a model is trained), [`Settings`] (how to train; [`Settings::rate_at`] is the schedule), [`train`]
 //! (the loop), [`TrainError`]. The gradients are those of [`evo_kernels::backprop`].
 
 pub mod bind;
 mod error;
 mod examples;
+pub mod network;
 mod run;
 mod settings;
 

@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use evo_kernels::backprop::{AdamW, Batch, Weights, Workspace, backward, clip_norm, forward, unsupported};
+use evo_kernels::backprop::{AdamW, Batch, Goal, clip_norm};
 use evo_kernels::rng::Stream;
 
+use super::network::{Update, network, tuned};
 use super::{Example, Settings, TrainError};
-use crate::model::{Card, Model, Tensor, Tensors};
+use crate::model::{Model, Place};
 
 /// Input tokens that go through the decoder together. A batch is cut into parts of about this size, which bounds memory
 /// and keeps activations in the cache; it does not depend on the machine, since the cut orders the sums.
@@ -44,28 +45,24 @@ pub enum Event<'a> {
 /// the machine's load. `observe` is told of every step and may stop the training.
 ///
 /// # Errors
-/// [`TrainError::Setting`], [`TrainError::Unsupported`], [`TrainError::Tensor`], [`TrainError::NothingToLearn`] before the
+/// [`TrainError::Setting`], [`TrainError::Tensor`], [`TrainError::NothingToLearn`] before the
 /// first step; [`TrainError::Diverged`], [`TrainError::Stopped`] after.
 pub fn train(
     model: &Model,
     examples: &[Example],
     settings: &Settings,
+    place: &Place,
     observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Model, TrainError> {
     settings.check()?;
-    let config = &model.config.decoder;
-    let shared = (!model.config.family.is_plain()).then_some("tensors of several weights");
-    if let Some(part) = unsupported(config).or(shared) {
-        return Err(TrainError::Unsupported { model: model.name.clone(), part });
-    }
     if !examples.iter().any(|example| example.tokens.len() > example.given.max(1)) {
         return Err(TrainError::NothingToLearn);
     }
-    let mut weights = read(model)?;
-    let mut optimizer = AdamW::new(settings.optimizer(), &weights);
-    let mut gradients = weights.zeros_like();
+    let mut network = network(model, &Update::default(), place.threads)?;
+    let mut optimizer = AdamW::new(settings.optimizer(), network.parameters());
+    let mut gradients = network.gradients();
     let mut order = Order::new(settings.seed, examples.len());
-    let mut workspace = Workspace::default();
+    let mut workspace = place.workspace();
     let mut tokens = 0;
     for step in 0..settings.steps {
         let parts = parts(order.next(settings.batch).filter_map(|index| examples.get(index)));
@@ -73,10 +70,9 @@ pub fn train(
         gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
         let mut loss = 0.0;
         for part in &parts {
-            let tape = forward(&mut workspace, config, &weights, part);
-            loss -= tape.log_probabilities.iter().map(|&l| f64::from(l)).sum::<f64>();
             let slopes = vec![-1.0 / targets as f32; part.targets()];
-            backward(&mut workspace, config, &weights, part, tape, &slopes, &mut gradients);
+            let values = network.learn(&mut workspace, part, &Goal::Tokens, &slopes, &mut gradients);
+            loss -= values.iter().map(|&l| f64::from(l)).sum::<f64>();
             tokens += part.tokens();
         }
         // A batch may hold only examples without a target.
@@ -88,17 +84,17 @@ pub fn train(
             }
         }
         let rate = settings.rate_at(step);
-        optimizer.step(&mut weights, &gradients, scale, rate);
+        optimizer.step(network.parameters_mut(), &gradients, scale, rate);
         let step = step + 1;
         let mut flow = observe(Event::Step { step, loss, rate, norm, tokens });
         if settings.checkpoint_every.is_some_and(|every| step.is_multiple_of(every)) && flow.is_continue() {
-            flow = observe(Event::Checkpoint { step, model: &write(model, weights.clone())? });
+            flow = observe(Event::Checkpoint { step, model: &tuned(model, &network, &workspace)? });
         }
         if flow.is_break() && step < settings.steps {
             return Err(TrainError::Stopped { step });
         }
     }
-    write(model, weights)
+    tuned(model, &network, &workspace)
 }
 
 /// Cuts a batch into packed parts of about [`PART`] tokens.
@@ -140,38 +136,4 @@ impl Order {
             self.rest.next()
         })
     }
-}
-
-/// The weights of `model`, in f32.
-fn read(model: &Model) -> Result<Weights<Vec<f32>>, TrainError> {
-    let config = &model.config.decoder;
-    let shapes = Weights::shapes(config);
-    let mut shapes = shapes.iter();
-    Weights::names(config).try_map(|name| {
-        let fault = |problem: String| TrainError::Tensor { model: model.name.clone(), tensor: name.clone(), problem };
-        let tensor = model.tensors.get(name).ok_or_else(|| fault("is missing".to_owned()))?;
-        let length = shapes.next().map(|[rows, columns]| rows * columns);
-        if length != Some(tensor.len()) {
-            return Err(fault(format!("has the shape {:?}, which the configuration does not ask for", tensor.shape())));
-        }
-        let values = tensor.to_f32().ok_or_else(|| fault("is not a tensor of real numbers".to_owned()))?;
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(fault("holds values that are not finite".to_owned()));
-        }
-        Ok(values.into_owned())
-    })
-}
-
-/// `model` with these weights; tensors that training does not know stay as they are.
-fn write(model: &Model, mut weights: Weights<Vec<f32>>) -> Result<Model, TrainError> {
-    let mut tensors: Tensors = (*model.tensors).clone();
-    let names = Weights::names(&model.config.decoder);
-    for (name, value) in names.iter().zip(weights.iter_mut().map(std::mem::take)) {
-        let fault = |problem: String| TrainError::Tensor { model: model.name.clone(), tensor: name.clone(), problem };
-        let shape = tensors.get(name).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
-        let tensor = Tensor::from_f32(value, shape).map_err(|e| fault(e.to_string()))?;
-        tensors.insert(name.clone(), tensor);
-    }
-    let card = Card { ancestors: vec![model.name.clone()], licenses: model.card.licenses.clone(), ..Card::default() };
-    Ok(model.with_tensors(model.name.clone(), tensors, card))
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::data::{Cell, Data, DataError, Template};
-use crate::model::{Card, Config, Model, Parts, Tensor, Tensors, Tokenizer};
+use crate::model::{Card, Config, Model, Parts, Place, Tensor, Tensors, Tokenizer};
 
 /// A random model over the characters of [`CHARACTERS`], whose last token ends a text.
 fn tiny(tied: bool) -> Model {
@@ -60,7 +60,7 @@ fn sums_for(model: &Model) -> Vec<Example> {
 
 fn run(model: &Model, settings: &Settings) -> (Vec<f64>, Result<Model, TrainError>) {
     let mut losses = Vec::new();
-    let result = train(model, &sums_for(model), settings, &mut |event| {
+    let result = train(model, &sums_for(model), settings, &Place::from(1), &mut |event| {
         if let Event::Step { loss, .. } = event {
             losses.push(loss);
         }
@@ -114,12 +114,18 @@ fn the_result_is_the_same_to_the_bit_on_any_number_of_threads() {
 fn an_epoch_holds_each_example_once_whatever_the_batch() {
     let model = tiny(true);
     let mut tokens = Vec::new();
-    train(&model, &sums_for(&model), &Settings { batch: 5, ..Settings::new(10, 1e-3) }, &mut |event| {
-        if let Event::Step { tokens: so_far, .. } = event {
-            tokens.push(so_far);
-        }
-        ControlFlow::Continue(())
-    })
+    train(
+        &model,
+        &sums_for(&model),
+        &Settings { batch: 5, ..Settings::new(10, 1e-3) },
+        &Place::from(1),
+        &mut |event| {
+            if let Event::Step { tokens: so_far, .. } = event {
+                tokens.push(so_far);
+            }
+            ControlFlow::Continue(())
+        },
+    )
     .unwrap();
     let inputs: usize = sums_for(&model).iter().map(|e| e.tokens.len() - 1).sum();
     assert_eq!((tokens[4], tokens[9]), (inputs, 2 * inputs));
@@ -130,7 +136,7 @@ fn a_checkpoint_is_the_model_of_its_step_and_an_observer_may_stop() {
     let plan = Settings { planned: Some(12), checkpoint_every: Some(4), ..Settings::new(12, 1e-2) };
     let model = tiny(true);
     let mut seen = Vec::new();
-    let stopped = train(&model, &sums_for(&model), &plan, &mut |event| match event {
+    let stopped = train(&model, &sums_for(&model), &plan, &Place::from(1), &mut |event| match event {
         Event::Checkpoint { step, model } => {
             seen.push((step, model.digest()));
             if step == 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -169,7 +175,8 @@ fn failures_have_a_reason_and_a_step() {
     assert_eq!(setting(Settings::new(1, f64::NAN)), "rate");
     assert_eq!(setting(Settings { planned: Some(3), ..Settings::new(4, 1e-3) }), "planned");
     let quiet = &mut |_: Event<'_>| ControlFlow::Continue(());
-    let nothing = train(&model, &[Example { tokens: vec![1, 2], given: 2 }], &Settings::new(1, 1e-3), quiet);
+    let nothing =
+        train(&model, &[Example { tokens: vec![1, 2], given: 2 }], &Settings::new(1, 1e-3), &Place::from(1), quiet);
     assert!(matches!(nothing, Err(TrainError::NothingToLearn)));
 
     let mut broken = (*model.tensors).clone();

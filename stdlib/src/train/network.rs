@@ -1,0 +1,285 @@
+//! From a model to a network whose parameters are trained, and back.
+
+use std::sync::Arc;
+
+use evo_kernels::backprop::{Frame, Network, Start, StartVector, Workspace};
+use evo_kernels::decode::{Part, Slot};
+use evo_kernels::linalg::thin_svd;
+use evo_kernels::rng::Stream;
+
+use super::TrainError;
+use crate::model::families::Source;
+use crate::model::{Card, Model, Tensor, Tensors};
+
+/// What of a model is trained.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Update {
+    /// How.
+    pub method: UpdateMethod,
+    /// Whether trained matrices are multiplied as bf16 (the parameters, and what an optimizer adds to them, stay in f32). Default
+    /// false.
+    pub bf16: bool,
+}
+
+/// Which parameters a training has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum UpdateMethod {
+    /// Every weight.
+    #[default]
+    Full,
+    /// A low-rank difference of each chosen matrix, `W + alpha / rank · B · A`; the rest stays (Hu et al., 2021, "LoRA").
+    LowRank {
+        /// Rows of `A`.
+        rank: usize,
+        /// The difference's weight, times the rank.
+        alpha: f64,
+        /// Which matrices.
+        on: Places,
+        /// Whether the lengths of the rows are trained apart (Liu et al., 2024, "DoRA").
+        lengths: bool,
+        /// Where `A` comes from; `B` begins at zero.
+        seed: u64,
+    },
+    /// What each singular value of each chosen matrix is multiplied by (Sun et al., 2025, "Transformer²").
+    Singular {
+        /// Which matrices.
+        on: Places,
+    },
+}
+
+/// Which matrices of a model.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Places {
+    /// The names of parts, such as `q` or `q_proj`; empty for all linear maps in blocks.
+    pub parts: Vec<String>,
+    /// Blocks, counted from 0; empty for all.
+    pub layers: Vec<usize>,
+}
+
+/// The parts of a block that are linear maps, as they are called here.
+const MAPS: [(Part, &str); 8] = [
+    (Part::Q, "q"),
+    (Part::K, "k"),
+    (Part::V, "v"),
+    (Part::O, "o"),
+    (Part::Gate, "gate"),
+    (Part::Up, "up"),
+    (Part::Down, "down"),
+    (Part::Router, "router"),
+];
+
+impl Places {
+    /// Whether the matrix is one of them. All but routers are, if no parts are named.
+    fn holds(&self, slot: &Slot) -> bool {
+        let Some((_, name)) = MAPS.iter().find(|(part, _)| *part == slot.part) else { return false };
+        let named = |part: &String| part.strip_suffix("_proj").unwrap_or(part) == *name;
+        let part = if self.parts.is_empty() { slot.part != Part::Router } else { self.parts.iter().any(named) };
+        part && (self.layers.is_empty() || slot.layer.is_some_and(|layer| self.layers.contains(&layer)))
+    }
+
+    /// Whether each part and layer that is named is there.
+    ///
+    /// # Errors
+    /// [`TrainError::NoLayer`] for the first that is not.
+    pub(super) fn check(&self, name: &str, config: &evo_kernels::decode::Config) -> Result<(), TrainError> {
+        let mut there: Vec<&'static str> = Vec::new();
+        let first = config.slots().layers.into_iter().next();
+        if let Some(layer) = first {
+            let linear = [&layer.q, &layer.k, &layer.v, &layer.o].map(|map| map.weight.part);
+            let more = layer
+                .experts
+                .iter()
+                .take(1)
+                .flat_map(|e| e.gate.iter().chain([&e.up, &e.down]).map(|map| map.weight.part).collect::<Vec<_>>());
+            let router = layer.router.iter().map(|map| map.weight.part);
+            let found: Vec<Part> = linear.into_iter().chain(more).chain(router).collect();
+            there.extend(MAPS.iter().filter(|(part, _)| found.contains(part)).map(|(_, name)| *name));
+        }
+        let absent = self.parts.iter().find(|part| !there.contains(&part.strip_suffix("_proj").unwrap_or(part)));
+        if let Some(part) = absent {
+            let there = there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let problem = format!("has no linear map `{part}` in its blocks; it has {there}");
+            return Err(TrainError::NoLayer { model: name.to_owned(), problem });
+        }
+        let count = config.num_layers();
+        if let Some(layer) = self.layers.iter().find(|layer| **layer >= count) {
+            let problem = format!("has {count} blocks, from 0 on, and no block {layer}");
+            return Err(TrainError::NoLayer { model: name.to_owned(), problem });
+        }
+        Ok(())
+    }
+}
+
+/// A model's weights as a network that trains what `update` says.
+///
+/// # Errors
+/// [`TrainError::Tensor`] for a weight that is missing, has another shape or a value that is not finite;
+/// [`TrainError::NoLayer`] for a part or a block that the model does not have.
+pub fn network(model: &Model, update: &Update, threads: usize) -> Result<Network, TrainError> {
+    let sources = sources(model);
+    let source = |slot: &Slot| {
+        let found = sources.iter().find(|source| source.slot == *slot);
+        found.ok_or_else(|| fault(model, &format!("{:?}", slot.part), "has no name"))
+    };
+    let on = match &update.method {
+        UpdateMethod::Full => None,
+        UpdateMethod::LowRank { on, .. } | UpdateMethod::Singular { on } => Some(on),
+    };
+    if let Some(on) = on {
+        on.check(&model.name, &model.config)?;
+    }
+    let matrix = |slot: &Slot| {
+        let source = source(slot)?;
+        let chosen = on.is_some_and(|on| on.holds(slot));
+        let base = || packed(model, source, threads);
+        match &update.method {
+            UpdateMethod::Full => Ok::<_, TrainError>(Start::Trained(values(model, source)?)),
+            UpdateMethod::LowRank { rank, alpha, lengths, seed, .. } if chosen => {
+                let base = base()?;
+                let magnitude = lengths.then(|| row_lengths(&base));
+                let a = first_factor(*seed, &source.tensor, source, *rank);
+                let scale = (alpha / *rank as f64) as f32;
+                Ok(Start::LowRank { base, a, b: vec![0.0; slot.rows * rank], scale, magnitude })
+            }
+            UpdateMethod::Singular { .. } if chosen => {
+                let values = values(model, source)?;
+                let svd = thin_svd(&values, slot.rows, slot.cols)
+                    .map_err(|error| fault(model, &source.tensor, &format!("cannot be decomposed: {error}")))?;
+                Ok(Start::Singular(Arc::new(Frame { u: svd.u, s: svd.s, vt: svd.vt })))
+            }
+            _ => Ok(Start::Frozen(base()?)),
+        }
+    };
+    let vector = |slot: &Slot| {
+        let values = values(model, source(slot)?)?;
+        Ok(if on.is_none() { StartVector::Trained(values) } else { StartVector::Frozen(values.into()) })
+    };
+    Ok(Network::new(model.config.decoder.clone(), matrix, vector)?.rounded(update.bf16))
+}
+
+/// `model` with the weights that were trained, in f32 (in bf16, where they were multiplied as such); the others stay as they are.
+///
+/// # Errors
+/// [`TrainError::Tensor`] if a tensor cannot be made.
+pub fn tuned(model: &Model, network: &Network, ws: &Workspace) -> Result<Model, TrainError> {
+    let mut tensors: Tensors = (*model.tensors).clone();
+    let sources = sources(model);
+    for (index, source) in sources.iter().enumerate() {
+        let name = &source.tensor;
+        if sources.iter().take(index).any(|before| before.tensor == *name) {
+            continue;
+        }
+        // All weights that lie in this tensor.
+        let parts =
+            sources.iter().filter(|s| s.tensor == *name).filter_map(|s| Some((s, network.weight(ws, &s.slot)?)));
+        let mut whole: Option<Vec<f32>> = None;
+        for (source, part) in parts {
+            if source.cut.is_none() && source.plus == 0.0 {
+                whole = Some(part);
+                continue;
+            }
+            let tensor = model.tensors.get(name).ok_or_else(|| fault(model, name, "is missing"))?;
+            let values = match whole.take() {
+                Some(values) => values,
+                None => tensor.to_f32().ok_or_else(|| fault(model, name, "is not of real numbers"))?.into_owned(),
+            };
+            whole = Some(placed(source, part, values));
+        }
+        let Some(values) = whole else { continue };
+        let shape = model.tensors.get(name).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
+        let tensor = Tensor::from_f32(values, shape).map_err(|e| fault(model, name, &e.to_string()))?;
+        tensors.insert(name.clone(), tensor);
+    }
+    let card = Card { ancestors: vec![model.name.clone()], licenses: model.card.licenses.clone(), ..Card::default() };
+    Ok(model.with_tensors(model.name.clone(), tensors, card))
+}
+
+/// Where each weight lies, each once.
+fn sources(model: &Model) -> Vec<Source> {
+    let mut all: Vec<Source> = Vec::new();
+    model.config.family.for_each_source(&model.config, |source| {
+        if !all.iter().any(|known| known.slot == source.slot) {
+            all.push(source);
+        }
+    });
+    all
+}
+
+/// Puts a weight into its place in the tensor that it lies in.
+fn placed(source: &Source, part: Vec<f32>, mut whole: Vec<f32>) -> Vec<f32> {
+    let cols = source.slot.cols;
+    let stored = part.into_iter().map(|x| x - source.plus);
+    let (first, transposed) = source.cut.as_ref().map_or((0, false), |cut| (cut.rows.start, cut.transposed));
+    if transposed {
+        let width = whole.len() / cols.max(1);
+        for (i, x) in stored.enumerate() {
+            let (row, column) = (i / cols, i % cols);
+            if let Some(place) = whole.get_mut(column * width + first + row) {
+                *place = x;
+            }
+        }
+    } else {
+        // A row of the tensor is a row of the weight; a vector cut out of a matrix is one row.
+        let row = if cols == 1 && source.shape.len() == 2 { source.slot.rows } else { cols };
+        whole.iter_mut().skip(first * row).zip(stored).for_each(|(place, x)| *place = x);
+    }
+    whole
+}
+
+fn fault(model: &Model, tensor: &str, problem: &str) -> TrainError {
+    TrainError::Tensor { model: model.name.clone(), tensor: tensor.to_owned(), problem: problem.to_owned() }
+}
+
+/// The tensor that a weight is, or that is cut out for it.
+fn tensor(model: &Model, source: &Source) -> Result<Tensor, TrainError> {
+    let name = &source.tensor;
+    let tensor = model.tensors.get(name).ok_or_else(|| fault(model, name, "is missing"))?;
+    if tensor.shape() != source.shape {
+        let problem = format!("has the shape {:?}, which the configuration does not ask for", tensor.shape());
+        return Err(fault(model, name, &problem));
+    }
+    match &source.cut {
+        None => Ok(tensor.clone()),
+        Some(cut) => tensor.cut(cut).ok_or_else(|| fault(model, name, "has no such part")),
+    }
+}
+
+/// A weight's values, row after row.
+fn values(model: &Model, source: &Source) -> Result<Vec<f32>, TrainError> {
+    let tensor = tensor(model, source)?;
+    let not_real = || fault(model, &source.tensor, "is not a tensor of real numbers");
+    let mut values = tensor.to_f32().ok_or_else(not_real)?.into_owned();
+    if source.plus != 0.0 {
+        values.iter_mut().for_each(|x| *x += source.plus);
+    }
+    finite(model, source, &values)?;
+    Ok(values)
+}
+
+fn packed(model: &Model, source: &Source, threads: usize) -> Result<Arc<evo_kernels::matmul::Matrix>, TrainError> {
+    let tensor = tensor(model, source)?;
+    tensor.packed(threads).ok_or_else(|| fault(model, &source.tensor, "is not a tensor of real numbers"))
+}
+
+fn finite(model: &Model, source: &Source, values: &[f32]) -> Result<(), TrainError> {
+    let finite = values.iter().all(|value| value.is_finite());
+    if finite { Ok(()) } else { Err(fault(model, &source.tensor, "holds values that are not finite")) }
+}
+
+/// `A` of a low-rank difference: uniform in ±1/√inputs, as PEFT begins.
+fn first_factor(seed: u64, name: &str, source: &Source, rank: usize) -> Vec<f32> {
+    let place = format!("{name} {:?} {:?}", source.slot.part, source.slot.expert);
+    let stream = Stream::from_seed(seed).child("train.low_rank").child(&place);
+    let bound = 1.0 / (source.slot.cols as f64).sqrt();
+    (0..(rank * source.slot.cols) as u64).map(|i| ((2.0 * stream.uniform(i) - 1.0) * bound) as f32).collect()
+}
+
+fn row_lengths(base: &evo_kernels::matmul::Matrix) -> Vec<f32> {
+    let mut row = vec![0.0; base.cols()];
+    (0..base.rows())
+        .map(|i| {
+            base.row(i, &mut row);
+            row.iter().map(|x| x * x).sum::<f32>().sqrt()
+        })
+        .collect()
+}
