@@ -9,10 +9,14 @@ use super::{Batch, Gradients, Network, Workspace};
 use crate::decode::{Layer, NormWeights, Order};
 use crate::matmul::lines::Buffer;
 
-/// What a pass has for all blocks.
+/// Which block of a pass, and over which rows.
+#[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
+    pub(super) index: usize,
     pub(super) batch: &'a Batch,
     pub(super) all: &'a Asking,
+    /// Which rows the block is computed of.
+    pub(super) asking: &'a Asking,
     pub(super) rotations: &'a Rotations,
 }
 
@@ -63,78 +67,54 @@ impl AttentionTape {
     }
 }
 
+/// Keeps what norming found.
+fn give_row(ws: &mut Workspace, normed: Option<(Buffer, Stats)>) -> Option<Stats> {
+    normed.map(|(h, stats)| {
+        ws.give(h);
+        stats
+    })
+}
+
 impl Network {
     /// A block: what it needs for its reverse, and the stream after it, of the asking rows.
-    pub(super) fn block(
-        &self,
-        ws: &mut Workspace,
-        index: usize,
-        rows: &Rows<'_>,
-        asking: &Asking,
-        stream: &[f32],
-    ) -> (BlockTape, Buffer) {
-        let (layer, hidden) = (&self.tree.layers[index], self.config.hidden_size);
-        let asked = asking.rows.as_deref();
+    pub(super) fn block(&self, ws: &mut Workspace, rows: &Rows<'_>, stream: &[f32]) -> (BlockTape, Buffer) {
+        let (layer, hidden) = (&self.tree.layers[rows.index], self.config.hidden_size);
+        let asked = rows.asking.rows.as_deref();
         let before = layer.attention_norm.as_ref().map(|norm| self.norm(ws, norm, stream));
         let h = before.as_ref().map_or(stream, |(h, _)| h);
-        let (made, attention) = self.attention(ws, index, rows, asking, h);
+        let (made, attention) = self.attention(ws, rows, h);
         let mut middle = gather(ws, stream, asked, hidden);
         let order = self.config.order;
-        let mut attention_out = None;
-        match (order, &layer.attention_out_norm) {
-            (Order::Around, Some(norm)) => attention_out = Some(self.add_normed(ws, norm, made, &mut middle)),
-            _ => {
-                add(ws, &mut middle, &made, hidden);
-                ws.give(made);
-            }
-        }
-        let (mut next, middle_stats, feed_forward, feed_forward_out);
-        match order {
+        let out_norm = layer.attention_out_norm.as_ref().filter(|_| order == Order::Around);
+        let attention_out = self.add_out(ws, out_norm, made, &mut middle);
+        let (next, middle_stats, feed_forward, feed_forward_out) = match order {
             Order::Parallel => {
                 let h = gather(ws, h, asked, hidden);
                 let (made, tape) = self.feed_forward(ws, layer, &h);
                 ws.give(h);
-                next = ws.copy(&middle);
-                add(ws, &mut next, &made, hidden);
-                ws.give(made);
-                (middle_stats, feed_forward, feed_forward_out) = (None, tape, None);
+                let mut next = ws.copy(&middle);
+                self.add_out(ws, None, made, &mut next);
+                (next, None, tape, None)
             }
             Order::Before | Order::Around => {
                 let normed = layer.mlp_norm.as_ref().map(|norm| self.norm(ws, norm, &middle));
                 let (made, tape) = self.feed_forward(ws, layer, normed.as_ref().map_or(&middle, |(h, _)| h));
-                next = ws.copy(&middle);
-                feed_forward_out = match (order, &layer.mlp_out_norm) {
-                    (Order::Around, Some(norm)) => Some(self.add_normed(ws, norm, made, &mut next)),
-                    _ => {
-                        add(ws, &mut next, &made, hidden);
-                        ws.give(made);
-                        None
-                    }
-                };
-                feed_forward = tape;
-                middle_stats = normed.map(|(h, stats)| {
-                    ws.give(h);
-                    stats
-                });
+                let mut next = ws.copy(&middle);
+                let out_norm = layer.mlp_out_norm.as_ref().filter(|_| order == Order::Around);
+                let out = self.add_out(ws, out_norm, made, &mut next);
+                (next, give_row(ws, normed), tape, out)
             }
             Order::After => {
                 let normed = layer.attention_out_norm.as_ref().map(|norm| self.norm(ws, norm, &middle));
-                let (h, stats) = normed.unwrap_or_else(|| (ws.copy(&middle), Stats::new()));
-                let (made, tape) = self.feed_forward(ws, layer, &h);
-                let mut sum = h;
-                add(ws, &mut sum, &made, hidden);
-                ws.give(made);
+                let (mut sum, stats) = normed.unwrap_or_else(|| (ws.copy(&middle), Stats::new()));
+                let (made, tape) = self.feed_forward(ws, layer, &sum);
+                self.add_out(ws, None, made, &mut sum);
                 let out = layer.mlp_out_norm.as_ref().map(|norm| self.norm(ws, norm, &sum));
-                let (after, found) = out.unwrap_or_else(|| (ws.copy(&sum), Stats::new()));
-                next = after;
-                (middle_stats, feed_forward) = (Some(stats), tape);
-                feed_forward_out = Some(Out { made: sum, stats: found });
+                let (next, found) = out.unwrap_or_else(|| (ws.copy(&sum), Stats::new()));
+                (next, Some(stats), tape, Some(Out { made: sum, stats: found }))
             }
-        }
-        let attention_stats = before.map(|(h, stats)| {
-            ws.give(h);
-            stats
-        });
+        };
+        let attention_stats = give_row(ws, before);
         let tape = BlockTape {
             attention_stats,
             attention,
@@ -147,16 +127,28 @@ impl Network {
         (tape, next)
     }
 
-    /// `to += N(made)`.
-    fn add_normed(&self, ws: &mut Workspace, norm: &NormWeights<usize>, made: Buffer, to: &mut [f32]) -> Out {
+    /// `to += N(made)`, or `to += made` without a norm.
+    fn add_out(
+        &self,
+        ws: &mut Workspace,
+        norm: Option<&NormWeights<usize>>,
+        made: Buffer,
+        to: &mut [f32],
+    ) -> Option<Out> {
+        let hidden = self.config.hidden_size;
+        let Some(norm) = norm else {
+            add(ws, to, &made, hidden);
+            ws.give(made);
+            return None;
+        };
         let (normed, stats) = self.norm(ws, norm, &made);
-        add(ws, to, &normed, self.config.hidden_size);
+        add(ws, to, &normed, hidden);
         ws.give(normed);
-        Out { made, stats }
+        Some(Out { made, stats })
     }
 
-    /// The reverse of [`Network::add_normed`]: the gradient by `made`.
-    fn add_normed_reverse(
+    /// The reverse of [`Network::add_out`]: the gradient by `made`.
+    fn add_out_reverse(
         &self,
         ws: &mut Workspace,
         norm: Option<&NormWeights<usize>>,
@@ -175,15 +167,13 @@ impl Network {
     pub(super) fn block_reverse(
         &self,
         ws: &mut Workspace,
-        index: usize,
-        (rows, asking): (&Rows<'_>, &Asking),
-        stream: &[f32],
-        tape: BlockTape,
+        rows: &Rows<'_>,
+        (stream, tape): (&[f32], BlockTape),
         dnext: Buffer,
         gradients: &mut Gradients,
     ) -> Buffer {
-        let (layer, hidden) = (&self.tree.layers[index], self.config.hidden_size);
-        let asked = asking.rows.as_deref();
+        let (layer, hidden) = (&self.tree.layers[rows.index], self.config.hidden_size);
+        let asked = rows.asking.rows.as_deref();
         let BlockTape {
             attention_stats,
             attention,
@@ -214,8 +204,8 @@ impl Network {
             self.second_half_reverse(ws, layer, parts, dnext, gradients)
         };
         let out_norm = layer.attention_out_norm.as_ref().filter(|_| self.config.order == Order::Around);
-        let mut dmade = self.add_normed_reverse(ws, out_norm, attention_out, &dmiddle, gradients);
-        self.attention_reverse(ws, index, (rows, asking), (h, attention), &mut dmade, &mut dh, gradients);
+        let mut dmade = self.add_out_reverse(ws, out_norm, attention_out, &dmiddle, gradients);
+        self.attention_reverse(ws, rows, (h, attention), (&mut dmade, &mut dh), gradients);
         ws.give(dmade);
         let mut dstream = ws.zeros(stream.len());
         scatter(ws, &dmiddle, asked, hidden, &mut dstream);
@@ -250,13 +240,13 @@ impl Network {
         let mut dh = ws.take(h.len());
         // The gradient by the sum of both, and by what the part made.
         let (mut dmiddle, mut dmade) = if after {
-            let dsum = self.add_normed_reverse(ws, layer.mlp_out_norm.as_ref(), out, &dnext, gradients);
+            let dsum = self.add_out_reverse(ws, layer.mlp_out_norm.as_ref(), out, &dnext, gradients);
             ws.give(dnext);
             let dmade = ws.copy(&dsum);
             (dsum, dmade)
         } else {
             let norm = layer.mlp_out_norm.as_ref().filter(|_| self.config.order == Order::Around);
-            let dmade = self.add_normed_reverse(ws, norm, out, &dnext, gradients);
+            let dmade = self.add_out_reverse(ws, norm, out, &dnext, gradients);
             (dnext, dmade)
         };
         self.feed_forward_reverse(ws, layer, (&h, tape), &mut dmade, (&mut dh, false), gradients);
@@ -277,15 +267,9 @@ impl Network {
     }
 
     /// The attention of the asking rows over `h`.
-    fn attention(
-        &self,
-        ws: &mut Workspace,
-        index: usize,
-        rows: &Rows<'_>,
-        asking: &Asking,
-        h: &[f32],
-    ) -> (Buffer, AttentionTape) {
-        let (config, layer) = (&self.config, &self.tree.layers[index]);
+    fn attention(&self, ws: &mut Workspace, rows: &Rows<'_>, h: &[f32]) -> (Buffer, AttentionTape) {
+        let (config, index, asking) = (&self.config, rows.index, rows.asking);
+        let layer = &self.tree.layers[index];
         let (q, q_map) = match asking.rows.as_deref() {
             None => self.linear(ws, &layer.q, h),
             some => {
@@ -319,14 +303,13 @@ impl Network {
     fn attention_reverse(
         &self,
         ws: &mut Workspace,
-        index: usize,
-        (rows, asking): (&Rows<'_>, &Asking),
+        rows: &Rows<'_>,
         (h, tape): (&[f32], AttentionTape),
-        dmade: &mut [f32],
-        dh: &mut [f32],
+        (dmade, dh): (&mut [f32], &mut [f32]),
         gradients: &mut Gradients,
     ) {
-        let (config, layer) = (&self.config, &self.tree.layers[index]);
+        let (config, index, asking) = (&self.config, rows.index, rows.asking);
+        let layer = &self.tree.layers[index];
         let AttentionTape { q, k, v, maps: [q_map, k_map, v_map, o_map], normed: [q_out, k_out], attended } = tape;
         let mut dattended = ws.take(attended.len());
         self.linear_reverse(ws, &layer.o, (&attended, o_map), dmade, (&mut dattended, false), gradients);

@@ -141,7 +141,7 @@ impl Network {
         let (mut matrices, mut vectors): (Vec<(Slot, Weight)>, Vec<VectorWeight>) = (Vec::new(), Vec::new());
         let parameters = std::cell::RefCell::new(Vec::new());
         let add = |slot: &Slot, role, rows: usize, values: Vec<f32>| {
-            let cols = if rows == 0 { 0 } else { values.len() / rows };
+            let cols = values.len().checked_div(rows).unwrap_or(0);
             assert_eq!(values.len(), rows * cols, "the values of a parameter make whole rows");
             let mut parameters = parameters.borrow_mut();
             parameters.push(Parameter { slot: *slot, role, rows, cols, values });
@@ -153,36 +153,7 @@ impl Network {
                 if let Some(known) = matrices.iter().position(|(known, _)| known == slot) {
                     return Ok(known);
                 }
-                let shape = (slot.rows, slot.cols);
-                let weight = match matrix(slot)? {
-                    Start::Trained(values) => {
-                        assert_eq!(values.len(), shape.0 * shape.1, "a weight has its shape");
-                        Weight::Trained(add(slot, Role::Weight, slot.rows, values))
-                    }
-                    Start::Frozen(matrix) => Weight::Frozen(Frozen::new(matrix, shape)),
-                    Start::LowRank { base, a, b, scale, magnitude } => {
-                        let rank = a.len() / slot.cols.max(1);
-                        assert_eq!(
-                            (a.len(), b.len()),
-                            (rank * slot.cols, slot.rows * rank),
-                            "factors have their shapes"
-                        );
-                        let a = add(slot, Role::LowRankA, rank, a);
-                        let b = add(slot, Role::LowRankB, slot.rows, b);
-                        let magnitude = magnitude.map(|lengths| {
-                            assert_eq!(lengths.len(), slot.rows, "a length for each row");
-                            add(slot, Role::Magnitude, slot.rows, lengths)
-                        });
-                        Weight::LowRank { base: Frozen::new(base, shape), a, b, scale, magnitude }
-                    }
-                    Start::Singular(frame) => {
-                        let rank = frame.s.len();
-                        let fits = (frame.u.len(), frame.vt.len()) == (slot.rows * rank, rank * slot.cols);
-                        assert!(fits, "singular vectors have their shapes");
-                        let z = add(slot, Role::SingularScale, rank, vec![1.0; rank]);
-                        Weight::Singular { frame, z, current: OnceLock::new() }
-                    }
-                };
+                let weight = weight_of(slot, matrix(slot)?, &add);
                 matrices.push((*slot, weight));
                 Ok(matrices.len() - 1)
             },
@@ -306,6 +277,36 @@ impl Network {
             gemm(ws.how(false), View::new(&scaled, rank), View::new(&frame.vt, slot.cols).turned(), &mut out, false);
             out
         })
+    }
+}
+
+/// A matrix as it is used. `add(slot, role, rows, values)` makes a parameter.
+fn weight_of(slot: &Slot, start: Start, add: &impl Fn(&Slot, Role, usize, Vec<f32>) -> usize) -> Weight {
+    let shape = (slot.rows, slot.cols);
+    match start {
+        Start::Trained(values) => {
+            assert_eq!(values.len(), shape.0 * shape.1, "a weight has its shape");
+            Weight::Trained(add(slot, Role::Weight, slot.rows, values))
+        }
+        Start::Frozen(matrix) => Weight::Frozen(Frozen::new(matrix, shape)),
+        Start::LowRank { base, a, b, scale, magnitude } => {
+            let rank = a.len() / slot.cols.max(1);
+            assert_eq!((a.len(), b.len()), (rank * slot.cols, slot.rows * rank), "factors have their shapes");
+            let a = add(slot, Role::LowRankA, rank, a);
+            let b = add(slot, Role::LowRankB, slot.rows, b);
+            let magnitude = magnitude.map(|lengths| {
+                assert_eq!(lengths.len(), slot.rows, "a length for each row");
+                add(slot, Role::Magnitude, slot.rows, lengths)
+            });
+            Weight::LowRank { base: Frozen::new(base, shape), a, b, scale, magnitude }
+        }
+        Start::Singular(frame) => {
+            let rank = frame.s.len();
+            let fits = (frame.u.len(), frame.vt.len()) == (slot.rows * rank, rank * slot.cols);
+            assert!(fits, "singular vectors have their shapes");
+            let z = add(slot, Role::SingularScale, rank, vec![1.0; rank]);
+            Weight::Singular { frame, z, current: OnceLock::new() }
+        }
     }
 }
 

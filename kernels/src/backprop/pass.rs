@@ -124,9 +124,9 @@ impl Network {
         let count = config.num_layers();
         let mut blocks = Vec::with_capacity(count);
         for index in 0..count {
-            let rows = Rows { batch, all: &all, rotations: &rotations };
             let asking = if index + 1 == count { &last } else { &all };
-            let (tape, next) = self.block(ws, index, &rows, asking, &stream);
+            let rows = Rows { index, batch, all: &all, asking, rotations: &rotations };
+            let (tape, next) = self.block(ws, &rows, &stream);
             let before = std::mem::replace(&mut stream, next);
             if !keeps {
                 tape.give(ws);
@@ -155,7 +155,6 @@ impl Network {
     ) {
         let Body { all, last, rotations, blocks, embedded } = body;
         let (count, hidden) = (blocks.len(), self.config.hidden_size);
-        let rows = Rows { batch, all: &all, rotations: &rotations };
         if count == 0 {
             let mut every = ws.zeros(batch.tokens.len() * hidden);
             scatter(ws, &dstream, Some(&batch.rows), hidden, &mut every);
@@ -163,12 +162,13 @@ impl Network {
         }
         for (index, (before, tape)) in blocks.into_iter().enumerate().rev() {
             let asking = if index + 1 == count { &last } else { &all };
+            let rows = Rows { index, batch, all: &all, asking, rotations: &rotations };
             let tape = tape.unwrap_or_else(|| {
-                let (tape, next) = self.block(ws, index, &rows, asking, &before);
+                let (tape, next) = self.block(ws, &rows, &before);
                 ws.give(next);
                 tape
             });
-            dstream = self.block_reverse(ws, index, (&rows, asking), &before, tape, dstream, gradients);
+            dstream = self.block_reverse(ws, &rows, (&before, tape), dstream, gradients);
             ws.give(before);
         }
         if let (Some(norm), Some((x, stats))) = (&self.tree.embedding_norm, embedded) {

@@ -22,7 +22,7 @@ pub(crate) struct View<'a> {
 impl<'a> View<'a> {
     /// `cols` columns, row after row. Panics if they make no whole rows.
     pub(crate) fn new(data: &'a [f32], cols: usize) -> Self {
-        let rows = if cols == 0 { 0 } else { data.len() / cols };
+        let rows = data.len().checked_div(cols).unwrap_or(0);
         assert_eq!(data.len(), rows * cols, "whole rows");
         Self { data, rows, cols, stride: cols, turned: false }
     }

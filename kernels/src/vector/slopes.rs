@@ -157,7 +157,10 @@ mod tests {
 
     #[test]
     fn activations_have_the_slopes_of_their_values() {
-        let exact: [(fn(&mut [f32], &mut [f32]), fn(f64) -> f64); 4] = [
+        type Value = fn(f64) -> f64;
+        type Two = fn(&mut [f32], &mut [f32]);
+        type Three = fn(&mut [f32], &mut [f32], &mut [f32]);
+        let exact: [(Two, Value); 4] = [
             (silu, |x| x / (1.0 + (-x).exp())),
             (gelu, |x| 0.5 * x * libm::erfc(-x / 2f64.sqrt())),
             (gelu_tanh, |x| {
@@ -178,12 +181,9 @@ mod tests {
             reverse(&mut row, &mut dy);
             assert!(dy[0].is_nan());
         }
-        for (gate, plain) in [
-            (silu_gate as fn(&mut [f32], &mut [f32], &mut [f32]), silu as fn(&mut [f32], &mut [f32])),
-            (gelu_gate, gelu),
-            (gelu_tanh_gate, gelu_tanh),
-            (relu_gate, relu),
-        ] {
+        for (gate, plain) in
+            [(silu_gate as Three, silu as Two), (gelu_gate, gelu), (gelu_tanh_gate, gelu_tanh), (relu_gate, relu)]
+        {
             let (mut g, mut u, mut d) = ([0.7], [-1.5], [2.0]);
             gate(&mut g, &mut u, &mut d);
             let (mut x, mut dy) = ([0.7], [2.0]);
