@@ -10,7 +10,7 @@ use crate::answer::Answering;
 use crate::data::{Cell, Data, DataError, Template};
 use crate::model::{Card, Model, Place, Tensor, Tiny, llama_tiny};
 use crate::train::network::{Update, network};
-use crate::train::{Settings, examples, train};
+use crate::train::{NextToken, Settings, examples, train};
 
 fn model() -> Model {
     let sizes = Tiny { layers: 2, hidden: 32, heads: 2, kv_heads: 1, intermediate: 48, positions: 32, tied: true };
@@ -39,7 +39,8 @@ fn trained() -> Model {
     let (model, task) = (model(), task(EXACT));
     let all = examples(&model, &task.data, &task.prompt, &task.expected).unwrap();
     let settings = Settings { batch: 16, ..Settings::new(150, 1e-2) };
-    train(&model, &all, &settings, &Place::from(1), &mut |_| ControlFlow::Continue(())).unwrap()
+    train(&model, &NextToken::new(all).unwrap(), &settings, &Place::from(1), &mut |_| ControlFlow::Continue(()))
+        .unwrap()
 }
 
 #[test]

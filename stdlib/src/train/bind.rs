@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evo_lang::plan::{Answer, Call, Problem};
 
-use super::{Event, Settings, TrainError, examples, train};
+use super::{Event, NextToken, Settings, TrainError, examples, train};
 use crate::args;
 use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
@@ -47,7 +47,7 @@ fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
         }
         if cx.effects.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let tuned = train(&args.start, &rows, &settings, &cx.place(), &mut observe)?;
+    let tuned = train(&args.start, &NextToken::new(rows)?, &settings, &cx.place(), &mut observe)?;
     Ok(tuned.named(&cx.name))
 }
 

@@ -7,6 +7,7 @@ pub mod bind;
 mod error;
 mod examples;
 pub mod network;
+pub mod objective;
 mod run;
 mod settings;
 
@@ -15,5 +16,6 @@ mod tests;
 
 pub use error::TrainError;
 pub use examples::{Example, examples};
+pub use objective::{Learned, NextToken, Objective};
 pub use run::{Event, train};
 pub use settings::Settings;

@@ -2,16 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use evo_kernels::backprop::{AdamW, Batch, Goal, clip_norm};
+use evo_kernels::backprop::{AdamW, clip_norm};
 use evo_kernels::rng::Stream;
 
 use super::network::{Update, network, tuned};
-use super::{Example, Settings, TrainError};
+use super::{Objective, Settings, TrainError};
 use crate::model::{Model, Place};
-
-/// Input tokens that go through the decoder together. A batch is cut into parts of about this size, which bounds memory
-/// and keeps activations in the cache; it does not depend on the machine, since the cut orders the sums.
-const PART: usize = 512;
 
 /// What happens during a training.
 #[derive(Debug)]
@@ -38,45 +34,35 @@ pub enum Event<'a> {
     },
 }
 
-/// Tunes `model` on `examples` by next-token prediction and returns the tuned model, in f32.
+/// Tunes `model` towards an objective and returns the tuned model, in f32.
 ///
-/// The loss is the mean over the targets of a batch of minus their log-probability; prompts are masked. Examples come in an
+/// The objective's units come in an
 /// order drawn from the seed, each once an epoch; a batch may straddle two epochs. The result depends on neither threads nor
 /// the machine's load. `observe` is told of every step and may stop the training.
 ///
 /// # Errors
-/// [`TrainError::Setting`], [`TrainError::Tensor`], [`TrainError::NothingToLearn`] before the
+/// [`TrainError::Setting`], [`TrainError::Tensor`] before the
 /// first step; [`TrainError::Diverged`], [`TrainError::Stopped`] after.
 pub fn train(
     model: &Model,
-    examples: &[Example],
+    objective: &dyn Objective,
     settings: &Settings,
     place: &Place,
     observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Model, TrainError> {
     settings.check()?;
-    if !examples.iter().any(|example| example.tokens.len() > example.given.max(1)) {
-        return Err(TrainError::NothingToLearn);
-    }
     let mut network = network(model, &Update::default(), place.threads)?;
     let mut optimizer = AdamW::new(settings.optimizer(), network.parameters());
     let mut gradients = network.gradients();
-    let mut order = Order::new(settings.seed, examples.len());
+    let mut order = Order::new(settings.seed, objective.units());
     let mut workspace = place.workspace();
     let mut tokens = 0;
     for step in 0..settings.steps {
-        let parts = parts(order.next(settings.batch).filter_map(|index| examples.get(index)));
-        let targets = parts.iter().map(Batch::targets).sum::<usize>();
+        let units: Vec<usize> = order.next(settings.batch).collect();
         gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
-        let mut loss = 0.0;
-        for part in &parts {
-            let slopes = vec![-1.0 / targets as f32; part.targets()];
-            let values = network.learn(&mut workspace, part, &Goal::Tokens, &slopes, &mut gradients);
-            loss -= values.iter().map(|&l| f64::from(l)).sum::<f64>();
-            tokens += part.tokens();
-        }
-        // A batch may hold only examples without a target.
-        let loss = loss / targets.max(1) as f64;
+        let learned = objective.learn(&network, &mut workspace, &units, &mut gradients)?;
+        let loss = learned.loss;
+        tokens += learned.tokens;
         let (norm, scale) = clip_norm(&gradients, settings.clip);
         for (what, value) in [("loss", loss), ("gradient", norm)] {
             if !value.is_finite() {
@@ -95,23 +81,6 @@ pub fn train(
         }
     }
     tuned(model, &network, &workspace)
-}
-
-/// Cuts a batch into packed parts of about [`PART`] tokens.
-fn parts<'a>(examples: impl Iterator<Item = &'a Example>) -> Vec<Batch> {
-    let mut parts: Vec<Batch> = Vec::new();
-    for example in examples {
-        match parts.last_mut() {
-            Some(last) if last.tokens() + example.tokens.len() <= PART => last.push(&example.tokens, example.given),
-            _ => {
-                let mut part = Batch::default();
-                part.push(&example.tokens, example.given);
-                parts.push(part);
-            }
-        }
-    }
-    parts.retain(|part| part.targets() > 0);
-    parts
 }
 
 /// The order of the examples: a permutation an epoch, one after another.

@@ -58,9 +58,13 @@ fn sums_for(model: &Model) -> Vec<Example> {
     examples(model, &sums(), &template("{question}"), &template("{answer}")).unwrap()
 }
 
+fn objective(model: &Model) -> NextToken {
+    NextToken::new(sums_for(model)).unwrap()
+}
+
 fn run(model: &Model, settings: &Settings) -> (Vec<f64>, Result<Model, TrainError>) {
     let mut losses = Vec::new();
-    let result = train(model, &sums_for(model), settings, &Place::from(1), &mut |event| {
+    let result = train(model, &objective(model), settings, &Place::from(1), &mut |event| {
         if let Event::Step { loss, .. } = event {
             losses.push(loss);
         }
@@ -116,7 +120,7 @@ fn an_epoch_holds_each_example_once_whatever_the_batch() {
     let mut tokens = Vec::new();
     train(
         &model,
-        &sums_for(&model),
+        &objective(&model),
         &Settings { batch: 5, ..Settings::new(10, 1e-3) },
         &Place::from(1),
         &mut |event| {
@@ -136,7 +140,7 @@ fn a_checkpoint_is_the_model_of_its_step_and_an_observer_may_stop() {
     let plan = Settings { planned: Some(12), checkpoint_every: Some(4), ..Settings::new(12, 1e-2) };
     let model = tiny(true);
     let mut seen = Vec::new();
-    let stopped = train(&model, &sums_for(&model), &plan, &Place::from(1), &mut |event| match event {
+    let stopped = train(&model, &objective(&model), &plan, &Place::from(1), &mut |event| match event {
         Event::Checkpoint { step, model } => {
             seen.push((step, model.digest()));
             if step == 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -174,9 +178,7 @@ fn failures_have_a_reason_and_a_step() {
     assert_eq!(setting(Settings::new(0, 1e-3)), "steps");
     assert_eq!(setting(Settings::new(1, f64::NAN)), "rate");
     assert_eq!(setting(Settings { planned: Some(3), ..Settings::new(4, 1e-3) }), "planned");
-    let quiet = &mut |_: Event<'_>| ControlFlow::Continue(());
-    let nothing =
-        train(&model, &[Example { tokens: vec![1, 2], given: 2 }], &Settings::new(1, 1e-3), &Place::from(1), quiet);
+    let nothing = NextToken::new(vec![Example { tokens: vec![1, 2], given: 2 }]);
     assert!(matches!(nothing, Err(TrainError::NothingToLearn)));
 
     let mut broken = (*model.tensors).clone();
