@@ -1,6 +1,9 @@
 //! Speed of one training step's passes, on random weights: `cargo bench -p evo-kernels --bench learn -- [tiny|smollm2] [full|lora]
 //! [f32|bf16] [cpu|amx] [THREADS] [recompute]`. Prints milliseconds a pass, tokens a second and the peak memory.
 
+#![allow(missing_docs, unused_crate_dependencies, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_types, reason = "a benchmark")]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;

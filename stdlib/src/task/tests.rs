@@ -9,8 +9,8 @@ use super::*;
 use crate::answer::Answering;
 use crate::data::{Cell, Data, DataError, Template};
 use crate::model::{Card, Model, Place, Tensor, Tiny, llama_tiny};
-use crate::train::network::{Update, network};
-use crate::train::{NextToken, Settings, examples, train};
+use crate::train::network::network;
+use crate::train::{NextToken, Settings, Update, examples, train};
 
 fn model() -> Model {
     let sizes = Tiny { layers: 2, hidden: 32, heads: 2, kv_heads: 1, intermediate: 48, positions: 32, tied: true };

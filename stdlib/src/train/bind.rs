@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use evo_lang::plan::{Answer, Call, Problem};
 
-use super::{Event, NextToken, Settings, TrainError, examples, train};
+use super::update::{self, UpdateFacts};
+use super::{Event, NextToken, Settings, TrainError, Update, examples, train};
 use crate::args;
 use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
@@ -15,13 +16,24 @@ use crate::value::Value;
 
 /// The family `train`.
 pub fn module() -> Module {
-    Module::new("train", include_str!("train.evo")).bind("train", run).kept().facts("train", facts)
+    Module::new("train", include_str!("train.evo"))
+        .bind("full", update::full)
+        .bind("lora", update::lora)
+        .facts("lora", update::facts)
+        .bind("dora", update::dora)
+        .facts("dora", update::facts)
+        .bind("singular", update::singular)
+        .facts("singular", update::facts)
+        .bind("train", run)
+        .kept()
+        .facts("train", facts)
 }
 
 args! {
     struct TrainArgs {
         start: Model, on: Data, prompt: Arc<str>, expected: Arc<str>, steps: i64, rate: f64, batch: i64, warmup: i64,
-        schedule: Arc<str>, horizon: Option<i64>, floor: f64, betas: Value, weight_decay: f64, clip: f64, seed: i64,
+        schedule: Arc<str>, horizon: Option<i64>, floor: f64, betas: Value, weight_decay: f64, clip: f64, update: Update, recompute: bool,
+        seed: i64,
     }
 }
 
@@ -38,6 +50,8 @@ fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
         weight_decay: args.weight_decay,
         clip: (args.clip > 0.0).then_some(args.clip),
         seed: args.seed as u64,
+        update: args.update,
+        recompute: args.recompute,
         ..Settings::new(steps, args.rate)
     };
     let rows = examples(&args.start, &args.on, &Template::parse(&args.prompt)?, &Template::parse(&args.expected)?)?;
@@ -66,6 +80,19 @@ fn facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
                     label: "needs a tokenizer".into(),
                     param: Some("start".into()),
                     help: "add the model's `tokenizer.json` to its directory".into(),
+                    ..Problem::default()
+                });
+            }
+            let update = call.arg("update").and_then(|u| u.fact::<UpdateFacts>());
+            if let Some(Err(error)) =
+                update.map(|UpdateFacts(on)| on.check(&header.path.display().to_string(), &header.config))
+            {
+                problems.push(Problem {
+                    code: "E0440",
+                    title: error.to_string(),
+                    label: "names what is not there".into(),
+                    param: Some("update".into()),
+                    help: "name parts and blocks that the model has".into(),
                     ..Problem::default()
                 });
             }

@@ -1,6 +1,6 @@
 //! Training: a model tuned on examples.
 //!
-//! In reading order: [`examples`] (rows to tokens), [`network`] (what of a model is trained), [`Settings`] (how to train; [`Settings::rate_at`] is the schedule), [`train`]
+//! In reading order: [`examples`] (rows to tokens), [`Update`] (what of a model is trained), [`network`] (from a model to that, and back), [`Settings`] (how to train; [`Settings::rate_at`] is the schedule), [`train`]
 //! (the loop), [`TrainError`]. The gradients are those of [`evo_kernels::backprop`].
 
 pub mod bind;
@@ -10,6 +10,7 @@ pub mod network;
 pub mod objective;
 mod run;
 mod settings;
+mod update;
 
 #[cfg(test)]
 mod tests;
@@ -19,3 +20,4 @@ pub use examples::{Example, examples};
 pub use objective::{Learned, NextToken, Objective};
 pub use run::{Event, train};
 pub use settings::Settings;
+pub use update::{Places, Update, UpdateMethod};

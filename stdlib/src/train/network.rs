@@ -3,112 +3,14 @@
 use std::sync::Arc;
 
 use evo_kernels::backprop::{Frame, Network, Start, StartVector, Workspace};
-use evo_kernels::decode::{Part, Slot};
+use evo_kernels::decode::Slot;
 use evo_kernels::linalg::thin_svd;
 use evo_kernels::rng::Stream;
+use rayon::prelude::*;
 
-use super::TrainError;
+use super::{TrainError, Update, UpdateMethod};
 use crate::model::families::Source;
 use crate::model::{Card, Model, Tensor, Tensors};
-
-/// What of a model is trained.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Update {
-    /// How.
-    pub method: UpdateMethod,
-    /// Whether trained matrices are multiplied as bf16 (the parameters, and what an optimizer adds to them, stay in f32). Default
-    /// false.
-    pub bf16: bool,
-}
-
-/// Which parameters a training has.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub enum UpdateMethod {
-    /// Every weight.
-    #[default]
-    Full,
-    /// A low-rank difference of each chosen matrix, `W + alpha / rank · B · A`; the rest stays (Hu et al., 2021, "LoRA").
-    LowRank {
-        /// Rows of `A`.
-        rank: usize,
-        /// The difference's weight, times the rank.
-        alpha: f64,
-        /// Which matrices.
-        on: Places,
-        /// Whether the lengths of the rows are trained apart (Liu et al., 2024, "DoRA").
-        lengths: bool,
-        /// Where `A` comes from; `B` begins at zero.
-        seed: u64,
-    },
-    /// What each singular value of each chosen matrix is multiplied by (Sun et al., 2025, "Transformer²").
-    Singular {
-        /// Which matrices.
-        on: Places,
-    },
-}
-
-/// Which matrices of a model.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Places {
-    /// The names of parts, such as `q` or `q_proj`; empty for all linear maps in blocks.
-    pub parts: Vec<String>,
-    /// Blocks, counted from 0; empty for all.
-    pub layers: Vec<usize>,
-}
-
-/// The parts of a block that are linear maps, as they are called here.
-const MAPS: [(Part, &str); 8] = [
-    (Part::Q, "q"),
-    (Part::K, "k"),
-    (Part::V, "v"),
-    (Part::O, "o"),
-    (Part::Gate, "gate"),
-    (Part::Up, "up"),
-    (Part::Down, "down"),
-    (Part::Router, "router"),
-];
-
-impl Places {
-    /// Whether the matrix is one of them. All but routers are, if no parts are named.
-    fn holds(&self, slot: &Slot) -> bool {
-        let Some((_, name)) = MAPS.iter().find(|(part, _)| *part == slot.part) else { return false };
-        let named = |part: &String| part.strip_suffix("_proj").unwrap_or(part) == *name;
-        let part = if self.parts.is_empty() { slot.part != Part::Router } else { self.parts.iter().any(named) };
-        part && (self.layers.is_empty() || slot.layer.is_some_and(|layer| self.layers.contains(&layer)))
-    }
-
-    /// Whether each part and layer that is named is there.
-    ///
-    /// # Errors
-    /// [`TrainError::NoLayer`] for the first that is not.
-    pub(super) fn check(&self, name: &str, config: &evo_kernels::decode::Config) -> Result<(), TrainError> {
-        let mut there: Vec<&'static str> = Vec::new();
-        let first = config.slots().layers.into_iter().next();
-        if let Some(layer) = first {
-            let linear = [&layer.q, &layer.k, &layer.v, &layer.o].map(|map| map.weight.part);
-            let more = layer
-                .experts
-                .iter()
-                .take(1)
-                .flat_map(|e| e.gate.iter().chain([&e.up, &e.down]).map(|map| map.weight.part).collect::<Vec<_>>());
-            let router = layer.router.iter().map(|map| map.weight.part);
-            let found: Vec<Part> = linear.into_iter().chain(more).chain(router).collect();
-            there.extend(MAPS.iter().filter(|(part, _)| found.contains(part)).map(|(_, name)| *name));
-        }
-        let absent = self.parts.iter().find(|part| !there.contains(&part.strip_suffix("_proj").unwrap_or(part)));
-        if let Some(part) = absent {
-            let there = there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let problem = format!("has no linear map `{part}` in its blocks; it has {there}");
-            return Err(TrainError::NoLayer { model: name.to_owned(), problem });
-        }
-        let count = config.num_layers();
-        if let Some(layer) = self.layers.iter().find(|layer| **layer >= count) {
-            let problem = format!("has {count} blocks, from 0 on, and no block {layer}");
-            return Err(TrainError::NoLayer { model: name.to_owned(), problem });
-        }
-        Ok(())
-    }
-}
 
 /// A model's weights as a network that trains what `update` says.
 ///
@@ -128,6 +30,10 @@ pub fn network(model: &Model, update: &Update, threads: usize) -> Result<Network
     if let Some(on) = on {
         on.check(&model.name, &model.config)?;
     }
+    let frames = match &update.method {
+        UpdateMethod::Singular { on } => decomposed(model, sources.iter().filter(|s| on.holds(&s.slot)), threads)?,
+        UpdateMethod::Full | UpdateMethod::LowRank { .. } => Vec::new(),
+    };
     let matrix = |slot: &Slot| {
         let source = source(slot)?;
         let chosen = on.is_some_and(|on| on.holds(slot));
@@ -142,10 +48,8 @@ pub fn network(model: &Model, update: &Update, threads: usize) -> Result<Network
                 Ok(Start::LowRank { base, a, b: vec![0.0; slot.rows * rank], scale, magnitude })
             }
             UpdateMethod::Singular { .. } if chosen => {
-                let values = values(model, source)?;
-                let svd = thin_svd(&values, slot.rows, slot.cols)
-                    .map_err(|error| fault(model, &source.tensor, &format!("cannot be decomposed: {error}")))?;
-                Ok(Start::Singular(Arc::new(Frame { u: svd.u, s: svd.s, vt: svd.vt })))
+                let frame = frames.iter().find(|(known, _)| known == slot).map(|(_, frame)| Arc::clone(frame));
+                frame.map(Start::Singular).ok_or_else(|| fault(model, &source.tensor, "was not decomposed"))
             }
             _ => Ok(Start::Frozen(base()?)),
         }
@@ -155,6 +59,27 @@ pub fn network(model: &Model, update: &Update, threads: usize) -> Result<Network
         Ok(if on.is_none() { StartVector::Trained(values) } else { StartVector::Frozen(values.into()) })
     };
     Ok(Network::new(model.config.decoder.clone(), matrix, vector)?.rounded(update.bf16))
+}
+
+/// The singular values and vectors of some matrices, several at a time: found in f64, since what f32 leaves undone shows in
+/// log-probabilities.
+fn decomposed<'a>(
+    model: &Model,
+    sources: impl Iterator<Item = &'a Source>,
+    threads: usize,
+) -> Result<Vec<(Slot, Arc<Frame>)>, TrainError> {
+    let one = |source: &Source| {
+        let wide: Vec<f64> = values(model, source)?.into_iter().map(f64::from).collect();
+        let svd = thin_svd(&wide, source.slot.rows, source.slot.cols)
+            .map_err(|error| fault(model, &source.tensor, &format!("cannot be decomposed: {error}")))?;
+        let narrow = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
+        Ok((source.slot, Arc::new(Frame { u: narrow(svd.u), s: narrow(svd.s), vt: narrow(svd.vt) })))
+    };
+    let sources: Vec<&Source> = sources.collect();
+    if threads > 1 {
+        return sources.into_par_iter().map(one).collect();
+    }
+    sources.into_iter().map(one).collect()
 }
 
 /// `model` with the weights that were trained, in f32 (in bf16, where they were multiplied as such); the others stay as they are.

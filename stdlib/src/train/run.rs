@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use evo_kernels::backprop::{AdamW, clip_norm};
 use evo_kernels::rng::Stream;
 
-use super::network::{Update, network, tuned};
+use super::network::{network, tuned};
 use super::{Objective, Settings, TrainError};
 use crate::model::{Model, Place};
 
@@ -51,11 +51,11 @@ pub fn train(
     observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Model, TrainError> {
     settings.check()?;
-    let mut network = network(model, &Update::default(), place.threads)?;
+    let mut network = network(model, &settings.update, place.threads)?;
     let mut optimizer = AdamW::new(settings.optimizer(), network.parameters());
     let mut gradients = network.gradients();
     let mut order = Order::new(settings.seed, objective.units());
-    let mut workspace = place.workspace();
+    let mut workspace = place.workspace().recomputing(settings.recompute);
     let mut tokens = 0;
     for step in 0..settings.steps {
         let units: Vec<usize> = order.next(settings.batch).collect();

@@ -2,7 +2,7 @@
 
 use evo_kernels::backprop::AdamWSettings;
 
-use super::TrainError;
+use super::{TrainError, Update};
 
 /// The settings of a training. The defaults are those of the quickstart's experts, but for `steps` and `rate`, which have
 /// none that fits all.
@@ -28,6 +28,11 @@ pub struct Settings {
     pub clip: Option<f64>,
     /// Which order of the examples.
     pub seed: u64,
+    /// What of the model is trained. Default every weight.
+    pub update: Update,
+    /// Activation checkpointing: activations are computed again for the reverse pass, rather than kept. Changes no bit. Default
+    /// false.
+    pub recompute: bool,
     /// A model is handed out after every so many steps. Default none.
     pub checkpoint_every: Option<usize>,
 }
@@ -47,6 +52,8 @@ impl Settings {
             weight_decay: 0.0,
             clip: Some(1.0),
             seed: 0,
+            update: Update::default(),
+            recompute: false,
             checkpoint_every: None,
         }
     }
