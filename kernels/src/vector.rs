@@ -1,6 +1,7 @@
 //! Functions of whole rows: exponential, softmax, norm, gate. Sums run over sixteen interleaved partial sums in a fixed
 //! order, so the bits of a row depend on the row alone, on every machine.
 
+pub(crate) mod skinny;
 pub(crate) mod slopes;
 
 /// Partial sums of a reduction.
@@ -152,6 +153,22 @@ fn sum(row: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
         *lane = f(*lane, x);
     }
     tree(lanes)
+}
+
+/// Partial sums of the products of two rows.
+#[inline(always)]
+fn products(x: &[f32], y: &[f32]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            lanes[i] = x[i].mul_add(y[i], lanes[i]);
+        }
+    }
+    for ((lane, &x), &y) in lanes.iter_mut().zip(x_rest).zip(y_rest) {
+        *lane = x.mul_add(y, *lane);
+    }
+    lanes
 }
 
 #[inline(always)]

@@ -1,5 +1,5 @@
 //! Speed of one training step's passes, on random weights: `cargo bench -p evo-kernels --bench learn -- [tiny|smollm2] [full|lora]
-//! [f32|bf16] [cpu|amx] [THREADS] [recompute]`. Prints milliseconds a pass, tokens a second and the peak memory.
+//! [f32|bf16] [cpu|amx] [THREADS] [recompute] [half]`. Prints milliseconds a pass, tokens a second and the peak memory.
 
 #![allow(missing_docs, unused_crate_dependencies, reason = "a benchmark")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_types, reason = "a benchmark")]
@@ -111,7 +111,8 @@ fn main() {
     let network = network(config, has("lora"), has("bf16"));
     let mut batch = Batch::default();
     let stream = Stream::from_seed(2);
-    for sequence in 0..size.batch.0 as u64 {
+    let sequences = if has("half") { size.batch.0 / 2 } else { size.batch.0 };
+    for sequence in 0..sequences as u64 {
         let tokens: Vec<u32> =
             (0..=size.batch.1 as u64).map(|i| stream.at(sequence).below(i, size.vocabulary as u64) as u32).collect();
         batch.push(&tokens, 1);

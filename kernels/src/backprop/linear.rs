@@ -1,5 +1,6 @@
 //! Linear maps, forward and reverse, whatever becomes of their weights.
 
+use super::low_rank;
 use super::network::{Frozen, Weight};
 use super::rows::{add_columns, column_sums};
 use super::{Gradients, Network, Workspace};
@@ -54,9 +55,8 @@ impl Network {
                 frozen_product(ws, &base.forward, x, &mut y);
                 let rank = self.parameters()[*a].rows;
                 let mut narrow = ws.take(rows * rank);
-                gemm(ws.how(false), view, View::new(self.values(*a), slot.cols), &mut narrow, false);
-                parallel::rows(ws.threads(), &mut narrow, rank.max(1), |_, row| slopes::scale(row, *scale));
-                gemm(ws.how(false), View::new(&narrow, rank), View::new(self.values(*b), rank), &mut y, true);
+                low_rank::narrow(ws, x, self.values(*a), slot.cols, *scale, &mut narrow);
+                low_rank::widen(ws, &narrow, &low_rank::turned(self.values(*b), slot.rows, rank), slot.rows, &mut y);
                 tape.narrow = Some(narrow);
                 if let Some(magnitude) = magnitude {
                     let lengths = self.row_lengths(ws, slot, base, (*a, *b), *scale);
@@ -129,22 +129,16 @@ impl Network {
                     self.lengths_reverse(ws, *magnitude, lengthened, dy, &mut gradients[*magnitude]);
                 }
                 let rank = self.parameters()[*a].rows;
-                let dy = View::new(dy, slot.rows);
                 if let Some(narrow) = tape.narrow.take() {
-                    gemm(ws.how(false), dy.turned(), View::new(&narrow, rank).turned(), &mut gradients[*b], true);
+                    let gradient = low_rank::outer(ws, &narrow, dy, rank, slot.rows);
+                    vector::add(&mut gradients[*b], &low_rank::turned(&gradient, rank, slot.rows));
                     ws.give(narrow);
                 }
                 let mut dnarrow = ws.take(dx.len() / slot.cols * rank);
-                gemm(ws.how(false), dy, View::new(self.values(*b), rank).turned(), &mut dnarrow, false);
-                parallel::rows(ws.threads(), &mut dnarrow, rank.max(1), |_, row| slopes::scale(row, *scale));
-                frozen_reverse(ws, base, dy.data(), dx, adds);
-                gemm(
-                    ws.how(false),
-                    View::new(&dnarrow, rank),
-                    View::new(self.values(*a), slot.cols).turned(),
-                    dx,
-                    true,
-                );
+                let turned = low_rank::turned(self.values(*b), slot.rows, rank);
+                low_rank::narrow(ws, dy, &turned, slot.rows, *scale, &mut dnarrow);
+                frozen_reverse(ws, base, dy, dx, adds);
+                low_rank::widen(ws, &dnarrow, self.values(*a), slot.cols, dx);
                 tape.narrow = Some(dnarrow);
             }
             Weight::Singular { .. } => {
@@ -174,7 +168,8 @@ impl Network {
                 // What was narrow has become its gradient.
                 if let Some(dnarrow) = &tape.narrow {
                     let rank = self.parameters()[*a].rows;
-                    gemm(ws.how(false), View::new(dnarrow, rank).turned(), inputs, &mut gradients[*a], true);
+                    let gradient = low_rank::outer(ws, dnarrow, x, rank, slot.cols);
+                    vector::add(&mut gradients[*a], &gradient);
                 }
             }
             Weight::Singular { frame, z, .. } => {

@@ -1,7 +1,7 @@
 //! The transformer's forward and reverse pass, for training: what [`crate::decode`] computes, with gradients, for all families.
 //!
 //! In reading order: [`Network`] (what is trained of a transformer), [`Batch`] (packed sequences with their targets), `pass` (the
-//! passes), `block`, `attention`, `feed_forward`, `linear` (its parts, each with its reverse beside it), `rotation`, `rows` (what they have in common),
+//! passes), `block`, `attention`, `feed_forward`, `linear`, `low_rank` (its parts, each with its reverse beside it), `rotation`, `rows` (what they have in common),
 //! `head` ([`Goal`]s, some targets at a time), [`Workspace`] (buffers used again).
 //!
 //! The reverse pass is written by hand and whole, rather than as operations of candle's graph, for three measured reasons:
@@ -20,6 +20,7 @@ mod block;
 mod feed_forward;
 mod head;
 mod linear;
+mod low_rank;
 mod network;
 mod pass;
 mod rotation;

@@ -26,7 +26,7 @@ pub mod roofline;
 mod share;
 mod storage;
 mod tile;
-mod transpose;
+pub(crate) mod transpose;
 
 pub use matrix::{Matrix, Reuse, Storage};
 pub use product::Units;

@@ -38,7 +38,10 @@ pub(crate) struct Operand<'a> {
 pub(crate) struct Target<'a> {
     data: *mut f32,
     pub(crate) rows: usize,
+    /// The column after the last.
     pub(crate) cols: usize,
+    /// From one row to the next.
+    pub(crate) stride: usize,
     /// The column of the first panel.
     pub(crate) first: usize,
     /// Whether sums begin from what stands there, rather than from zero.
@@ -53,7 +56,29 @@ unsafe impl Sync for Target<'_> {}
 impl<'a> Target<'a> {
     /// The matrix `data` of `cols` columns.
     pub(crate) fn new(data: &'a mut [f32], cols: usize) -> Self {
-        Self { rows: data.len() / cols, cols, first: 0, adds: false, data: data.as_mut_ptr(), _life: PhantomData }
+        Self {
+            rows: data.len() / cols,
+            cols,
+            stride: cols,
+            first: 0,
+            adds: false,
+            data: data.as_mut_ptr(),
+            _life: PhantomData,
+        }
+    }
+
+    /// Some columns of the matrix `data`, the panels being those of the first of them; what lies after them stays as it is.
+    pub(crate) fn some(data: &'a mut [f32], stride: usize, columns: Range<usize>) -> Self {
+        assert!(columns.end <= stride);
+        Self {
+            rows: data.len() / stride,
+            cols: columns.end,
+            first: columns.start,
+            stride,
+            adds: false,
+            data: data.as_mut_ptr(),
+            _life: PhantomData,
+        }
     }
 
     /// The same from column `first` on.
@@ -64,7 +89,7 @@ impl<'a> Target<'a> {
     /// Some of its rows, which must be there.
     pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
         assert!(rows.start <= rows.end && rows.end <= self.rows);
-        Self { data: self.data.wrapping_add(rows.start * self.cols), rows: rows.len(), ..*self }
+        Self { data: self.data.wrapping_add(rows.start * self.stride), rows: rows.len(), ..*self }
     }
 
     /// The same with sums that begin from what stands there.
@@ -76,7 +101,7 @@ impl<'a> Target<'a> {
     #[expect(unsafe_code, reason = "threads write disjoint parts of one matrix")]
     pub(crate) unsafe fn row(&self, r: usize) -> *mut f32 {
         // SAFETY: the caller's promise.
-        unsafe { self.data.add(r * self.cols) }
+        unsafe { self.data.add(r * self.stride) }
     }
 }
 

@@ -248,7 +248,7 @@ impl<'a, V: Vector> Whole<'a, V> {
                     ahead: base.wrapping_add(to * bytes),
                     bytes: bytes * (to - from),
                     out: self.target.row(0).wrapping_add(self.target.first + panel * PANEL).cast(),
-                    out_stride: if to == operand.depth { self.target.cols * 4 } else { 0 },
+                    out_stride: if to == operand.depth { self.target.stride * 4 } else { 0 },
                 };
                 place.tiles::<V, PACKED>(tiles);
             }

@@ -78,13 +78,20 @@ super::for_each_machine! {
         let (mean, scale) = stats;
         let count = x.len() as f32;
         let mut lanes = [[0.0f32; super::LANES]; 2];
-        for ((x, dy), w) in x.chunks(super::LANES).zip(dy.chunks(super::LANES)).zip(weight.chunks(super::LANES)) {
-            for (((&x, &dy), &w), i) in x.iter().zip(dy).zip(w).zip(0..) {
-                let g: f32 = dy * w;
+        let mut go = |x: &[f32], dy: &[f32], w: &[f32]| {
+            for (i, ((&x, &dy), &w)) in x.iter().zip(dy).zip(w).enumerate() {
+                let g = dy * w;
                 lanes[0][i] += g;
                 lanes[1][i] = g.mul_add((x - mean) * scale, lanes[1][i]);
             }
+        };
+        let (xs, x_rest) = x.as_chunks::<{ super::LANES }>();
+        let (dys, dy_rest) = dy.as_chunks::<{ super::LANES }>();
+        let (ws, w_rest) = weight.as_chunks::<{ super::LANES }>();
+        for ((x, dy), w) in xs.iter().zip(dys).zip(ws) {
+            go(x, dy, w);
         }
+        go(x_rest, dy_rest, w_rest);
         let [plain, along] = lanes.map(|lanes| super::tree(lanes) / count);
         let plain = if centred { plain } else { 0.0 };
         for (((dx, &x), &dy), &w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
@@ -103,13 +110,7 @@ super::for_each_machine! {
 
     /// The reverse of a softmax: with the probabilities `p`, gradients by them become those by what they were made of.
     pub(crate) fn softmax(p: &[f32], d: &mut [f32]) {
-        let mut lanes = [0.0f32; super::LANES];
-        for (p, d) in p.chunks(super::LANES).zip(d.chunks(super::LANES)) {
-            for ((lane, &p), &d) in lanes.iter_mut().zip(p).zip(d) {
-                *lane = p.mul_add(d, *lane);
-            }
-        }
-        let mean = super::tree(lanes);
+        let mean = super::tree(super::products(p, d));
         for (d, &p) in d.iter_mut().zip(p) {
             *d = (*d - mean) * p;
         }
@@ -132,13 +133,7 @@ super::for_each_machine! {
 
     /// The sum of products of two rows.
     pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
-        let mut lanes = [0.0f32; super::LANES];
-        for (x, y) in x.chunks(super::LANES).zip(y.chunks(super::LANES)) {
-            for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
-                *lane = x.mul_add(y, *lane);
-            }
-        }
-        super::tree(lanes)
+        super::tree(super::products(x, y))
     }
 
     /// `x *= factors`.

@@ -165,9 +165,9 @@ impl Place<'_> {
             let there = x.height.min(target.rows - row);
             // SAFETY: the row is there.
             let at = unsafe { target.row(row).add(column) };
-            let line = |r: usize| at.wrapping_add(r * target.cols);
+            let line = |r: usize| at.wrapping_add(r * target.stride);
             let waiting = Sums { at: sums.as_mut_ptr(), stride: wide * 4 };
-            let whole = (there == x.height && width == wide).then_some(Sums { at, stride: target.cols * 4 });
+            let whole = (there == x.height && width == wide).then_some(Sums { at, stride: target.stride * 4 });
             if first && target.adds && whole.is_none() {
                 for (r, sums) in sums.chunks_exact_mut(wide).take(there).enumerate() {
                     // SAFETY: so many rows and columns are there.
