@@ -58,7 +58,7 @@ macro_rules! for_each_machine {
     )*};
 }
 
-use for_each_machine;
+pub(crate) use for_each_machine;
 
 /// 1.5 · 2²³: its unit in the last place is 1.
 const WHOLE: f32 = 12_582_912.0;

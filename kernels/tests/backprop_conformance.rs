@@ -7,11 +7,10 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
-use evo_kernels::backprop::{
-    AdamW, AdamWSettings, Batch, Frame, Goal, Network, Parameter, Role, Start, StartVector, Workspace, clip_norm,
-};
+use evo_kernels::backprop::{Batch, Frame, Goal, Network, Parameter, Role, Start, StartVector, Workspace};
 use evo_kernels::decode::{Activation, Config, LayerConfig, Mlp, Norm, NormKind, Order, Part, Rope, RopeScaling, Slot};
 use evo_kernels::matmul::Matrix;
+use evo_kernels::optim::gradient::{AdamW, Optimizer, Rule, clip_norm};
 use serde_json::Value;
 
 fn json(file: &str) -> Value {
@@ -342,8 +341,8 @@ fn sequence(i: usize) -> (Vec<u32>, usize) {
 
 /// The losses of a run of `curves.json`.
 fn curve(name: &str, run: &Value, network: &mut Network) -> Vec<f64> {
-    let settings = AdamWSettings { weight_decay: number(&run["weight_decay"]), ..AdamWSettings::default() };
-    let mut optimizer = AdamW::new(settings, network.parameters());
+    let rule = AdamW { weight_decay: number(&run["weight_decay"]), decay_vectors: true, ..AdamW::default() };
+    let mut optimizer = Optimizer::new(Rule::AdamW(rule), network.parameters());
     let mut ws = Workspace::new(2);
     let steps = size(&run["steps"]);
     let losses = (0..steps).map(|step| {
@@ -355,8 +354,8 @@ fn curve(name: &str, run: &Value, network: &mut Network) -> Vec<f64> {
         let mut gradients = network.gradients();
         let slopes = vec![-1.0 / batch.targets() as f32; batch.targets()];
         let values = network.learn(&mut ws, &batch, &Goal::Tokens, &slopes, &mut gradients);
-        let (_, scale) = clip_norm(&gradients, run["clip"].as_f64());
-        optimizer.step(network.parameters_mut(), &gradients, scale, number(&run["rate"]));
+        let (_, scale) = clip_norm(&gradients, run["clip"].as_f64(), 2);
+        optimizer.step(network.parameters_mut(), &gradients, scale, number(&run["rate"]), 2);
         -values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64
     });
     let losses: Vec<f64> = losses.collect();

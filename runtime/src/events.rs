@@ -78,6 +78,12 @@ pub enum EventKind {
         rate: Option<f64>,
         /// The figure to watch, such as the loss.
         metric: Option<Metric>,
+        /// Further figures by name, such as `learning rate` and `tokens/s`.
+        #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+        more: IndexMap<String, f64>,
+        /// Seconds that are left at this rate, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remaining: Option<f64>,
     },
     /// A node is done.
     NodeFinished {

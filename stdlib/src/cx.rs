@@ -1,6 +1,7 @@
 //! The seam between what programs compute and the world: every effect passes through [`Effects`].
 
 use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -35,6 +36,21 @@ pub trait Effects: Sync {
 
     /// A search has told its optimizer a generation's scores.
     fn generation(&self, report: Generation);
+
+    /// Figures of one step of long work, each under its name: what a run may keep for a viewer of curves.
+    fn scalars(&self, step: u64, values: &[(&'static str, f64)]);
+
+    /// Tells the user of something that stops nothing.
+    fn warn(&self, code: &'static str, message: String, help: &str);
+
+    /// The node's checkpoint, if an earlier segment of the run left one that is whole; of one that is not, the user is told.
+    fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, Failure>;
+
+    /// Whether it is time to write a checkpoint. The clock decides when, and nothing else: no result may hang on it.
+    fn checkpoint_is_due(&self) -> bool;
+
+    /// Puts what `write` writes in place of the node's checkpoint, whole or not at all. It goes when the node is done.
+    fn save_checkpoint(&self, write: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure>;
 }
 
 /// Which generation of a search a batch of candidates is, and how it was made.
@@ -72,6 +88,19 @@ pub struct Progress {
     pub message: String,
     /// The figure to watch and its name, such as the loss.
     pub metric: Option<(&'static str, f64)>,
+    /// Further figures, such as the learning rate.
+    pub figures: Vec<Figure>,
+    /// What has been gone through so far and its name, such as tokens: told as so many a second.
+    pub amount: Option<(&'static str, u64)>,
+}
+
+/// A figure with its name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figure {
+    /// Such as `learning rate`.
+    pub name: &'static str,
+    /// Its latest value.
+    pub value: f64,
 }
 
 /// A generation's account.
@@ -132,7 +161,13 @@ impl Cx<'_> {
 
     /// Tells how far the node is.
     pub fn progress(&self, done: u64, total: u64, message: impl Into<String>, metric: Option<(&'static str, f64)>) {
-        self.effects.progress(Progress { done, total: Some(total), message: message.into(), metric });
+        self.effects.progress(Progress {
+            done,
+            total: Some(total),
+            message: message.into(),
+            metric,
+            ..Progress::default()
+        });
     }
 }
 

@@ -13,7 +13,6 @@
 //!
 //! Every sum has a fixed order: the same bits on any number of threads.
 
-mod adamw;
 mod attention;
 mod batch;
 mod block;
@@ -30,7 +29,6 @@ mod workspace;
 #[cfg(test)]
 mod tests;
 
-pub use adamw::{AdamW, AdamWSettings, clip_norm};
 pub use batch::Batch;
 pub use head::{CHUNK, Goal};
 pub use network::{Frame, Gradients, Network, Parameter, Role, Start, StartVector};

@@ -29,6 +29,7 @@ mod cma_es;
 mod cma_params;
 mod coordinate;
 mod genes;
+pub mod gradient;
 mod random_search;
 mod state;
 mod stop;

@@ -100,6 +100,7 @@ Examples:
   evo run quickstart.evo --set evaluations=60 --seed 3
   evo run quickstart.evo --tiny              seconds instead of minutes
   evo run quickstart.evo --resume            the latest unfinished run of this program
+  evo run quickstart.evo --tensorboard logs  curves to look at with `tensorboard --logdir logs`
   evo run quickstart.evo --json > events.jsonl")]
 pub(super) struct RunArgs {
     /// The program [default: the project's main program]
@@ -125,6 +126,12 @@ pub(super) struct RunArgs {
     /// Say for each node why it has to be computed: what changed since the last run
     #[arg(long)]
     pub(super) explain: bool,
+    /// Write the curves of trainings into this folder, as event files for TensorBoard
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) tensorboard: Option<PathBuf>,
+    /// Seconds between two checkpoints of a training, at least [default: 30]; results do not depend on it
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) checkpoint_every: Option<f64>,
 }
 
 #[derive(Args, Debug)]
@@ -329,6 +336,14 @@ pub(super) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub(super) shell: clap_complete::Shell,
+}
+
+/// A number of seconds, not below 0.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds >= 0.0 && seconds.is_finite() => Ok(seconds),
+        _ => Err(format!("`{text}` is no number of seconds")),
+    }
 }
 
 pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {

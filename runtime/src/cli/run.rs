@@ -29,7 +29,13 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
         Some(name) if name.is_empty() => Resume::Latest,
         Some(name) => Resume::Named(name.clone()),
     };
-    let options = RunOptions { jobs: None, out: args.out.clone(), resume };
+    let options = RunOptions {
+        jobs: None,
+        out: args.out.clone(),
+        resume,
+        checkpoint_every: args.checkpoint_every,
+        tensorboard: args.tensorboard.clone(),
+    };
     let run = planned.start(options).map_err(in_form)?;
     let name = run.dir().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let again = again(&args, &file, &name);
@@ -47,6 +53,9 @@ fn again(args: &RunArgs, file: &Path, name: &str) -> String {
     let mut words = vec!["evo run".to_owned(), quoted(&file.display().to_string())];
     words.extend(set(&args.settings));
     words.extend(args.out.iter().map(|out| format!("--out {}", quoted(&out.display().to_string()))));
+    words.extend(
+        args.tensorboard.iter().map(|folder| format!("--tensorboard {}", quoted(&folder.display().to_string()))),
+    );
     words.push(format!("--resume {name}"));
     words.join(" ")
 }

@@ -107,7 +107,8 @@ impl Watcher {
         } else if shown.last_line.seconds() >= LINE_EVERY {
             shown.last_line = Stopwatch::start();
             let of = at.total.map(|total| format!("/{total}")).unwrap_or_default();
-            self.note(&format!("{} {}: {}{of} {}", screen::dim(&since(elapsed)), at.name, at.done, at.what));
+            let left = at.remaining.map(|left| format!(", {} left", render::duration(left))).unwrap_or_default();
+            self.note(&format!("{} {}: {}{of} {}{left}", screen::dim(&since(elapsed)), at.name, at.done, at.what));
         }
     }
 
@@ -184,6 +185,8 @@ pub(crate) struct At<'a> {
     pub(crate) done: u64,
     pub(crate) total: Option<u64>,
     pub(crate) what: String,
+    /// Seconds that are left, where known.
+    pub(crate) remaining: Option<f64>,
 }
 
 impl<'a> At<'a> {
@@ -192,16 +195,30 @@ impl<'a> At<'a> {
         let real = |name: &str, value: f64| format!("{name} {}", render::real(value));
         let join = |parts: Vec<Option<String>>| parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
         match kind {
-            EventKind::NodeProgress { name, done, total, message, rate, metric, .. } => {
+            EventKind::NodeProgress { name, done, total, message, rate, metric, more, remaining, .. } => {
                 let message = Some(message.clone()).filter(|message| !message.is_empty());
                 let metric = metric.as_ref().map(|metric| real(&metric.name, metric.value));
+                // A rate in units of its own, such as tokens, says more than one in steps.
+                let rate = rate.filter(|_| !more.keys().any(|name| name.ends_with("/s")));
                 let rate = rate.map(|rate| format!("{}/s", render::real(rate)));
-                Some(At { name, done: *done, total: *total, what: join(vec![message, metric, rate]) })
+                let figure = |(name, value): (&String, &f64)| match name.strip_suffix("/s") {
+                    Some(unit) => format!("{} {unit}/s", render::real(value.round())),
+                    None => real(name, *value),
+                };
+                let more = more.iter().map(|figure_of| Some(figure(figure_of)));
+                let parts = [message, metric].into_iter().chain(more).chain([rate]).collect();
+                Some(At { name, done: *done, total: *total, what: join(parts), remaining: *remaining })
             }
             EventKind::Generation { name, generation, evaluations, limit, best, sigma, .. } => {
                 let generation = format!("evaluations, generation {generation}");
                 let (best, sigma) = (best.map(|best| real("best", best)), sigma.map(|sigma| real("sigma", sigma)));
-                Some(At { name, done: *evaluations, total: *limit, what: join(vec![Some(generation), best, sigma]) })
+                Some(At {
+                    name,
+                    done: *evaluations,
+                    total: *limit,
+                    what: join(vec![Some(generation), best, sigma]),
+                    remaining: None,
+                })
             }
             _ => None,
         }

@@ -17,6 +17,7 @@ use crate::run::execute::Scope;
 use crate::run::journal::Journal;
 use crate::run::log::EventLog;
 use crate::run::replay::{self, Recorded, Target};
+use crate::run::trainings::Trainings;
 use crate::store::{Key, Store};
 
 /// Which candidate of which run to repeat.
@@ -116,6 +117,7 @@ impl Engine {
             memory: self.host.memory,
             out: place.path(),
             run: Some(&record.run),
+            trainings: Trainings::default(),
         };
         let again = replay::replay(&scope, ready, target)?.ok_or_else(|| {
             let title = format!("`{name}` no longer comes to candidate {}.{}", asked.generation, asked.candidate);

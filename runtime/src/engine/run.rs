@@ -21,6 +21,8 @@ use crate::run::execute::{self, Ready, Scope};
 use crate::run::journal::Journal;
 use crate::run::log::EventLog;
 use crate::run::rows::{Output, OutputKind};
+use crate::run::tensorboard::Board;
+use crate::run::trainings::Trainings;
 use crate::store::Store;
 
 /// Which run to go on with.
@@ -36,7 +38,7 @@ pub enum Resume {
 }
 
 /// How to run a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunOptions {
     /// Evaluations at once; by default the engine's. Results do not depend on it.
     pub jobs: Option<usize>,
@@ -44,7 +46,14 @@ pub struct RunOptions {
     pub out: Option<PathBuf>,
     /// Go on with an unfinished run.
     pub resume: Resume,
+    /// Seconds between two checkpoints of a training, at least; by default 30. Changes no result.
+    pub checkpoint_every: Option<f64>,
+    /// Write the curves of trainings into this folder, as event files for TensorBoard.
+    pub tensorboard: Option<PathBuf>,
 }
+
+/// Seconds between two checkpoints of a training.
+const CHECKPOINT_EVERY: f64 = 30.0;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -87,6 +96,7 @@ pub struct Run {
     log: Arc<EventLog>,
     journal: Arc<Journal>,
     store: Arc<Store>,
+    trainings: Trainings,
 }
 
 impl Run {
@@ -110,8 +120,11 @@ impl Run {
         let log = Arc::new(EventLog::open(&dir.events(), host.observers.clone())?);
         let journal = Arc::new(Journal::open(&dir.journal())?);
         let store = Arc::new(Store::open(&host.store)?);
+        let board = options.tensorboard.map(|folder| Board::open(folder.join(&dir.record().run))).transpose()?;
+        let every = options.checkpoint_every.unwrap_or(CHECKPOINT_EVERY);
+        let trainings = Trainings { checkpoints: Some(dir.checkpoints()), every, board };
         plan.planned.remember(&host, &plan.identity.program, &ready)?;
-        Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store })
+        Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store, trainings })
     }
 
     /// The run directory.
@@ -165,6 +178,7 @@ impl Run {
             memory: self.plan.engine.host.memory,
             out: &self.out,
             run: Some(&self.dir.record().run),
+            trainings: self.trainings.clone(),
         }
     }
 
@@ -201,6 +215,7 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
         memory: host.memory,
         out: options.out.as_ref().unwrap_or(&host.root),
         run: None,
+        trainings: Trainings::default(),
     };
     let done = catch_unwind(AssertUnwindSafe(|| execute::run(&scope, ready))).unwrap_or_else(|panic| {
         let help = "please report it with what was entered";

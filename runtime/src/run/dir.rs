@@ -8,9 +8,9 @@ use crate::clock;
 use crate::db::DiskError;
 use crate::events::Status;
 use crate::files;
-use crate::store::Key;
 
 pub use super::record::{Identity, Record, Segment};
+use super::trainings::Checkpoints;
 
 /// Why a run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -183,24 +183,9 @@ impl RunDir {
         self.path.join("run.db")
     }
 
-    /// Writes a checkpoint of a node whole; it replaces the one before. Says where it lies.
-    pub fn save_checkpoint(&self, node: &Key, bytes: &[u8]) -> Result<PathBuf, DiskError> {
-        let path = self.path.join("checkpoints").join(node.to_string());
-        let sum = blake3::hash(bytes);
-        let whole = [sum.as_bytes().as_slice(), bytes].concat();
-        files::write_whole(&path, &whole).map_err(|e| DiskError::from_io(&path, &e))?;
-        Ok(path)
-    }
-
-    /// Reads a node's checkpoint; nothing if there is none, or if it is damaged.
-    pub fn load_checkpoint(&self, node: &Key) -> Result<Option<Vec<u8>>, DiskError> {
-        let path = self.path.join("checkpoints").join(node.to_string());
-        let whole = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|e| DiskError::from_io(&path, &e))?,
-        };
-        let content = whole.split_first_chunk::<32>().filter(|(sum, bytes)| blake3::hash(bytes) == **sum);
-        Ok(content.map(|(_, bytes)| bytes.to_vec()))
+    /// The checkpoints of its nodes.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.path.join("checkpoints"))
     }
 
     fn write(&self) -> Result<(), DiskError> {
@@ -296,6 +281,7 @@ fn lock(run: &Path) -> Result<Option<File>, DiskError> {
 mod tests {
     use super::*;
     use crate::datum::Datum;
+    use crate::store::Key;
 
     fn identity(seed: i64) -> Identity {
         Identity {
@@ -365,19 +351,6 @@ mod tests {
         assert!(what(Identity { program_hash, ..identity(7) }).contains("its program"));
         assert_eq!(resume(path.to_str().unwrap(), identity(7)).unwrap().segment(), 1);
         assert!(remove(&path).unwrap() && !path.exists());
-    }
-
-    #[test]
-    fn a_damaged_checkpoint_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = create(folder.path(), 7);
-        let node = Key::of("test", &[b"train"]);
-        assert_eq!(run.load_checkpoint(&node).unwrap(), None);
-        let path = run.save_checkpoint(&node, b"state 1").unwrap();
-        run.save_checkpoint(&node, b"state 2").unwrap();
-        assert_eq!(run.load_checkpoint(&node).unwrap().unwrap(), b"state 2");
-        fs::write(path, b"torn").unwrap();
-        assert_eq!(run.load_checkpoint(&node).unwrap(), None);
     }
 
     #[test]

@@ -1,19 +1,42 @@
 //! The effects of a running node: progress, cancellation, files, and applying functions to candidates.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use evo_lang::plan::{Key, Node, NodeId};
 use evo_stdlib::cx::{Batch, Effects, Evaluated, Failure, Generation, Progress};
 use evo_stdlib::value::{Callable, NumericFn, Value};
+use indexmap::IndexMap;
 
 use super::journal::Past;
 use super::rows::{Candidate, Evaluation};
 use super::scheduler::{Finished, Scheduler, flat};
+use super::trainings::Checkpoint;
 use super::world::{datum, key, unjournaled};
 use crate::clock::Stopwatch;
 use crate::datum::Datum;
+use crate::db::DiskError;
 use crate::events::{EventKind, Metric, Outcome};
+
+/// Checkpoints are so much rarer than the time one takes.
+const COST: f64 = 20.0;
+
+/// How far a node was, and when.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    done: u64,
+    amount: u64,
+    seconds: f64,
+}
+
+/// When a node's last checkpoint was written (at first: when the node began), and the seconds that took.
+#[derive(Clone, Copy)]
+struct LastCheckpoint {
+    clock: Stopwatch,
+    took: f64,
+}
 
 /// The effects of one node.
 pub(crate) struct NodeEffects {
@@ -22,6 +45,9 @@ pub(crate) struct NodeEffects {
     name: Arc<str>,
     clock: Stopwatch,
     past: OnceLock<Past>,
+    pace: OnceLock<Pace>,
+    last_checkpoint: Mutex<LastCheckpoint>,
+    is_unwritten_told: AtomicBool,
 }
 
 /// A candidate on its way: known already, or a node that is being computed.
@@ -39,7 +65,17 @@ struct Times {
 
 impl NodeEffects {
     pub(crate) fn new(scheduler: Arc<Scheduler>, node: Arc<Node>, name: Arc<str>) -> NodeEffects {
-        NodeEffects { scheduler, node, name, clock: Stopwatch::start(), past: OnceLock::new() }
+        let clock = Stopwatch::start();
+        NodeEffects {
+            scheduler,
+            node,
+            name,
+            clock,
+            past: OnceLock::new(),
+            pace: OnceLock::new(),
+            last_checkpoint: Mutex::new(LastCheckpoint { clock, took: 0.0 }),
+            is_unwritten_told: AtomicBool::new(false),
+        }
     }
 
     /// What an earlier segment of the run found out about this generation, by candidate.
@@ -172,14 +208,28 @@ impl NodeEffects {
 impl Effects for NodeEffects {
     fn progress(&self, p: Progress) {
         let seconds = self.clock.seconds();
+        let now = Pace { done: p.done, amount: p.amount.map_or(0, |(_, amount)| amount), seconds };
+        // What an earlier segment did took none of this one's time: a node that says where it begins is measured from there.
+        let first = *self.pace.get_or_init(|| if p.metric.is_none() { now } else { Pace::default() });
+        let pace = |done: u64, since: u64| {
+            (done > since && seconds > first.seconds).then(|| (done - since) as f64 / (seconds - first.seconds))
+        };
+        let rate = pace(p.done, first.done);
+        let mut more: IndexMap<String, f64> = p.figures.iter().map(|f| (f.name.to_owned(), f.value)).collect();
+        if let Some((name, amount)) = p.amount {
+            more.extend(pace(amount, first.amount).map(|pace| (format!("{name}/s"), pace)));
+        }
+        let remaining = p.total.zip(rate).map(|(total, rate)| total.saturating_sub(p.done) as f64 / rate);
         self.scheduler.world().log.emit(EventKind::NodeProgress {
             node: key(&self.node),
             name: self.name.to_string(),
             done: p.done,
             total: p.total,
             message: p.message,
-            rate: (p.done > 0 && seconds > 0.0).then(|| p.done as f64 / seconds),
+            rate,
             metric: p.metric.map(|(name, value)| Metric { name: name.to_owned(), value }),
+            more,
+            remaining,
         });
     }
 
@@ -235,6 +285,54 @@ impl Effects for NodeEffects {
             more: Default::default(),
         });
     }
+
+    fn scalars(&self, step: u64, values: &[(&'static str, f64)]) {
+        let world = self.scheduler.world();
+        let Some(board) = &world.trainings.board else { return };
+        if let Err(error) = board.add(&key(&self.node), &self.name, step, values)
+            && !self.is_unwritten_told.swap(true, Ordering::Relaxed)
+        {
+            world.log.warn(error.code().as_str(), format!("a curve could not be written: {error}"), error.help());
+        }
+    }
+
+    fn warn(&self, code: &'static str, message: String, help: &str) {
+        self.scheduler.world().log.warn(code, message, help);
+    }
+
+    fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let world = self.scheduler.world();
+        let Some(checkpoints) = &world.trainings.checkpoints else { return Ok(None) };
+        match checkpoints.load(&key(&self.node)).map_err(|error| unwritten(&error))? {
+            Checkpoint::Absent => Ok(None),
+            Checkpoint::Whole(bytes) => Ok(Some(bytes)),
+            Checkpoint::Damaged => {
+                let message = format!("the checkpoint of `{}` is damaged", self.name);
+                world.log.warn("R0507", message, "it is computed from its beginning");
+                Ok(None)
+            }
+        }
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        let trainings = &self.scheduler.world().trainings;
+        let last = *self.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        trainings.checkpoints.is_some() && last.clock.seconds() >= trainings.every.max(COST * last.took)
+    }
+
+    fn save_checkpoint(&self, write: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let Some(checkpoints) = &self.scheduler.world().trainings.checkpoints else { return Ok(()) };
+        let clock = Stopwatch::start();
+        checkpoints.save(&key(&self.node), write).map_err(|error| unwritten(&error))?;
+        let mut last = self.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = LastCheckpoint { clock: Stopwatch::start(), took: clock.seconds() };
+        Ok(())
+    }
+}
+
+/// A checkpoint that cannot be read or written: a fault of the disk.
+fn unwritten(error: &DiskError) -> Failure {
+    Failure::new(error.code().as_str(), error.to_string()).help(error.help())
 }
 
 fn call(code: &NumericFn, slots: &[u64]) -> Result<Value, Failure> {

@@ -24,6 +24,7 @@ use super::overview::{self, View};
 use super::params;
 use super::scheduler::Scheduler;
 use super::selection;
+use super::trainings::Trainings;
 use super::world::{Found, World, datum};
 use crate::datum::Datum;
 use crate::device;
@@ -109,6 +110,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) out: &'a Path,
     /// The run's name, for the commands that messages print; what is computed in memory has none.
     pub(crate) run: Option<&'a str>,
+    /// What trainings write beside their results.
+    pub(crate) trainings: Trainings,
 }
 
 /// Parses and type-checks the entry file and all that it uses.

@@ -189,6 +189,8 @@ mod tests {
                 message,
                 rate: None,
                 metric: None,
+                more: Default::default(),
+                remaining: None,
             });
         }
         let told = told.lock().unwrap();

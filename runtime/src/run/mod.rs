@@ -3,7 +3,7 @@
 //! In reading order: [`dir`], [`journal`], [`rows`], [`log`]; then `execute` (the seam to the language), `params`,
 //! `overview`, `host` (functions of the host),
 //! `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests), `replay`
-//! (one candidate again).
+//! (one candidate again), [`trainings`] (checkpoints) and `tensorboard` (curves).
 
 mod answers;
 pub mod dir;
@@ -21,4 +21,6 @@ pub(crate) mod replay;
 pub mod rows;
 mod scheduler;
 mod selection;
+pub(crate) mod tensorboard;
+pub mod trainings;
 pub(crate) mod world;

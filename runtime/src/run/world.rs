@@ -25,6 +25,7 @@ use super::naming;
 use super::replay::Replaying;
 use super::rows;
 use super::scheduler::{Finished, Scheduler};
+use super::trainings::Trainings;
 use crate::clock::Stopwatch;
 use crate::events::{Cancel, EventKind, NodeOutcome};
 use crate::panics;
@@ -82,6 +83,8 @@ pub(crate) struct World {
     memory: Arc<Memory>,
     /// What searches found, across the runs of a session.
     found: Option<Arc<Found>>,
+    /// What trainings write beside their results.
+    pub(crate) trainings: Trainings,
     /// Where the program's files are.
     place: Place,
     given: Mutex<BTreeMap<Key, Value>>,
@@ -117,6 +120,7 @@ impl World {
             device: scope.planned.device.clone(),
             memory: Arc::new(memory),
             found: scope.found.cloned(),
+            trainings: scope.trainings.clone(),
             place,
             given: Mutex::default(),
             is_unkept_told: AtomicBool::new(false),
@@ -249,6 +253,7 @@ impl World {
         if let (Ok(value), true) = (&outcome, self.keeps(node)) {
             self.keep(node, value, &name);
         }
+        self.clear_away(node, outcome.as_ref().err());
         if shown {
             let how = match &outcome {
                 Ok(_) => NodeOutcome::Computed,
@@ -290,6 +295,17 @@ impl World {
                 Err(Failure::new("R0504", format!("`{name}` stopped unexpectedly: {text}"))
                     .help("this is a fault of evo: please report it with the program"))
             }
+        }
+    }
+
+    /// Removes what a node needed only until it was done; whoever goes on with the run has its value, or its failure again.
+    fn clear_away(&self, node: &Node, failure: Option<&Failure>) {
+        if let Some(board) = &self.trainings.board {
+            board.close(&key(node));
+        }
+        let is_unfinished = failure.is_some_and(|failure| failure.is_cancelled || failure.may_pass());
+        if let Some(checkpoints) = self.trainings.checkpoints.as_ref().filter(|_| !is_unfinished) {
+            let _ = checkpoints.remove(&key(node)); // one that stays takes some room, and no more
         }
     }
 

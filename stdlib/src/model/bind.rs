@@ -12,6 +12,7 @@ use super::{Model, ModelError, ModelHeader, Tiny, gguf, gguf_header, header, hf,
 use crate::args;
 use crate::bind::{Kept, Module, Place};
 use crate::cx::{Card, Cx, Failure, Save};
+use crate::train::Record;
 use crate::value::{Object, Stored, Value};
 
 /// The family `model`.
@@ -205,6 +206,8 @@ fn model_header<'g>(call: &Call<'g>) -> Option<&'g Arc<ModelHeader>> {
 
 /// Where a kept model lies within its directory of the store.
 const STORED: &str = "model";
+/// The record of its training.
+const TRAINING: &str = "training";
 
 /// What a check would know of a model that is here already.
 fn header_of(model: &Model) -> ModelHeader {
@@ -226,14 +229,38 @@ fn header_of(model: &Model) -> ModelHeader {
 
 fn load(kept: Kept<'_>, name: &str) -> Result<Value, Failure> {
     match kept {
-        Kept::Files(dir) => Ok(Value::object(hf(&dir.join(STORED))?.named(name))),
+        Kept::Files(dir) => {
+            let model = hf(&dir.join(STORED))?.named(name);
+            Ok(Value::object(match kept_training(dir)? {
+                Some(training) => {
+                    model.with_card(super::Card { training: Some(training.into()), ..(*model.card).clone() })
+                }
+                None => model,
+            }))
+        }
         Kept::Bytes(_) => Err(Failure::new("R0507", "a model is kept as files")),
+    }
+}
+
+/// The record of a training that lies beside a kept model.
+fn kept_training(dir: &Path) -> Result<Option<Record>, Failure> {
+    match std::fs::read(dir.join(TRAINING)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new("R0507", format!("the record of a training cannot be read: {error}"))),
+        Ok(bytes) => match Record::from_bytes(&bytes) {
+            None => Err(Failure::new("R0507", "the record of a training is not what was written")),
+            record => Ok(record),
+        },
     }
 }
 
 impl Object for Model {
     fn kind(&self) -> &'static str {
         "Model"
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        (name == "training").then(|| Value::object(self.card.training.as_deref().cloned().unwrap_or_default()))
     }
 
     fn show(&self) -> Const {
@@ -254,7 +281,12 @@ impl Object for Model {
     }
 
     fn stored(&self) -> Stored<'_> {
-        Stored::Files(Box::new(|dir| Ok(save(self, &dir.join(STORED))?)))
+        Stored::Files(Box::new(|dir| {
+            save(self, &dir.join(STORED))?;
+            let Some(training) = &self.card.training else { return Ok(()) };
+            std::fs::write(dir.join(TRAINING), training.to_bytes())
+                .map_err(|error| Failure::new("R0507", format!("the record of a training cannot be kept: {error}")))
+        }))
     }
 
     fn save(&self) -> Option<&dyn Save> {

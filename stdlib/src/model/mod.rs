@@ -89,6 +89,8 @@ pub struct Card {
     pub licenses: Vec<String>,
     /// Hash of the program that made it.
     pub program: Option<String>,
+    /// The record of the training that it comes from, if it comes from one.
+    pub training: Option<Arc<crate::train::Record>>,
 }
 
 impl Model {

@@ -32,8 +32,12 @@ impl From<usize> for Place {
 impl Place {
     /// Memory and threads for training here: on the tiles if they are the device, else on the CPU's vectors, whatever the device.
     pub fn workspace(&self) -> Workspace {
-        let units = self.device.as_ref().map_or(Units::Vectors, Device::units);
-        Workspace::new(self.threads).on(units)
+        Workspace::new(self.threads).on(self.units())
+    }
+
+    /// What products are computed on when training here.
+    pub fn units(&self) -> Units {
+        self.device.as_ref().map_or(Units::Vectors, Device::units)
     }
 
     /// A decoder, brought here.

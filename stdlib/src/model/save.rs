@@ -307,6 +307,7 @@ mod tests {
             ancestors: vec!["models/a".into(), "x: \"y\"".into()],
             licenses: vec!["mit".into()],
             program: Some("abc".into()),
+            training: None,
         };
         let text = readme(&card);
         assert!(text.starts_with("---\nlibrary_name: transformers\nlicense: mit\nbase_model:\n- \"models/a\"\n"));

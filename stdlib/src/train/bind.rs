@@ -1,22 +1,22 @@
 //! The family `train` as the language sees it.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use evo_lang::plan::{Answer, Call, Problem};
 
+use super::descent::{Descent, Way};
+use super::report::{NodeCheckpoints, Reporter};
 use super::update::{self, UpdateFacts};
-use super::{Event, NextToken, Settings, TrainError, Update, examples, train};
+use super::{NextToken, Objective, TrainError, Training, Update, examples};
 use crate::args;
 use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
 use crate::data::{Data, DataFacts, Template, problem};
 use crate::model::{Model, ModelHeader};
-use crate::value::Value;
 
 /// The family `train`.
 pub fn module() -> Module {
-    Module::new("train", include_str!("train.evo"))
+    let module = Module::new("train", include_str!("train.evo"))
         .bind("full", update::full)
         .bind("lora", update::lora)
         .facts("lora", update::facts)
@@ -26,46 +26,66 @@ pub fn module() -> Module {
         .facts("singular", update::facts)
         .bind("train", run)
         .kept()
-        .facts("train", facts)
+        .facts("train", facts);
+    super::descent::bind(module)
 }
 
 args! {
     struct TrainArgs {
-        start: Model, on: Data, prompt: Arc<str>, expected: Arc<str>, steps: i64, rate: f64, batch: i64, warmup: i64,
-        schedule: Arc<str>, horizon: Option<i64>, floor: f64, betas: Value, weight_decay: f64, clip: f64, update: Update, recompute: bool,
-        seed: i64,
+        start: Model, on: Data, prompt: Arc<str>, expected: Arc<str>, steps: Option<i64>, epochs: Option<i64>, rate: f64,
+        by: Descent, batch: i64, accumulate: i64, warmup: i64, schedule: Arc<str>, horizon: Option<i64>, floor: f64, decay: f64,
+        clip: f64, evaluate: Option<Data>, every: i64, patience: Option<i64>, keep: Option<Arc<str>>,
+        update: Update, recompute: bool, seed: i64,
+    }
+}
+
+impl TrainArgs {
+    fn way(&self) -> Way {
+        Way {
+            steps: self.steps,
+            epochs: self.epochs,
+            rate: self.rate,
+            by: self.by.0,
+            batch: self.batch,
+            accumulate: self.accumulate,
+            warmup: self.warmup,
+            schedule: self.schedule.clone(),
+            horizon: self.horizon,
+            floor: self.floor,
+            decay: self.decay,
+            clip: self.clip,
+            every: self.every,
+            patience: self.patience,
+            keep: self.keep.clone(),
+            update: self.update.clone(),
+            recompute: self.recompute,
+            seed: self.seed,
+        }
     }
 }
 
 fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
-    let size = |n: i64| usize::try_from(n).unwrap_or(0);
-    let steps = size(args.steps);
-    let betas: Vec<f64> = args.betas.items().unwrap_or_default().iter().filter_map(|b| b.plain()?.as_real()).collect();
-    let settings = Settings {
-        batch: size(args.batch),
-        warmup: size(args.warmup).min(steps),
-        planned: args.horizon.map(|n| size(n).max(steps)),
-        floor: if &*args.schedule == "constant" { 1.0 } else { args.floor },
-        betas: (betas.first().copied().unwrap_or(0.9), betas.get(1).copied().unwrap_or(0.999)),
-        weight_decay: args.weight_decay,
-        clip: (args.clip > 0.0).then_some(args.clip),
-        seed: args.seed as u64,
-        update: args.update,
-        recompute: args.recompute,
-        ..Settings::new(steps, args.rate)
+    let (prompt, expected) = (Template::parse(&args.prompt)?, Template::parse(&args.expected)?);
+    let objective = |data: &Data| Ok::<_, Failure>(NextToken::new(examples(&args.start, data, &prompt, &expected)?)?);
+    let learned = objective(&args.on)?;
+    let held_out = args.evaluate.as_ref().map(objective).transpose()?;
+    let settings = args.way().settings(learned.units(), held_out.is_some())?;
+    let mut reporter = Reporter::new(cx, settings.steps);
+    let mut checkpoints = NodeCheckpoints { cx };
+    let training = Training {
+        model: &args.start,
+        objective: &learned,
+        evaluation: held_out.as_ref().map(|held_out| held_out as &dyn Objective),
+        settings: &settings,
+        place: &cx.place(),
+        checkpoints: Some((&mut checkpoints, cx.key.0)),
     };
-    let rows = examples(&args.start, &args.on, &Template::parse(&args.prompt)?, &Template::parse(&args.expected)?)?;
-    let mut observe = |event: Event<'_>| {
-        if let Event::Step { step, loss, .. } = event {
-            cx.progress(step as u64, steps as u64, "steps", Some(("loss", loss)));
-        }
-        if cx.effects.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let tuned = train(&args.start, &NextToken::new(rows)?, &settings, &cx.place(), &mut observe)?;
+    let tuned = training.run(&mut |event| reporter.observe(&event))?;
     Ok(tuned.named(&cx.name))
 }
 
 fn facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    super::descent::check(call, problems);
     if let Some(data) = call.arg("on").and_then(|d| d.fact::<DataFacts>()) {
         for param in ["prompt", "expected"] {
             check_template(call, param, data, problems);
@@ -122,7 +142,10 @@ impl From<TrainError> for Failure {
             TrainError::Data(error) => error.into(),
             TrainError::Model(error) => error.into(),
             TrainError::Stopped { .. } => Failure::cancelled(),
-            TrainError::Diverged { .. } => Failure::new("R0509", text).help("lower `rate`, or lengthen `warmup`"),
+            TrainError::Diverged { what, .. } => Failure::new("R0509", text).help(what.help()),
+            TrainError::OtherCheckpoint { .. } => Failure::new("R0522", text)
+                .help("leave `--resume` out to begin a new run; what both share is found in the store"),
+            TrainError::Checkpoint(failure) => *failure,
             TrainError::Setting { .. } => Failure::new("E0336", text).help("change the argument"),
             TrainError::NoLayer { .. } => Failure::new("E0440", text).help("name parts and blocks that the model has"),
             TrainError::Tensor { .. } => {

@@ -1,5 +1,7 @@
 //! What can go wrong with a training.
 
+use super::Divergence;
+use crate::cx::Failure;
 use crate::data::DataError;
 use crate::model::ModelError;
 
@@ -63,16 +65,25 @@ pub enum TrainError {
         /// The size of its vocabulary.
         vocabulary: usize,
     },
-    /// The loss or the gradient's norm is no longer finite.
-    #[error("training diverged at step {step}: the {what} is {value}")]
+    /// Its loss or its gradient shows that it leads nowhere.
+    #[error("training {} at step {step}: {what}", .what.verb())]
     Diverged {
         /// The step, counted from 1.
         step: usize,
-        /// `loss` or `gradient`.
-        what: &'static str,
-        /// Its value.
-        value: f64,
+        /// What is wrong.
+        what: Divergence,
     },
+    /// The checkpoint is of something else.
+    #[error("the checkpoint for the training of `{model}` is of another training: it differs in its {part}")]
+    OtherCheckpoint {
+        /// The model that was to be trained.
+        model: String,
+        /// What differs.
+        part: &'static str,
+    },
+    /// A checkpoint could not be read or written.
+    #[error("{0}")]
+    Checkpoint(Box<Failure>),
     /// The observer asked to stop.
     #[error("training was stopped after step {step}")]
     Stopped {

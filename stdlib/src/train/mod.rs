@@ -4,20 +4,30 @@
 //! (the loop), [`TrainError`]. The gradients are those of [`evo_kernels::backprop`].
 
 pub mod bind;
+mod descent;
+mod divergence;
 mod error;
 mod examples;
 pub mod network;
 pub mod objective;
+mod record;
+mod report;
 mod run;
 mod settings;
+mod state;
 mod update;
 
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
 
+pub use descent::Descent;
+pub use divergence::Divergence;
 pub use error::TrainError;
 pub use examples::{Example, examples};
 pub use objective::{Learned, NextToken, Objective};
-pub use run::{Event, train};
-pub use settings::Settings;
+pub use record::{Record, Step};
+pub use run::{Checkpoints, Event, Training, train};
+pub use settings::{Keep, Schedule, Settings};
 pub use update::{Places, Update, UpdateMethod};
