@@ -223,7 +223,7 @@ pub(super) fn check(call: &Call<'_>, problems: &mut Vec<Problem>) {
             title: "the training is evaluated on the rows that it learns".to_owned(),
             label: "the same data as `on`".to_owned(),
             param: Some("evaluate".to_owned()),
-            help: "hold some rows out, as in `let parts = rows.split(0.9, 0.1)`".to_owned(),
+            help: "hold some rows out: give data that `on` does not hold".to_owned(),
             ..Problem::default()
         });
     }
