@@ -39,6 +39,10 @@ bench-rows PYTHON="python3":
 bench-decode MODEL PROBLEMS PYTHON="python3":
     {{PYTHON}} tests/benches/decode/run.py {{MODEL}} {{PROBLEMS}}
 
+# Training beside PyTorch, in turns: a small decoder, and SmolLM2 (MODEL: its directory in f32) on DATA, GSM8K's training problems as JSON Lines.
+bench-train MODEL DATA PYTHON="python3":
+    {{PYTHON}} tests/benches/train/run.py {{MODEL}} {{DATA}}
+
 # A release binary for daily use.
 install:
     cargo install --locked --path runtime
