@@ -162,8 +162,7 @@ impl Object for Data {
     }
 
     fn identity(&self) -> Option<(Key, Option<Fact>)> {
-        let (rows, longest) = (Some(self.len()), Some(self.longest()));
-        let fact: Fact = Arc::new(DataFacts { columns: self.columns().to_vec(), rows, longest });
+        let fact: Fact = Arc::new(DataFacts::of(self));
         Some((Key(*self.hash().as_bytes()), Some(fact)))
     }
 
@@ -188,6 +187,11 @@ fn plain(cell: &Cell) -> Const {
         Cell::Real(r) => Const::Real(*r),
         Cell::Bool(b) => Const::Bool(*b),
         Cell::List(items) => Const::List(items.iter().map(|text| Const::Text(text.clone())).collect()),
+        Cell::Chat(messages) => {
+            let field = |name: &str, text: &str| (name.into(), Const::Text(text.into()));
+            let shown = messages.iter().map(|m| [field("role", &m.role), field("content", &m.content)]);
+            Const::List(shown.map(|fields| Const::Record(fields.into())).collect())
+        }
     }
 }
 

@@ -107,7 +107,7 @@ pub enum DataError {
         suggestion: Option<String>,
     },
     /// A value is an object, null, or a list of what is no text.
-    #[error("`{column}` in {at}`{file}` is {found}, not a text, a number, a bool or a list of texts")]
+    #[error("`{column}` in {at}`{file}` is {found}, not a text, a number, a bool, a list of texts or a conversation")]
     NotScalar {
         /// The file.
         file: String,
@@ -219,7 +219,7 @@ impl DataError {
             DataError::BadParquet { .. } => {
                 "fetch the file again and compare its size; pages may be plain, snappy, gzip or zstd".into()
             }
-            DataError::NotScalar { .. } => "keep only columns of texts, numbers, bools and lists of texts".into(),
+            DataError::NotScalar { .. } => "keep only columns of texts, numbers, bools, lists of texts and conversations".into(),
             DataError::TooFewRows { have, .. } => format!("ask for at most {have}"),
             DataError::UnlikeColumns { .. } => "join tables with the same columns in the same order".into(),
             DataError::BadTemplate { .. } => "write columns as `{name}` and braces as `{{` and `}}`".into(),

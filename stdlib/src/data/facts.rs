@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evo_lang::plan::{Answer, Call, Const, Fact, Look, Problem};
 
 use super::bind::Form;
-use super::{DataError, Delimited, Language, Operation, WordProblems};
+use super::{Data, DataError, Delimited, Language, Operation, WordProblems};
 use crate::bind::Place;
 
 /// What is known of data.
@@ -17,6 +17,16 @@ pub struct DataFacts {
     pub rows: Option<usize>,
     /// The bytes of the longest cell of each column, written as templates write it, where known.
     pub longest: Option<Vec<usize>>,
+    /// The columns of conversations, where known.
+    pub chats: Option<Vec<String>>,
+}
+
+impl DataFacts {
+    /// What is known of data that are there.
+    pub fn of(data: &Data) -> Self {
+        let (columns, rows) = (data.columns().to_vec(), Some(data.len()));
+        Self { columns, rows, longest: Some(data.longest()), chats: Some(data.chats()) }
+    }
 }
 
 /// Rows that a check reads of a file.
@@ -27,6 +37,7 @@ fn facts(columns: &[&str], rows: Option<usize>) -> Answer {
         columns: columns.iter().map(|c| (*c).to_owned()).collect(),
         rows,
         longest: None,
+        chats: Some(Vec::new()),
     }))
 }
 
@@ -74,8 +85,12 @@ fn file(place: &Place, call: &Call<'_>, form: Form, problems: &mut Vec<Problem>)
             return Answer::Unknown;
         }
     };
-    let (rows, longest) = (whole.then_some(data.len()), whole.then(|| data.longest()));
-    let fact: Fact = Arc::new(DataFacts { columns: data.columns().to_vec(), rows, longest });
+    let known = if whole {
+        DataFacts::of(&data)
+    } else {
+        DataFacts { columns: data.columns().to_vec(), rows: None, longest: None, chats: Some(data.chats()) }
+    };
+    let fact: Fact = Arc::new(known);
     if !place.whole {
         return Answer::Fact(fact);
     }
@@ -175,7 +190,7 @@ pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) ->
     let rows = a.rows.zip(b.rows).map(|(x, y)| x + y);
     let longer = |(x, y): (&Vec<usize>, &Vec<usize>)| x.iter().zip(y).map(|(x, y)| *x.max(y)).collect();
     let longest = a.longest.as_ref().zip(b.longest.as_ref()).map(longer);
-    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows, longest }))
+    Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows, longest, chats: a.chats.clone() }))
 }
 
 fn fact_of<'g>(look: Option<Look<'g>>) -> Option<&'g DataFacts> {

@@ -8,12 +8,13 @@ use serde_json::{Map, Value};
 use super::error::At;
 use super::near::nearest;
 use super::{Cell, Data, DataError};
+use crate::model::Message;
 
 /// Reads the first `limit` rows from `reader`, whose name in messages is `file`.
 ///
 /// Each line is a JSON object; blank lines are skipped, fields that `columns` does not name are ignored. If `columns`
 /// is empty, the first line's fields are the columns. Whole numbers within 64 bits are ints, other numbers reals; lists must
-/// be of texts.
+/// be of texts, or of messages: objects with the texts `role` and `content`.
 ///
 /// # Errors
 /// [`DataError::Unreadable`], [`DataError::BadJson`], [`DataError::MissingColumn`], [`DataError::NotScalar`], each with its
@@ -74,7 +75,7 @@ impl Place<'_> {
             Value::String(text) => Some(Cell::from(text.as_str())),
             Value::Bool(value) => Some(Cell::Bool(*value)),
             Value::Number(n) => number(n),
-            Value::Array(items) => texts(items).map(Cell::List),
+            Value::Array(items) => texts(items).map(Cell::List).or_else(|| chat(items).map(Cell::Chat)),
             _ => None,
         }
         .ok_or_else(|| DataError::NotScalar {
@@ -91,13 +92,19 @@ fn texts(items: &[Value]) -> Option<Arc<[Arc<str>]>> {
     items.iter().map(|item| item.as_str().map(Arc::from)).collect()
 }
 
+/// The messages, if all items are some.
+fn chat(items: &[Value]) -> Option<Arc<[Message]>> {
+    let text = |item: &Value, name: &str| Some(item.get(name)?.as_str()?.to_owned());
+    items.iter().map(|item| Some(Message { role: text(item, "role")?, content: text(item, "content")? })).collect()
+}
+
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a bool",
         Value::Number(_) => "a number",
         Value::String(_) => "a text",
-        Value::Array(_) => "a list of what is no text",
+        Value::Array(_) => "a list of what is no text and no message",
         Value::Object(_) => "an object",
     }
 }

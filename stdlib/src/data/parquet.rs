@@ -12,12 +12,13 @@ use std::sync::Arc;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, ListAccessor};
+use parquet::record::{Field, List, ListAccessor, Row};
 use parquet::schema::types::Type;
 
 use super::error::At;
 use super::near::nearest;
 use super::{Cell, Data, DataError};
+use crate::model::Message;
 
 /// Reads the first `limit` rows of a file. Columns that `columns` does not name are not decoded; if it is empty, all are read.
 ///
@@ -33,6 +34,19 @@ pub fn parquet(path: &Path, columns: &[&str], limit: usize) -> Result<Data, Data
         File::open(path).map_err(|e| DataError::Unreadable { file: source.file.clone(), reason: e.to_string() })?;
     let read = catch_unwind(AssertUnwindSafe(|| source.read(file, columns, limit)));
     read.unwrap_or_else(|_| Err(source.fault("its pages do not hold together")))
+}
+
+/// The messages, if all items of a list are some: groups with the texts `role` and `content`.
+fn chat(list: &List) -> Option<Arc<[Message]>> {
+    let text = |group: &Row, name: &str| match group.get_column_iter().find(|(column, _)| *column == name) {
+        Some((_, Field::Str(text))) => Some(text.clone()),
+        _ => None,
+    };
+    let message = |i| {
+        let group = list.get_group(i).ok()?;
+        Some(Message { role: text(group, "role")?, content: text(group, "content")? })
+    };
+    (0..list.len()).map(message).collect()
 }
 
 struct Source {
@@ -136,9 +150,14 @@ impl Source {
             Field::Float(x) => Cell::Real(x.to_string().parse().unwrap_or(f64::from(*x))),
             Field::Double(x) => Cell::Real(*x),
             Field::ListInternal(list) => {
-                let items = (0..list.len()).map(|i| list.get_string(i).map(|text| Arc::from(text.as_str())));
-                let items: Result<Vec<Arc<str>>, _> = items.collect();
-                Cell::List(items.map_err(|_| refused("a list of what is no text"))?.into())
+                let texts = (0..list.len()).map(|i| list.get_string(i).map(|text| Arc::from(text.as_str())));
+                let texts: Result<Vec<Arc<str>>, _> = texts.collect();
+                match texts {
+                    Ok(texts) => Cell::List(texts.into()),
+                    Err(_) => {
+                        Cell::Chat(chat(list).ok_or_else(|| refused("a list of what is no text and no message"))?)
+                    }
+                }
             }
             Field::Null => return Err(refused("null")),
             Field::Bytes(_) => return Err(refused("bytes")),

@@ -7,6 +7,7 @@ use evo_kernels::rng::Stream;
 
 use super::DataError;
 use super::near::nearest;
+use crate::model::Message;
 
 /// One value of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub enum Cell {
     Bool(bool),
     /// A list of texts, such as the choices of a question.
     List(Arc<[Arc<str>]>),
+    /// A conversation: messages in order.
+    Chat(Arc<[Message]>),
 }
 
 impl std::fmt::Display for Cell {
@@ -31,6 +34,7 @@ impl std::fmt::Display for Cell {
             Cell::Real(value) => write!(f, "{value}"),
             Cell::Bool(value) => write!(f, "{value}"),
             Cell::List(items) => f.debug_list().entries(items.iter()).finish(),
+            Cell::Chat(messages) => f.write_str(&serde_json::to_string(&**messages).unwrap_or_default()),
         }
     }
 }
@@ -83,6 +87,12 @@ impl Row {
                 Cell::Int(value) => hasher.update(b"i").update(&value.to_le_bytes()),
                 Cell::Real(value) => hasher.update(b"r").update(&value.to_bits().to_le_bytes()),
                 Cell::Bool(value) => hasher.update(b"b").update(&[u8::from(*value)]),
+                Cell::Chat(messages) => messages
+                    .iter()
+                    .flat_map(|m| [&m.role, &m.content])
+                    .fold(hasher.update(b"c").update(&(messages.len() as u64).to_le_bytes()), |hasher, text| {
+                        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes())
+                    }),
                 Cell::List(items) => items
                     .iter()
                     .fold(hasher.update(b"l").update(&(items.len() as u64).to_le_bytes()), |hasher, text| {
@@ -169,6 +179,14 @@ impl Data {
     pub fn column(&self, name: &str) -> Result<Vec<&Cell>, DataError> {
         let index = self.column_index(name)?;
         Ok(self.rows.iter().filter_map(|row| row.cells.get(index)).collect())
+    }
+
+    /// The columns whose first cell is a conversation.
+    #[must_use]
+    pub fn chats(&self) -> Vec<String> {
+        let first = self.rows.first().map(|row| row.cells()).unwrap_or_default();
+        let is_chat = |(name, cell): (&String, &Cell)| matches!(cell, Cell::Chat(_)).then(|| name.clone());
+        self.columns.iter().zip(first).filter_map(is_chat).collect()
     }
 
     /// The bytes of the longest cell of each column, written as templates write it.

@@ -130,7 +130,7 @@ mod tests {
         let template = Template::parse("Q: {question} {{x}}\n{ answer }").unwrap();
         assert_eq!(template.render_all(&table()).unwrap(), ["Q: 3 {and} 4? {x}\n7"]);
         assert_eq!(template.columns().collect::<Vec<_>>(), ["question", "answer"]);
-        let facts = |longest| DataFacts { columns: table().columns().to_vec(), rows: None, longest };
+        let facts = |longest| DataFacts { columns: table().columns().to_vec(), rows: None, longest, chats: None };
         assert_eq!(template.longest(&facts(Some(table().longest()))), Some("Q: 3 {and} 4? {x}\n7".len()));
         assert_eq!(template.longest(&facts(None)), None);
         assert_eq!(Template::parse(&template.to_string()).unwrap(), template);

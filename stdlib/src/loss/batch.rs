@@ -100,6 +100,14 @@ impl Batch {
         Ok(Batch { columns, beta })
     }
 
+    /// A batch without rows that has these columns.
+    ///
+    /// # Errors
+    /// As [`Batch::new`].
+    pub(super) fn of_columns(names: &[&str], beta: f64) -> Result<Batch, Failure> {
+        Batch::new(INPUTS.map(|name| names.contains(&name).then(Vec::new)), beta)
+    }
+
     /// How many rows it has.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(0, |(_, column)| column.len())
@@ -161,7 +169,7 @@ impl Batch {
     }
 
     /// The loss as a function of the columns given and `beta`.
-    fn row_code(&self, loss: &Loss) -> Result<RowFunction, Failure> {
+    pub(super) fn row_code(&self, loss: &Loss) -> Result<RowFunction, Failure> {
         let mut module = loss.formula.code.module().clone();
         let malformed = |e: IrError| not_rows(loss, &NotStraight::Malformed(e));
         let Some(entry) = module.entry() else { return Err(malformed(IrError::Malformed("no code".into()))) };
@@ -197,7 +205,7 @@ fn missing(loss: &Loss, name: &str, given: &[&str]) -> Failure {
         .help(format!("give it: `{name}: [0.5, 1.0]`"))
 }
 
-fn not_rows(loss: &Loss, error: &NotStraight) -> Failure {
+pub(super) fn not_rows(loss: &Loss, error: &NotStraight) -> Failure {
     Failure::new("R0503", format!("the loss `{}` cannot be computed over rows: {error}", loss.name))
         .help("write it without loops of a million rounds, array indices from data, or whole-number arithmetic on rows")
 }

@@ -1,11 +1,12 @@
 //! Preference losses: formulas over the rows of a batch, declared in the language itself, differentiated symbolically.
 //!
-//! A [`Loss`] is a closure of its inputs as row code. [`batch`] puts it behind the columns that a caller has, and
-//! [`curve`] draws it.
+//! A [`Loss`] is a closure of its inputs as row code. [`batch`] puts it behind the columns that a caller has, [`PairLoss`]
+//! behind those that training has, and [`curve`] draws it.
 
 mod batch;
 mod curve;
 mod facts;
+mod pairs;
 mod source;
 
 use std::any::Any;
@@ -22,6 +23,7 @@ use crate::value::{Callable, NumericFn, Object, Value};
 pub use batch::{Batch, INPUTS};
 pub use curve::curves;
 pub use facts::LossInputs;
+pub use pairs::{PairLoss, PairSlopes};
 
 /// The family `loss`.
 pub fn module() -> Module {

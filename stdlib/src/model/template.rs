@@ -37,18 +37,27 @@ impl Model {
     /// `now` are the seconds since 1970 that `strftime_now` shows. The text holds its special tokens:
     /// encode it without adding any.
     pub fn chat(&self, messages: &[Message], now: Option<i64>) -> Result<String, ModelError> {
+        self.conversation(messages, true, now)
+    }
+
+    /// The same, open for the assistant's answer or ending with the last message.
+    ///
+    /// # Errors
+    /// [`ModelError::NoTemplate`], [`ModelError::Template`].
+    pub fn conversation(&self, messages: &[Message], open: bool, now: Option<i64>) -> Result<String, ModelError> {
         let source =
             self.chat_template.as_deref().ok_or_else(|| ModelError::NoTemplate { model: self.name.clone() })?;
         let empty = Map::new();
         let config = self.tokenizer_config.as_deref().unwrap_or(&empty);
-        render(source, messages, config, now)
+        render(source, messages, open, config, now)
     }
 }
 
-/// Renders the template `source`. `config` is the tokenizer's configuration, whose `bos_token` and kin templates may name.
+/// Renders the template `source`, open for the assistant's answer or not. `config` is the tokenizer's configuration, whose `bos_token` and kin templates may name.
 pub fn render(
     source: &str,
     messages: &[Message],
+    open: bool,
     config: &Map<String, serde_json::Value>,
     now: Option<i64>,
 ) -> Result<String, ModelError> {
@@ -63,7 +72,7 @@ pub fn render(
     }
     let messages = serde_json::to_value(messages).map_err(|e| ModelError::Template { cause: e.to_string() })?;
     context.insert("messages".into(), messages);
-    context.insert("add_generation_prompt".into(), true.into());
+    context.insert("add_generation_prompt".into(), open.into());
     environment.get_template("chat").and_then(|template| template.render(Serde(&context))).map_err(failed)
 }
 
@@ -140,7 +149,7 @@ mod tests {
 
     fn with(source: &str, now: Option<i64>) -> Result<String, ModelError> {
         let config = serde_json::json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"});
-        render(source, &[Message::user(" <hi> ")], config.as_object().unwrap(), now)
+        render(source, &[Message::user(" <hi> ")], true, config.as_object().unwrap(), now)
     }
 
     #[test]

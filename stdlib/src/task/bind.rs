@@ -216,9 +216,7 @@ impl Object for Task {
             templates.extend(choices.templates.iter().cloned());
         }
         let answers = if let Method::ExactMatch { max_tokens, .. } = self.method { Some(max_tokens) } else { None };
-        let (columns, rows) = (self.data.columns().to_vec(), Some(self.data.len()));
-        let facts = DataFacts { columns, rows, longest: Some(self.data.longest()) };
-        let fact: Fact = Arc::new(TaskFacts::new(templates, data, Some(&facts), answers));
+        let fact: Fact = Arc::new(TaskFacts::new(templates, data, Some(&DataFacts::of(&self.data)), answers));
         Some((Key::of("task", &[&data.0, text.as_bytes()]), Some(fact)))
     }
 

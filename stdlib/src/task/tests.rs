@@ -68,7 +68,7 @@ fn likelihood_is_that_of_the_training_pass() {
     let records = scored(&model, &task, 1).unwrap().records;
     for (example, record) in all.iter().zip(records) {
         let mut batch = Batch::default();
-        batch.push(&example.tokens, example.given);
+        batch.push_masked(&example.tokens, &example.learned);
         let tokens = network.log_probabilities(&mut Workspace::default(), &batch);
         let mean = tokens.iter().sum::<f32>() / tokens.len() as f32;
         assert!((f64::from(mean) - record.score).abs() < 2e-5, "{mean} {}", record.score);

@@ -7,11 +7,11 @@ use evo_lang::plan::{Answer, Call, Problem};
 use super::descent::{Descent, Way};
 use super::report::{NodeCheckpoints, Reporter};
 use super::update::{self, UpdateFacts};
-use super::{NextToken, Objective, TrainError, Training, Update, examples};
+use super::{Objective, ObjectiveSpec, TrainError, Training, Update};
 use crate::args;
 use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
-use crate::data::{Data, DataFacts, Template, problem};
+use crate::data::{Data, Template};
 use crate::model::{Model, ModelHeader};
 
 /// The family `train`.
@@ -27,12 +27,13 @@ pub fn module() -> Module {
         .bind("train", run)
         .kept()
         .facts("train", facts);
-    super::descent::bind(module)
+    super::objective::bind::bind(super::descent::bind(module))
 }
 
 args! {
     struct TrainArgs {
-        start: Model, on: Data, prompt: Arc<str>, expected: Arc<str>, steps: Option<i64>, epochs: Option<i64>, rate: f64,
+        start: Model, on: Data, objective: ObjectiveSpec, prompt: Arc<str>, expected: Arc<str>, steps: Option<i64>,
+        epochs: Option<i64>, rate: f64,
         by: Descent, batch: i64, accumulate: i64, warmup: i64, schedule: Arc<str>, horizon: Option<i64>, floor: f64, decay: f64,
         clip: f64, evaluate: Option<Data>, every: i64, patience: Option<i64>, keep: Option<Arc<str>>,
         update: Update, recompute: bool, seed: i64,
@@ -66,7 +67,8 @@ impl TrainArgs {
 
 fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
     let (prompt, expected) = (Template::parse(&args.prompt)?, Template::parse(&args.expected)?);
-    let objective = |data: &Data| Ok::<_, Failure>(NextToken::new(examples(&args.start, data, &prompt, &expected)?)?);
+    let place = cx.place();
+    let objective = |data: &Data| args.objective.prepare(&args.start, data, (&prompt, &expected), &place);
     let learned = objective(&args.on)?;
     let held_out = args.evaluate.as_ref().map(objective).transpose()?;
     let settings = args.way().settings(learned.units(), held_out.is_some())?;
@@ -74,10 +76,10 @@ fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
     let mut checkpoints = NodeCheckpoints { cx };
     let training = Training {
         model: &args.start,
-        objective: &learned,
-        evaluation: held_out.as_ref().map(|held_out| held_out as &dyn Objective),
+        objective: &*learned,
+        evaluation: held_out.as_deref().map(|held_out| held_out as &dyn Objective),
         settings: &settings,
-        place: &cx.place(),
+        place: &place,
         checkpoints: Some((&mut checkpoints, cx.key.0)),
     };
     let tuned = training.run(&mut |event| reporter.observe(&event))?;
@@ -86,11 +88,7 @@ fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
 
 fn facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
     super::descent::check(call, problems);
-    if let Some(data) = call.arg("on").and_then(|d| d.fact::<DataFacts>()) {
-        for param in ["prompt", "expected"] {
-            check_template(call, param, data, problems);
-        }
-    }
+    super::objective::bind::check(call, problems);
     match call.arg("start").and_then(|m| m.fact::<Arc<ModelHeader>>()) {
         Some(header) => {
             if header.tokenizer.is_none() {
@@ -122,19 +120,6 @@ fn facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
     }
 }
 
-fn check_template(call: &Call<'_>, param: &str, data: &DataFacts, problems: &mut Vec<Problem>) {
-    let Some(text) = call.arg(param).and_then(|a| a.constant()?.as_text().cloned()) else {
-        return;
-    };
-    let columns: Vec<&str> = data.columns.iter().map(String::as_str).collect();
-    let Ok(empty) = Data::new(&columns, Vec::new()) else {
-        return;
-    };
-    if let Err(error) = Template::parse(&text).and_then(|template| template.check(&empty)) {
-        problems.push(problem(&error, param));
-    }
-}
-
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Failure {
         let text = error.to_string();
@@ -154,6 +139,29 @@ impl From<TrainError> for Failure {
             TrainError::NothingToLearn => {
                 Failure::new("E0411", text).help("give rows whose expected answer is not empty")
             }
+            TrainError::NoTarget { .. } => {
+                Failure::new("R0521", text).help("drop the row, or give it an answer that is not empty")
+            }
+            TrainError::Conversation { .. } => Failure::new("R0521", text)
+                .help("give each row a list of messages with `role` and `content`, of which one is the assistant's"),
+            TrainError::EqualPairs => {
+                Failure::new("R0521", text).help("give pairs of which one answer is better than the other")
+            }
+            TrainError::Labels { .. } => {
+                Failure::new("E0433", text).help("give two labels or more, each with a text of its own")
+            }
+            TrainError::NoLabel { labels, .. } => {
+                let known = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+                Failure::new("R0516", text).help(format!("mend the row: the labels are {known}"))
+            }
+            TrainError::Vocabulary { .. } => {
+                Failure::new("E0432", text).help("take a model that was trained with the same tokenizer")
+            }
+            TrainError::Reward { .. } => {
+                Failure::new("E0435", text).help("take a task whose answers are written: `exact_match`")
+            }
+            TrainError::Loss(failure) => *failure,
+            TrainError::Task(error) => (*error).into(),
             TrainError::TooLong { .. } => Failure::new("R0513", text).help("shorten the rows, or drop the long ones"),
             TrainError::UnknownToken { .. } => {
                 Failure::new("E0408", text).help("take the tokenizer and the weights from one model")

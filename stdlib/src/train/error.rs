@@ -40,9 +40,64 @@ pub enum TrainError {
         /// What is wrong with it.
         problem: String,
     },
-    /// No example has a token to learn.
+    /// There is no example.
     #[error("the data has no token to learn")]
     NothingToLearn,
+    /// An example has no token to learn.
+    #[error("row {row} has no token to learn")]
+    NoTarget {
+        /// The row, counted from 0.
+        row: usize,
+    },
+    /// A row's column holds no conversation, or one that cannot be learned.
+    #[error("row {row}: {problem}")]
+    Conversation {
+        /// The row, counted from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// All pairs are of equal answers, between which there is nothing to choose.
+    #[error("the chosen answer of every pair is the rejected one too")]
+    EqualPairs,
+    /// Labels that cannot be told apart.
+    #[error("{problem}")]
+    Labels {
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// The expected answer of a row is none of the labels.
+    #[error("row {row} is `{found}`, which is no label")]
+    NoLabel {
+        /// The row, counted from 0.
+        row: usize,
+        /// The expected answer.
+        found: String,
+        /// The labels.
+        labels: Vec<String>,
+    },
+    /// Two models whose tokens do not mean the same.
+    #[error("`{model}` and `{other}` do not share a vocabulary: {} and {} tokens", sizes.0, sizes.1)]
+    Vocabulary {
+        /// The model that learns.
+        model: String,
+        /// The model that teaches, or that is the reference.
+        other: String,
+        /// The sizes of their vocabularies.
+        sizes: (usize, usize),
+    },
+    /// A task that gives no reward for an answer.
+    #[error("the task {problem}")]
+    Reward {
+        /// Why.
+        problem: String,
+    },
+    /// The loss of pairs cannot be computed.
+    #[error(transparent)]
+    Loss(Box<crate::cx::Failure>),
+    /// Answers could not be written or scored.
+    #[error(transparent)]
+    Task(Box<crate::task::TaskError>),
     /// An example is longer than the model's positions.
     #[error("row {row} has {tokens} tokens, `{model}` has {positions} positions")]
     TooLong {

@@ -4,13 +4,42 @@ use super::TrainError;
 use crate::data::{Data, Template};
 use crate::model::Model;
 
-/// One sequence: what is given, then what is to be learned.
+/// One sequence, and which of its tokens are to be learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// The prompt's tokens, the answer's, and the end token.
+    /// Its tokens.
     pub tokens: Vec<u32>,
-    /// How many of them are given; at least the first always is.
-    pub given: usize,
+    /// For each token whether it is learned; the first never is, for nothing comes before it.
+    pub learned: Vec<bool>,
+}
+
+impl Example {
+    /// A sequence of which the first `given` tokens are given and the others learned.
+    pub fn after(tokens: Vec<u32>, given: usize) -> Self {
+        let learned = (0..tokens.len()).map(|i| i >= given.max(1)).collect();
+        Self { tokens, learned }
+    }
+
+    /// How many of its tokens are learned.
+    pub fn targets(&self) -> usize {
+        self.learned.iter().skip(1).filter(|learned| **learned).count()
+    }
+
+    /// Whether `model` can take it, as row `row` of the data.
+    ///
+    /// # Errors
+    /// [`TrainError::TooLong`], [`TrainError::UnknownToken`], [`TrainError::NoTarget`].
+    pub(super) fn check(self, model: &Model, row: usize) -> Result<Self, TrainError> {
+        let (name, positions, vocabulary) =
+            (|| model.name.clone(), model.config.max_positions, model.config.vocab_size);
+        if self.tokens.len() > positions {
+            return Err(TrainError::TooLong { row, tokens: self.tokens.len(), model: name(), positions });
+        }
+        if let Some(&id) = self.tokens.iter().find(|id| **id as usize >= vocabulary) {
+            return Err(TrainError::UnknownToken { id, model: name(), vocabulary });
+        }
+        if self.targets() == 0 { Err(TrainError::NoTarget { row }) } else { Ok(self) }
+    }
 }
 
 /// The examples of all rows: `prompt` is given, `expected` and the model's end token (the first of
@@ -21,31 +50,23 @@ pub struct Example {
 ///
 /// # Errors
 /// [`TrainError::Data`] for an unknown column, [`TrainError::Model`] without a tokenizer, [`TrainError::TooLong`],
-/// [`TrainError::UnknownToken`].
+/// [`TrainError::UnknownToken`], [`TrainError::NoTarget`].
 pub fn examples(
     model: &Model,
     data: &Data,
     prompt: &Template,
     expected: &Template,
 ) -> Result<Vec<Example>, TrainError> {
-    let tokenizer = model.require_tokenizer()?;
-    let end = model.stop_ids().first().copied();
     let rows = prompt.render_all(data)?.into_iter().zip(expected.render_all(data)?);
-    let positions = model.config.max_positions;
-    rows.enumerate()
-        .map(|(row, (prompt, expected))| {
-            let mut tokens = tokenizer.encode(&prompt, true)?;
-            let given = tokens.len();
-            tokens.extend(tokenizer.encode(&expected, false)?);
-            tokens.extend(end);
-            let name = || model.name.clone();
-            if tokens.len() > positions {
-                return Err(TrainError::TooLong { row, tokens: tokens.len(), model: name(), positions });
-            }
-            match tokens.iter().find(|id| **id as usize >= model.config.vocab_size) {
-                Some(&id) => Err(TrainError::UnknownToken { id, model: name(), vocabulary: model.config.vocab_size }),
-                None => Ok(Example { tokens, given }),
-            }
-        })
-        .collect()
+    rows.enumerate().map(|(row, (prompt, expected))| example(model, row, &prompt, &expected)).collect()
+}
+
+/// The example of one row: a prompt and what is to be answered, up to the end token.
+pub(super) fn example(model: &Model, row: usize, prompt: &str, expected: &str) -> Result<Example, TrainError> {
+    let tokenizer = model.require_tokenizer()?;
+    let mut tokens = tokenizer.encode(prompt, true)?;
+    let given = tokens.len();
+    tokens.extend(tokenizer.encode(expected, false)?);
+    tokens.extend(model.stop_ids().first());
+    Example::after(tokens, given).check(model, row)
 }

@@ -4,6 +4,7 @@
 //! (the loop), [`TrainError`]. The gradients are those of [`evo_kernels::backprop`].
 
 pub mod bind;
+mod chat;
 mod descent;
 mod divergence;
 mod error;
@@ -22,11 +23,12 @@ mod run_tests;
 #[cfg(test)]
 mod tests;
 
+pub use chat::{Turns, chat_examples, conversations, two_turns};
 pub use descent::Descent;
 pub use divergence::Divergence;
 pub use error::TrainError;
 pub use examples::{Example, examples};
-pub use objective::{Learned, NextToken, Objective};
+pub use objective::{Learned, NextToken, Objective, ObjectiveSpec};
 pub use record::{Record, Step};
 pub use run::{Checkpoints, Event, Training, train};
 pub use settings::{Keep, Schedule, Settings};

@@ -13,6 +13,11 @@ use crate::model::{Card, Config, Model, Parts, Place, Tensor, Tensors, Tokenizer
 
 /// A random model over the characters of [`CHARACTERS`], whose last token ends a text.
 pub(super) fn tiny(tied: bool) -> Model {
+    tiny_of(tied, 5)
+}
+
+/// The same from another seed.
+pub(super) fn tiny_of(tied: bool, seed: u64) -> Model {
     let config = json!({
         "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
         "num_key_value_heads": 1, "hidden_act": "silu", "max_position_embeddings": 32, "rms_norm_eps": 1e-5,
@@ -22,7 +27,7 @@ pub(super) fn tiny(tied: bool) -> Model {
     let tensors: Tensors = (0..)
         .zip(config.tensor_shapes())
         .map(|(index, (name, shape))| {
-            let stream = Stream::from_seed(5).at(index);
+            let stream = Stream::from_seed(seed).at(index);
             let scale = if name.contains("norm") { (1.0, 0.0) } else { (0.0, 0.1) };
             let values =
                 (0..shape.iter().product::<usize>() as u64).map(|i| (scale.0 + scale.1 * stream.normal(i)) as f32);
@@ -78,7 +83,7 @@ fn run(model: &Model, settings: &Settings) -> (Vec<f64>, Result<Model, TrainErro
 fn examples_give_the_prompt_and_learn_the_answer_and_the_end() {
     let model = tiny(true);
     let all = sums_for(&model);
-    assert_eq!(all[9], Example { tokens: vec![1, 10, 4, 11, 5, 12], given: 4 });
+    assert_eq!(all[9], Example::after(vec![1, 10, 4, 11, 5, 12], 4));
     let template = |text| Template::parse(text).unwrap();
     let unknown = examples(&model, &sums(), &template("{query}"), &template("{answer}"));
     assert!(matches!(unknown, Err(TrainError::Data(DataError::UnknownColumn { .. }))));
@@ -155,8 +160,8 @@ fn failures_have_a_reason_and_a_step() {
     assert_eq!(setting(Settings::new(0, 1e-3)), "steps");
     assert_eq!(setting(Settings::new(1, f64::NAN)), "rate");
     assert_eq!(setting(Settings { planned: Some(3), ..Settings::new(4, 1e-3) }), "horizon");
-    let nothing = NextToken::new(vec![Example { tokens: vec![1, 2], given: 2 }]);
-    assert!(matches!(nothing, Err(TrainError::NothingToLearn)));
+    let nothing = NextToken::new(vec![Example::after(vec![1, 2], 2)]);
+    assert!(matches!(nothing, Err(TrainError::NoTarget { row: 0 })));
 
     let mut broken = (*model.tensors).clone();
     let shape = broken["model.norm.weight"].shape().to_vec();

@@ -3,13 +3,29 @@
 //! The loop ([`super::train`]) draws units, asks an [`Objective`] for the gradients of the mean loss over them, and steps. It knows
 //! neither tokens nor losses.
 
+pub(super) mod bind;
+mod classify;
+mod distill;
 mod next_token;
+mod parts;
+mod preference;
+mod spec;
+mod sums;
+
+#[cfg(test)]
+mod tests;
 
 use evo_kernels::backprop::{Gradients, Network, Workspace};
 
 use super::TrainError;
+use crate::model::Model;
 
+pub use classify::{Classification, check_labels};
+pub use distill::Distillation;
 pub use next_token::NextToken;
+pub use parts::PART;
+pub use preference::{PairTemplates, Pairs, Preference, preference_accuracy};
+pub use spec::ObjectiveSpec;
 
 /// A loss over units, such as examples or pairs, with its gradient.
 ///
@@ -48,4 +64,14 @@ pub struct Learned {
     pub tokens: usize,
     /// Further means, such as the accuracy, by name.
     pub metrics: Vec<(&'static str, f64)>,
+}
+
+/// Whether a token means the same to both.
+fn same_vocabulary(model: &Model, other: &Model) -> Result<(), TrainError> {
+    let prints = [model, other].map(|model| model.tokenizer.as_ref().map(|t| t.fingerprint()));
+    let sizes = (model.config.vocab_size, other.config.vocab_size);
+    if sizes.0 == sizes.1 && prints[0] == prints[1] {
+        return Ok(());
+    }
+    Err(TrainError::Vocabulary { model: model.name.clone(), other: other.name.clone(), sizes })
 }

@@ -2,12 +2,9 @@
 
 use evo_kernels::backprop::{Batch, Goal, Gradients, Network, Workspace};
 
+use super::parts::{Part, parts};
 use super::{Learned, Objective};
 use crate::train::{Example, TrainError};
-
-/// Input tokens that go through the network together. A batch is cut into parts of about this size, which bounds memory
-/// and keeps activations in the cache; it does not depend on the machine, since the cut orders the sums.
-const PART: usize = 512;
 
 /// Minus the mean log-probability of the targets: nats a target token. What is given is not learned.
 #[derive(Debug, Clone)]
@@ -19,13 +16,42 @@ impl NextToken {
     /// Learns these examples.
     ///
     /// # Errors
-    /// [`TrainError::NothingToLearn`] if no example has a target.
+    /// [`TrainError::NothingToLearn`] without an example, [`TrainError::NoTarget`] for one without a target.
     pub fn new(examples: Vec<Example>) -> Result<Self, TrainError> {
-        match examples.iter().any(|example| example.tokens.len() > example.given.max(1)) {
-            true => Ok(Self { examples }),
-            false => Err(TrainError::NothingToLearn),
+        if examples.is_empty() {
+            return Err(TrainError::NothingToLearn);
+        }
+        match examples.iter().position(|example| example.targets() == 0) {
+            Some(row) => Err(TrainError::NoTarget { row }),
+            None => Ok(Self { examples }),
         }
     }
+
+    /// The packed parts of these units.
+    pub(super) fn parts(&self, units: &[usize]) -> Vec<Part> {
+        parts(units.iter().filter_map(|index| self.examples.get(*index..*index + 1)))
+    }
+}
+
+/// The targets of all parts, at least one.
+pub(super) fn targets(parts: &[Part]) -> usize {
+    parts.iter().map(|part| part.batch.targets()).sum::<usize>().max(1)
+}
+
+/// Forward and reverse of parts with one slope for every target; the sum of the targets' values.
+pub(super) fn learn(
+    network: &Network,
+    ws: &mut Workspace,
+    (parts, goal): (&[Part], &Goal<'_>),
+    slope: f64,
+    gradients: &mut Gradients,
+) -> f64 {
+    let one = |batch: &Batch| {
+        let slopes = vec![slope as f32; batch.targets()];
+        let values = network.learn(ws, batch, goal, &slopes, gradients);
+        values.iter().map(|value| f64::from(*value)).sum::<f64>()
+    };
+    parts.iter().map(|part| &part.batch).map(one).sum()
 }
 
 impl Objective for NextToken {
@@ -40,44 +66,19 @@ impl Objective for NextToken {
         units: &[usize],
         gradients: &mut Gradients,
     ) -> Result<Learned, TrainError> {
-        let parts = parts(units.iter().filter_map(|index| self.examples.get(*index)));
-        let targets = parts.iter().map(Batch::targets).sum::<usize>();
-        let mut learned = Learned::default();
-        for part in &parts {
-            let slopes = vec![-1.0 / targets as f32; part.targets()];
-            let values = network.learn(ws, part, &Goal::Tokens, &slopes, gradients);
-            learned.loss -= values.iter().map(|&l| f64::from(l)).sum::<f64>();
-            learned.tokens += part.tokens();
-        }
-        // A batch may hold only examples without a target.
-        learned.loss /= targets.max(1) as f64;
-        Ok(learned)
+        let parts = self.parts(units);
+        let count = targets(&parts) as f64;
+        let sum = learn(network, ws, (&parts, &Goal::Tokens), -1.0 / count, gradients);
+        let tokens = parts.iter().map(|part| part.batch.tokens()).sum();
+        Ok(Learned { loss: -sum / count, tokens, metrics: Vec::new() })
     }
 
     fn evaluate(&self, network: &Network, ws: &mut Workspace) -> Result<f64, TrainError> {
-        let parts = parts(self.examples.iter());
-        let targets = parts.iter().map(Batch::targets).sum::<usize>();
+        let parts = self.parts(&(0..self.units()).collect::<Vec<_>>());
         let mut sum = 0.0;
         for part in &parts {
-            sum -= network.log_probabilities(ws, part).iter().map(|&l| f64::from(l)).sum::<f64>();
+            sum += network.log_probabilities(ws, &part.batch).iter().map(|&l| f64::from(l)).sum::<f64>();
         }
-        Ok(sum / targets.max(1) as f64)
+        Ok(-sum / targets(&parts) as f64)
     }
-}
-
-/// Cuts a batch into packed parts of about [`PART`] tokens.
-fn parts<'a>(examples: impl Iterator<Item = &'a Example>) -> Vec<Batch> {
-    let mut parts: Vec<Batch> = Vec::new();
-    for example in examples {
-        match parts.last_mut() {
-            Some(last) if last.tokens() + example.tokens.len() <= PART => last.push(&example.tokens, example.given),
-            _ => {
-                let mut part = Batch::default();
-                part.push(&example.tokens, example.given);
-                parts.push(part);
-            }
-        }
-    }
-    parts.retain(|part| part.targets() > 0);
-    parts
 }
