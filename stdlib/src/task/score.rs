@@ -67,6 +67,24 @@ impl Prepared {
     pub fn shares_texts(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.texts, &other.texts)
     }
+
+    /// The tokens of the longest answer, of a task whose answers are written: `exact_match`.
+    pub fn max_tokens(&self) -> Option<usize> {
+        if let Method::ExactMatch { max_tokens, .. } = self.method { Some(max_tokens) } else { None }
+    }
+
+    /// The prompts in tokens, of a task whose answers are written.
+    pub fn prompts(&self) -> &[Vec<u32>] {
+        &self.prompts
+    }
+
+    /// The score of a row's answer, of a task whose answers are written; 0 of others.
+    pub fn grade(&self, row: usize, answer: &str) -> f64 {
+        let Method::ExactMatch { extract, .. } = self.method else { return 0.0 };
+        let matches =
+            |expected: &String| extract.apply(answer).is_some_and(|found| Some(found) == extract.apply(expected));
+        f64::from(self.expected.get(row).is_some_and(matches))
+    }
 }
 
 /// The result of one row.
@@ -173,9 +191,9 @@ pub fn score(model: &Model, task: &Prepared, place: impl Into<Place>) -> Result<
         return Err(TaskError::TooLong { row, tokens, limit });
     }
     let records = match &task.method {
-        Method::ExactMatch { max_tokens, extract, by } => {
+        Method::ExactMatch { max_tokens, by, .. } => {
             likelihood(model, task, place)?;
-            exact_match(model, task, (*max_tokens, *extract, by), place)?
+            exact_match(model, task, (*max_tokens, by), place)?
         }
         Method::Likelihood { .. } => likelihood(model, task, place)?,
         Method::MultipleChoice(_) => multiple_choice(model, task, place)?,
@@ -232,13 +250,11 @@ fn multiple_choice(model: &Model, task: &Prepared, place: &Place) -> Result<Vec<
 fn exact_match(
     model: &Model,
     task: &Prepared,
-    (max_tokens, extract, by): (usize, Extract, &Answering),
+    (max_tokens, by): (usize, &Answering),
     place: &Place,
 ) -> Result<Vec<Record>, TaskError> {
     let answers = answers(model, &task.prompts, max_tokens, by, place.clone())?;
-    let matches = |(answer, expected): (Answer, &String)| {
-        let matches = extract.apply(&answer.text).is_some_and(|found| Some(found) == extract.apply(expected));
-        Record { score: f64::from(matches), answer: Some(answer.text) }
-    };
-    Ok(answers.into_iter().zip(&task.expected).map(matches).collect())
+    let record =
+        |(row, answer): (usize, Answer)| Record { score: task.grade(row, &answer.text), answer: Some(answer.text) };
+    Ok(answers.into_iter().enumerate().map(record).collect())
 }

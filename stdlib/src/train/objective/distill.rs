@@ -5,8 +5,8 @@ use evo_kernels::backprop::{Goal, Gradients, Network, Workspace};
 use super::next_token::{learn, targets};
 use super::{Learned, NextToken, Objective, same_vocabulary};
 use crate::model::Model;
-use crate::train::network::{Update, network};
-use crate::train::{Example, TrainError};
+use crate::train::network::network;
+use crate::train::{Example, TrainError, Update};
 
 /// `weight · T² · KL(teacher ‖ student)`, both at temperature `T`, and `1 − weight` of the next-token loss, in the mean over the
 /// targets (Hinton et al., 2015, "Distilling the knowledge in a neural network").

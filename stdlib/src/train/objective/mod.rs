@@ -9,6 +9,7 @@ mod distill;
 mod next_token;
 mod parts;
 mod preference;
+mod reinforce;
 mod spec;
 mod sums;
 
@@ -25,6 +26,7 @@ pub use distill::Distillation;
 pub use next_token::NextToken;
 pub use parts::PART;
 pub use preference::{PairTemplates, Pairs, Preference, preference_accuracy};
+pub use reinforce::{Baseline, ReinforceSettings, Reinforcement, Reward, Rollout};
 pub use spec::ObjectiveSpec;
 
 /// A loss over units, such as examples or pairs, with its gradient.

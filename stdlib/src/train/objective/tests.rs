@@ -11,9 +11,11 @@ use super::*;
 use crate::data::{Cell, Data, Template};
 use crate::loss::PairLoss;
 use crate::model::{Model, Place};
-use crate::train::network::{Update, network};
+use crate::train::network::network;
 use crate::train::tests::{tiny, tiny_of};
-use crate::train::{Event, Example, Settings, Turns, chat_examples, conversations, examples, train};
+use crate::train::{
+    Event, Example, Places, Settings, Turns, Update, UpdateMethod, chat_examples, conversations, examples, train,
+};
 
 fn template(text: &str) -> Template {
     Template::parse(text).unwrap()
@@ -257,7 +259,7 @@ fn of_conversations_the_assistants_turns_are_learned_with_their_ends() {
     };
     // The user's last message comes after the last answer and is left out; what the template writes after an end is not learned.
     assert_eq!(learned(Turns::All), ("+1.7=22.7+3.7=4.7".to_owned(), "     ^^^      ^^ ".to_owned()));
-    assert_eq!(learned(Turns::Last).1, "              ^^ ".replacen(' ', "", 1));
+    assert_eq!(learned(Turns::Last).1, "              ^^ ");
 }
 
 #[test]
@@ -296,4 +298,76 @@ fn faults_are_found_before_a_step() {
     let hot = Distillation::new(&model, rows(&model, 3), &model, (0.0, 1.0), 1);
     assert!(matches!(hot, Err(TrainError::Setting { setting: "temperature", .. })));
     assert!(matches!(NextToken::new(Vec::new()), Err(TrainError::NothingToLearn)));
+}
+
+/// Answers of four tokens to two prompts; the reward is the share of sevens.
+fn sevens<'a>(model: &Model, settings: ReinforceSettings) -> Reinforcement<'a> {
+    let reward = Box::new(|_: usize, text: &str| text.chars().filter(|c| *c == '7').count() as f64 / 4.0);
+    let settings = ReinforceSettings { max_tokens: 4, samples: 8, ..settings };
+    Reinforcement::new(model, vec![vec![1, 10], vec![2, 10]], reward, settings, (None, &place())).unwrap()
+}
+
+#[test]
+fn rewards_rise() {
+    let model = tiny(true);
+    for update in
+        [Update::default(), Update { method: UpdateMethod::Singular { on: Places::default() }, ..Update::default() }]
+    {
+        let rate = if update.method == UpdateMethod::Full { 1e-2 } else { 5e-2 };
+        let objective = sevens(&model, ReinforceSettings { kl: 0.01, ..ReinforceSettings::default() });
+        let reward = |model: &Model| -> f64 {
+            let all = objective.rollouts(model, &[0, 1, 0, 1], 3).unwrap();
+            all.iter().map(|rollout| rollout.reward).sum::<f64>() / all.len() as f64
+        };
+        let settings = Settings { batch: 2, warmup: 0, update, ..Settings::new(60, rate) };
+        let after =
+            train(&model, &objective, &settings, &place(), &mut |_: Event<'_>| ControlFlow::Continue(())).unwrap();
+        assert!(reward(&after) > reward(&model) + 0.2, "{} {}", reward(&after), reward(&model));
+    }
+}
+
+#[test]
+fn the_gradient_of_a_reward_is_weighed_by_advantages() {
+    let model = tiny(true);
+    // All answers alike: nothing is better than its baseline, and nothing is learned.
+    let same =
+        Reinforcement::new(&model, vec![vec![1]], Box::new(|_, _| 1.0), ReinforceSettings::default(), (None, &place()));
+    let network = moved(&model);
+    let (told, gradients) = learned(&same.unwrap(), &network, &[0]);
+    assert!(told.loss == 0.0 && gradients.iter().flatten().all(|g| *g == 0.0));
+    let objective = sevens(&model, ReinforceSettings { samples: 2, ..ReinforceSettings::default() });
+    assert_eq!(objective.advantages(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])[..2], [1.0, -1.0 / 7.0]);
+    let signed = ReinforceSettings { baseline: Baseline::None, signed: true, ..ReinforceSettings::default() };
+    assert_eq!(sevens(&model, signed).advantages(&[1.0, 0.0, 0.5]), [1.0, -1.0, 0.0]);
+    let normalised = ReinforceSettings { normalised: true, ..ReinforceSettings::default() };
+    assert_eq!(sevens(&model, normalised.clone()).advantages(&[0.5; 8]), [0.0; 8]);
+    let spread = sevens(&model, normalised).advantages(&[1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+    assert!(spread.iter().sum::<f64>().abs() < 1e-12 && (spread[0] - 8.0 / 7.0).abs() < 1e-12);
+}
+
+#[test]
+fn the_draws_of_a_batch_hang_on_parameters_and_prompts() {
+    let model = tiny(true);
+    let objective = sevens(&model, ReinforceSettings::default());
+    let (here, there) = (network(&model, &Update::default(), 1).unwrap(), moved(&model));
+    let (once, again) = (learned(&objective, &here, &[0, 1]), learned(&objective, &here, &[0, 1]));
+    assert_eq!(once, again);
+    assert_ne!(once.1, learned(&objective, &there, &[0, 1]).1);
+    let written = |seed| objective.rollouts(&model, &[0, 1], seed).unwrap();
+    assert_eq!(written(1), written(1));
+    assert_ne!(written(1), written(2));
+}
+
+#[test]
+fn a_task_rewards_its_right_answers() {
+    use crate::task::{Extract, Method, Task};
+    let model = tiny(true);
+    let method = Method::ExactMatch { max_tokens: 3, extract: Extract::Whole, by: crate::answer::Answering::GREEDY };
+    let task = Task { data: sums(5), prompt: template("{prompt}"), expected: template("{chosen}"), method };
+    let objective = Reinforcement::of_task(&model, &task, ReinforceSettings::default(), (None, &place())).unwrap();
+    assert_eq!(objective.units(), 5);
+    assert_eq!((objective.reward(3, "3"), objective.reward(3, "4")), (1.0, 0.0));
+    let smooth = Task { method: Method::Likelihood { end: true }, ..task };
+    let refused = Reinforcement::of_task(&model, &smooth, ReinforceSettings::default(), (None, &place()));
+    assert!(matches!(refused, Err(TrainError::Reward { .. })));
 }
