@@ -8,7 +8,7 @@ use std::sync::Arc;
 use evo_lang::plan::{Const, Fact, Key, RangeConst};
 
 use super::facts::{self, DataFacts};
-use super::{Cell, Data, DataError, Delimited, Language, Operation, Sentences, WordProblems};
+use super::{Cell, Data, DataError, Delimited, Ends, Language, Operation, Sentences, Template, WordProblems};
 use crate::args;
 use crate::bind::Module;
 use crate::cx::{Cx, Failure};
@@ -37,6 +37,10 @@ pub fn module() -> Module {
         .facts("last", facts::cut)
         .bind("concat", run_concat)
         .facts("concat", facts::concat)
+        .bind("mix", run_mix)
+        .facts("mix", facts::mix)
+        .bind("columns", run_columns)
+        .facts("columns", facts::columns)
         .field_facts(facts::part)
 }
 
@@ -52,6 +56,8 @@ args! { struct SentencesArgs { language: Arc<str>, count: i64, seed: i64 } }
 args! { struct SplitArgs { d: Data, sizes: Value } }
 args! { struct CutArgs { d: Data, n: i64 } }
 args! { struct ConcatArgs { a: Data, b: Data } }
+args! { struct MixArgs { sources: Vec<Data>, by: Vec<f64>, ends: Arc<str>, seed: i64 } }
+args! { struct ColumnsArgs { d: Data, templates: Value } }
 
 /// In a tiny run a file is cut to its first rows.
 const TINY_ROWS: usize = 96;
@@ -154,6 +160,22 @@ fn run_last(_: &Cx<'_>, args: CutArgs) -> Result<Data, Failure> {
 
 fn run_concat(_: &Cx<'_>, args: ConcatArgs) -> Result<Data, Failure> {
     Ok(args.a.concat(&args.b)?)
+}
+
+fn run_mix(_: &Cx<'_>, args: MixArgs) -> Result<Data, Failure> {
+    let ends = if &*args.ends == "first" { Ends::First } else { Ends::All };
+    Ok(Data::mix(&args.sources, &args.by, ends, args.seed as u64)?)
+}
+
+fn run_columns(_: &Cx<'_>, args: ColumnsArgs) -> Result<Data, Failure> {
+    let Some(Const::Record(templates)) = args.templates.plain() else {
+        return Err(Failure::new("R0504", "columns without templates"));
+    };
+    let parsed =
+        |(name, text): &(Arc<str>, Const)| Ok((name.clone(), Template::parse(text.as_text().map_or("", |text| text))?));
+    let templates = templates.iter().map(parsed).collect::<Result<Vec<_>, DataError>>()?;
+    let named: Vec<(&str, Template)> = templates.iter().map(|(name, template)| (&**name, template.clone())).collect();
+    Ok(args.d.with_columns(&named)?)
 }
 
 impl Object for Data {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evo_lang::plan::{Answer, Call, Const, Fact, Look, Problem};
 
 use super::bind::Form;
-use super::{Data, DataError, Delimited, Language, Operation, WordProblems};
+use super::{Data, DataError, Delimited, Ends, Language, Operation, Template, WordProblems};
 use crate::bind::Place;
 
 /// What is known of data.
@@ -191,6 +191,60 @@ pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) ->
     let longer = |(x, y): (&Vec<usize>, &Vec<usize>)| x.iter().zip(y).map(|(x, y)| *x.max(y)).collect();
     let longest = a.longest.as_ref().zip(b.longest.as_ref()).map(longer);
     Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows, longest, chats: a.chats.clone() }))
+}
+
+pub(super) fn mix(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let sources = call.arg("sources").and_then(|list| list.items()).unwrap_or_default();
+    let shares = known(call, "by").and_then(|by| by.items()?.iter().map(Const::as_real).collect::<Option<Vec<f64>>>());
+    let facts: Option<Vec<&DataFacts>> = sources.iter().map(|source| source.fact()).collect();
+    let Some((first, facts)) = facts.and_then(|facts| Some(((*facts.first()?).clone(), facts))) else {
+        return Answer::Unknown;
+    };
+    if let Some(other) = facts.iter().find(|other| other.columns != first.columns) {
+        let error = DataError::UnlikeColumns { left: first.columns.clone(), right: other.columns.clone() };
+        problems.push(problem(&error, "sources"));
+    }
+    let ends = match known(call, "ends").and_then(|ends| ends.as_text().cloned()) {
+        Some(ends) if &*ends == "first" => Ends::First,
+        _ => Ends::All,
+    };
+    let lengths: Option<Vec<usize>> = facts.iter().map(|facts| facts.rows).collect();
+    // Of sources whose lengths are not known yet the shares alone are looked at.
+    let counts =
+        shares.map(|shares| super::mixed_rows(&lengths.clone().unwrap_or(vec![1; facts.len()]), &shares, ends));
+    let rows = match counts {
+        Some(Ok(counts)) => lengths.map(|_| counts.iter().sum()),
+        Some(Err(error)) => {
+            problems.push(problem(&error, "by"));
+            None
+        }
+        None => None,
+    };
+    Answer::Fact(Arc::new(DataFacts { rows, longest: None, ..first }))
+}
+
+pub(super) fn columns(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+    let Some(data) = fact_of(call.arg("d")) else {
+        return Answer::Unknown;
+    };
+    let before: Vec<&str> = data.columns.iter().map(String::as_str).collect();
+    let Ok(empty) = Data::new(&before, Vec::new()) else { return Answer::Unknown };
+    let (mut columns, mut chats) = (Vec::new(), Vec::new());
+    for (name, text) in call.args().nth(1).and_then(|all| all.fields()).unwrap_or_default() {
+        let Some(text) = text.constant().and_then(|text| text.as_text().cloned()) else { return Answer::Unknown };
+        match Template::parse(&text).and_then(|template| template.check(&empty).map(|()| template)) {
+            Ok(template) => {
+                let was_chat = |column| data.chats.as_ref().is_some_and(|chats| chats.iter().any(|c| c == column));
+                if template.only_column().is_some_and(was_chat) {
+                    chats.push(name.to_string());
+                }
+            }
+            Err(error) => problems.push(problem(&error, "templates")),
+        }
+        columns.push(name.to_string());
+    }
+    let chats = data.chats.as_ref().map(|_| chats);
+    Answer::Fact(Arc::new(DataFacts { columns, rows: data.rows, longest: None, chats }))
 }
 
 fn fact_of<'g>(look: Option<Look<'g>>) -> Option<&'g DataFacts> {

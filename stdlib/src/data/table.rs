@@ -216,7 +216,7 @@ impl Data {
         hasher.finalize()
     }
 
-    fn with_rows(&self, rows: impl IntoIterator<Item = Arc<Row>>) -> Data {
+    pub(super) fn with_rows(&self, rows: impl IntoIterator<Item = Arc<Row>>) -> Data {
         Data { columns: Arc::clone(&self.columns), rows: rows.into_iter().collect() }
     }
 

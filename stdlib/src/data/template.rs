@@ -69,6 +69,14 @@ impl Template {
         })
     }
 
+    /// The column, if it is one and nothing else.
+    pub fn only_column(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Column(name)] => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether `data` has every column it names.
     ///
     /// # Errors
