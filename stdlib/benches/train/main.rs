@@ -20,7 +20,7 @@ fn main() {
     };
     let rows: Vec<Vec<u32>> = serde_json::from_str(&std::fs::read_to_string(tokens).unwrap()).unwrap();
     let batch = rows.len();
-    let examples = rows.into_iter().map(|tokens| Example { tokens, given: 1 }).collect();
+    let examples = rows.into_iter().map(|tokens| Example::after(tokens, 1)).collect();
     let objective = NextToken::new(examples).unwrap();
     let method = match mode.as_str() {
         "lora" => UpdateMethod::LowRank { rank: 8, alpha: 16.0, on: Places::default(), lengths: false, seed: 0 },
