@@ -110,8 +110,12 @@ pub(crate) fn rows(elaborator: &Elaborator, node: &Node) -> Option<u64> {
 
 /// The steps of a training, and the examples of each.
 pub(crate) fn steps(elaborator: &Elaborator, node: &Node) -> Option<(u64, u64)> {
-    let count = |param| u64::try_from(elaborator.graph().constant(argument(node, param)?)?.as_int()?).ok();
-    count("steps").zip(count("batch"))
+    let constant = |param| elaborator.graph().constant(argument(node, param)?);
+    let count = |param| u64::try_from(constant(param)?.as_int()?).ok();
+    let is_left_out = |param| constant(param) == Some(&Const::Nothing);
+    let usual = (is_left_out("steps") && is_left_out("epochs")).then_some(evo_stdlib::train::STEPS as u64);
+    let accumulated = count("accumulate").unwrap_or(1);
+    count("steps").or(usual).zip(count("batch").map(|batch| batch * accumulated))
 }
 
 /// Bytes that a node takes, as far as the headers tell: a model its weights, a training its weights, gradients and the

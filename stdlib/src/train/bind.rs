@@ -71,7 +71,7 @@ fn run(cx: &Cx<'_>, args: TrainArgs) -> Result<Model, Failure> {
     let objective = |data: &Data| args.objective.prepare(&args.start, data, (&prompt, &expected), &place);
     let learned = objective(&args.on)?;
     let held_out = args.evaluate.as_ref().map(objective).transpose()?;
-    let settings = args.way().settings(learned.units(), held_out.is_some())?;
+    let settings = args.way().settings(learned.units(), held_out.is_some(), cx.tiny)?;
     let mut reporter = Reporter::new(cx, settings.steps);
     let mut checkpoints = NodeCheckpoints { cx };
     let training = Training {

@@ -119,14 +119,16 @@ pub(super) struct Way {
 }
 
 /// Steps where neither steps nor epochs are given.
-const STEPS: i64 = 100;
+pub const STEPS: usize = 100;
+/// Steps of a tiny run, at the most.
+const TINY_STEPS: usize = 4;
 
 impl Way {
-    /// The settings, where there are so many units.
+    /// The settings, where there are so many units; of a tiny run with few steps.
     ///
     /// # Errors
     /// [`TrainError::Setting`] if steps and epochs are given.
-    pub(super) fn settings(&self, units: usize, is_evaluated: bool) -> Result<Settings, TrainError> {
+    pub(super) fn settings(&self, units: usize, is_evaluated: bool, tiny: bool) -> Result<Settings, TrainError> {
         let (batch, accumulate) = (size(self.batch), size(self.accumulate));
         let steps = match (self.steps, self.epochs) {
             (Some(_), Some(_)) => {
@@ -134,8 +136,10 @@ impl Way {
                 return Err(TrainError::Setting { setting: "epochs", problem });
             }
             (None, Some(epochs)) => (size(epochs) * units).div_ceil((batch * accumulate).max(1)).max(1),
-            (steps, None) => size(steps.unwrap_or(STEPS)),
+            (Some(steps), None) => size(steps),
+            (None, None) => STEPS,
         };
+        let steps = if tiny { steps.min(TINY_STEPS) } else { steps };
         let schedule = match &*self.schedule {
             "linear" => Schedule::Linear,
             "constant" => Schedule::Constant,
@@ -170,8 +174,10 @@ impl Way {
 
 /// Betas out of their domain are told before anything runs.
 fn betas_facts(_: &crate::bind::Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> evo_lang::plan::Answer {
-    let betas = call.arg("betas").and_then(|b| b.constant()?.items());
-    for beta in betas.unwrap_or_default().iter().filter_map(Const::as_real) {
+    let Some(betas) = call.arg("betas") else { return evo_lang::plan::Answer::Unknown };
+    let known = betas.constant().and_then(Const::items).map(<[Const]>::to_vec);
+    let written = || betas.items().unwrap_or_default().iter().filter_map(|b| b.constant().cloned()).collect();
+    for beta in known.unwrap_or_else(written).iter().filter_map(Const::as_real) {
         if !(0.0..1.0).contains(&beta) {
             problems.push(refused("betas", format!("a decay of {beta} is out of its range"), "not in 0..1, below 1"));
         }

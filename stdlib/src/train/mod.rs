@@ -24,7 +24,7 @@ mod run_tests;
 mod tests;
 
 pub use chat::{Turns, chat_examples, conversations, two_turns};
-pub use descent::Descent;
+pub use descent::{Descent, STEPS};
 pub use divergence::Divergence;
 pub use error::TrainError;
 pub use examples::{Example, examples};
