@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use evo_kernels::backprop::{Batch, Role, Workspace};
 use evo_stdlib::model::{Model, hf};
-use evo_stdlib::train::network::{network, tuned};
+use evo_stdlib::train::network::{network, snapshot, tuned};
 use evo_stdlib::train::{Places, TrainError, Update, UpdateMethod};
 
 const FAMILIES: [&str; 20] = [
@@ -70,9 +70,10 @@ fn a_tuned_model_is_what_was_trained() {
             }
             let after = network.log_probabilities(&mut ws, &batch);
             assert!(!near(&after, &before), "{name} {update:?} has changed");
-            let made = tuned(&model, &network, &ws).unwrap();
+            let made = snapshot(&model, &network, &ws).unwrap();
             let again = network_of(&made).log_probabilities(&mut ws, &batch);
             assert!(near(&after, &again), "{name} {update:?}");
+            assert_eq!(made.digest(), tuned(&model, network, &ws).unwrap().digest());
             assert_eq!(made.config, model.config);
             let shapes =
                 |model: &Model| model.tensors.iter().map(|(n, t)| (n.clone(), t.shape().to_vec())).collect::<Vec<_>>();
@@ -110,7 +111,7 @@ fn only_named_places_are_trained() {
         (V, Some(1), Role::LowRankB),
     ];
     assert_eq!(roles, expected);
-    let unchanged = tuned(&model, &some, &Workspace::new(1)).unwrap();
+    let unchanged = snapshot(&model, &some, &Workspace::new(1)).unwrap();
     let changed = |name: &str| !unchanged.tensors[name].same(&model.tensors[name]);
     assert!(changed("model.layers.1.self_attn.q_proj.weight") && !changed("model.layers.0.self_attn.q_proj.weight"));
     for bad in [on(&["nothing"], &[]), on(&[], &[99])] {

@@ -206,6 +206,16 @@ impl Network {
         self.parameters.iter().map(|parameter| vec![0.0; parameter.values.len()]).collect()
     }
 
+    /// The same, moved out where it is a parameter of its own: what is left is a network without it.
+    pub fn take_weight(&mut self, ws: &Workspace, slot: &Slot) -> Option<Vec<f32>> {
+        let own = |p: &&mut Parameter| p.slot == *slot && p.role == Role::Weight;
+        let rounds = self.rounded;
+        match self.parameters.iter_mut().find(own) {
+            Some(parameter) if !rounds && !parameter.values.is_empty() => Some(std::mem::take(&mut parameter.values)),
+            _ => self.weight(ws, slot),
+        }
+    }
+
     /// The weight at this place as it is multiplied now, row after row; `None` if it is not trained, or there is none.
     pub fn weight(&self, ws: &Workspace, slot: &Slot) -> Option<Vec<f32>> {
         let own = |p: &&Parameter| p.slot == *slot && p.role == Role::Weight;

@@ -82,11 +82,23 @@ fn decomposed<'a>(
     sources.into_iter().map(one).collect()
 }
 
-/// `model` with the weights that were trained, in f32 (in bf16, where they were multiplied as such); the others stay as they are.
+/// `model` with the weights that were trained, in f32; the others stay as they are.
 ///
 /// # Errors
 /// [`TrainError::Tensor`] if a tensor cannot be made.
-pub fn tuned(model: &Model, network: &Network, ws: &Workspace) -> Result<Model, TrainError> {
+pub fn tuned(model: &Model, mut network: Network, ws: &Workspace) -> Result<Model, TrainError> {
+    with_weights(model, |slot| network.take_weight(ws, slot))
+}
+
+/// The same of a network that goes on being trained.
+///
+/// # Errors
+/// As [`tuned`].
+pub fn snapshot(model: &Model, network: &Network, ws: &Workspace) -> Result<Model, TrainError> {
+    with_weights(model, |slot| network.weight(ws, slot))
+}
+
+fn with_weights(model: &Model, mut weight: impl FnMut(&Slot) -> Option<Vec<f32>>) -> Result<Model, TrainError> {
     let mut tensors: Tensors = (*model.tensors).clone();
     let sources = sources(model);
     for (index, source) in sources.iter().enumerate() {
@@ -95,10 +107,9 @@ pub fn tuned(model: &Model, network: &Network, ws: &Workspace) -> Result<Model, 
             continue;
         }
         // All weights that lie in this tensor.
-        let parts =
-            sources.iter().filter(|s| s.tensor == *name).filter_map(|s| Some((s, network.weight(ws, &s.slot)?)));
         let mut whole: Option<Vec<f32>> = None;
-        for (source, part) in parts {
+        for source in sources.iter().filter(|s| s.tensor == *name) {
+            let Some(part) = weight(&source.slot) else { continue };
             if source.cut.is_none() && source.plus == 0.0 {
                 whole = Some(part);
                 continue;

@@ -195,8 +195,11 @@ impl Training<'_> {
             loop_.record.kept = loop_.record.best().map_or(0, |(step, _)| step);
             loop_.set(best);
         }
-        let model = tuned(self.model, &loop_.network, &loop_.workspace)?;
-        let card = Card { training: Some(Arc::new(loop_.record)), ..(*model.card).clone() };
+        // What the model is made of is all that is left in memory.
+        let Loop { network, workspace, optimizer, gradients, record, .. } = loop_;
+        drop((workspace, optimizer, gradients));
+        let model = tuned(self.model, network, &self.place.workspace())?;
+        let card = Card { training: Some(Arc::new(record)), ..(*model.card).clone() };
         Ok(model.with_card(card))
     }
 
