@@ -119,8 +119,14 @@ fn chat_facts(_: &Place, call: &Call<'_>, _: &mut Vec<Problem>) -> Answer {
 /// Templates of a pair; those that do not parse are told.
 fn pair_templates(call: &Call<'_>, problems: &mut Vec<Problem>) -> Vec<Template> {
     let known = ["prompt", "chosen", "rejected"].into_iter().filter_map(|param| Some((param, text(call, param)?)));
-    let parsed = known.map(|(param, text)| Template::parse(&text).map_err(|error| problem(&error, param)));
-    parsed.filter_map(|template| template.map_err(|found| problems.push(found)).ok()).collect()
+    let mut templates = Vec::new();
+    for (param, text) in known {
+        match Template::parse(&text) {
+            Ok(template) => templates.push(template),
+            Err(error) => problems.push(problem(&error, param)),
+        }
+    }
+    templates
 }
 
 fn pair_facts(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {

@@ -9,7 +9,7 @@ use super::{Learned, Objective, same_vocabulary};
 use crate::answer::{Answering, Ended, answers};
 use crate::model::{Model, ModelError, Place};
 use crate::task::{Task, TaskError};
-use crate::train::network::tuned;
+use crate::train::network::snapshot;
 use crate::train::{Example, TrainError};
 
 /// What a reward is held against.
@@ -233,7 +233,7 @@ impl Objective for Reinforcement<'_> {
         units: &[usize],
         gradients: &mut Gradients,
     ) -> Result<Learned, TrainError> {
-        let policy = tuned(&self.model, network, ws)?;
+        let policy = snapshot(&self.model, network, ws)?;
         let rollouts = self.rollouts(&policy, units, self.seed(network, units))?;
         let references = self.references(&rollouts)?;
         let rewards: Vec<f64> = rollouts.iter().map(|rollout| rollout.reward).collect();
@@ -268,7 +268,7 @@ impl Objective for Reinforcement<'_> {
     /// Minus the mean reward of all prompts' answers.
     fn evaluate(&self, network: &Network, ws: &mut Workspace) -> Result<f64, TrainError> {
         let units: Vec<usize> = (0..self.units()).collect();
-        let policy = tuned(&self.model, network, ws)?;
+        let policy = snapshot(&self.model, network, ws)?;
         let rollouts = self.rollouts(&policy, &units, self.seed(network, &units))?;
         Ok(-rollouts.iter().map(|rollout| rollout.reward).sum::<f64>() / rollouts.len().max(1) as f64)
     }
