@@ -319,7 +319,7 @@ fn rewards_rise() {
             let all = objective.rollouts(model, &[0, 1, 0, 1], 3).unwrap();
             all.iter().map(|rollout| rollout.reward).sum::<f64>() / all.len() as f64
         };
-        let settings = Settings { batch: 2, warmup: 0, update, ..Settings::new(60, rate) };
+        let settings = Settings { batch: 2, warmup: 0, update, ..Settings::new(150, rate) };
         let after =
             train(&model, &objective, &settings, &place(), &mut |_: Event<'_>| ControlFlow::Continue(())).unwrap();
         assert!(reward(&after) > reward(&model) + 0.2, "{} {}", reward(&after), reward(&model));
