@@ -110,7 +110,7 @@ fn a_candidate_that_learns_nothing_fails_and_the_others_go_on() {
          model start = llama_tiny { layers: 1, width: 16, seed: 3 }\n\
          genome G { wild: bool }\n\
          fitness f(g: G) = {\n  let tuned = train {\n    start: start, on: sums, steps: 30, batch: 20, warmup: 0\n    \
-         rate: if g.wild { 1e-15 } else { 1e-3 }\n  }\n  \
+         rate: if g.wild then 1e-15 else 1e-3\n  }\n  \
          score(tuned, likelihood { data: sums, prompt: \"{question}\\n\", expected: \"{answer}\" })\n}\n\
          evolve found { maximize: f, by: random_search { population: 6 }, stop: { evaluations: 6 } }\nprint found.best\n",
     );
@@ -153,8 +153,8 @@ fn bad_settings_are_told_before_anything_runs() {
     };
     for (settings, code, words) in [
         ("rate: 0.0", "E0336", "a learning rate of 0 learns nothing"),
-        ("steps: 0", "E0336", "steps"),
-        ("accumulate: 0", "E0336", "accumulate"),
+        ("steps: 0", "E0309", "`steps` of `train` lies between"),
+        ("accumulate: 0", "E0309", "`accumulate` of `train` lies between"),
         ("steps: 3, epochs: 2", "E0336", "say the same thing"),
         ("patience: 2", "E0336", "`patience` needs data to evaluate on"),
         ("keep: best", "E0336", "`keep` needs data to evaluate on"),

@@ -118,7 +118,7 @@ impl Record {
         let points = |values: Vec<f64>| (1..).map(|step| step as f64).zip(values).collect::<Vec<(f64, f64)>>();
         let losses: Vec<f64> = self.steps.iter().map(|step| step.loss).collect();
         let chart = Chart { note, ..Chart::new("training").axes("step", "loss") };
-        let width = (losses.len() / 20).max(1);
+        let width = (losses.len() / 50).max(1);
         let chart = chart.with(Series::new("a batch", Mark::Points, points(losses.clone())));
         let chart = chart.with(Series::new("smoothed", Mark::Line, points(smoothed(&losses, width))));
         let evaluations: Vec<(f64, f64)> = self.evaluations.iter().map(|(step, loss)| (*step as f64, *loss)).collect();
