@@ -35,7 +35,7 @@ fn what_a_table_cannot_hold_is_refused_where_it_is_asked_for() {
     assert_eq!(read("question", 1).unwrap().len(), 1);
     for (column, row, what) in [
         ("question", 2, "null"),
-        ("numbers", 1, "a list of what is no text"),
+        ("numbers", 1, "a list of what is no text and no message"),
         ("struct", 1, "an object"),
         ("bytes", 1, "bytes"),
     ] {

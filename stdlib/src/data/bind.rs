@@ -37,8 +37,8 @@ pub fn module() -> Module {
         .facts("last", facts::cut)
         .bind("concat", run_concat)
         .facts("concat", facts::concat)
-        .bind("mix", run_mix)
-        .facts("mix", facts::mix)
+        .bind("mixture", run_mixture)
+        .facts("mixture", facts::mixture)
         .bind("columns", run_columns)
         .facts("columns", facts::columns)
         .field_facts(facts::part)
@@ -56,7 +56,7 @@ args! { struct SentencesArgs { language: Arc<str>, count: i64, seed: i64 } }
 args! { struct SplitArgs { d: Data, sizes: Value } }
 args! { struct CutArgs { d: Data, n: i64 } }
 args! { struct ConcatArgs { a: Data, b: Data } }
-args! { struct MixArgs { sources: Vec<Data>, by: Vec<f64>, ends: Arc<str>, seed: i64 } }
+args! { struct MixtureArgs { sources: Vec<Data>, by: Vec<f64>, ends: Arc<str>, seed: i64 } }
 args! { struct ColumnsArgs { d: Data, templates: Value } }
 
 /// In a tiny run a file is cut to its first rows.
@@ -162,9 +162,9 @@ fn run_concat(_: &Cx<'_>, args: ConcatArgs) -> Result<Data, Failure> {
     Ok(args.a.concat(&args.b)?)
 }
 
-fn run_mix(_: &Cx<'_>, args: MixArgs) -> Result<Data, Failure> {
+fn run_mixture(_: &Cx<'_>, args: MixtureArgs) -> Result<Data, Failure> {
     let ends = if &*args.ends == "first" { Ends::First } else { Ends::All };
-    Ok(Data::mix(&args.sources, &args.by, ends, args.seed as u64)?)
+    Ok(Data::mixture(&args.sources, &args.by, ends, args.seed as u64)?)
 }
 
 fn run_columns(_: &Cx<'_>, args: ColumnsArgs) -> Result<Data, Failure> {

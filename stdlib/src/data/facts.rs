@@ -193,7 +193,7 @@ pub(super) fn concat(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) ->
     Answer::Fact(Arc::new(DataFacts { columns: a.columns.clone(), rows, longest, chats: a.chats.clone() }))
 }
 
-pub(super) fn mix(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
+pub(super) fn mixture(_: &Place, call: &Call<'_>, problems: &mut Vec<Problem>) -> Answer {
     let sources = call.arg("sources").and_then(|list| list.items()).unwrap_or_default();
     let shares = known(call, "by").and_then(|by| by.items()?.iter().map(Const::as_real).collect::<Option<Vec<f64>>>());
     let facts: Option<Vec<&DataFacts>> = sources.iter().map(|source| source.fact()).collect();

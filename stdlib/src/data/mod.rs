@@ -2,7 +2,7 @@
 //!
 //! [`Data`] is the table every task and training reads. [`jsonl()`], [`delimited()`] and [`parquet()`] load one from
 //! a file, [`word_problems`] and
-//! [`sentences`] make one from a seed, [`Data::first`], [`Data::last`], [`Data::concat`], [`Data::mix`], [`Data::with_columns`], [`Data::shuffle`] and
+//! [`sentences`] make one from a seed, [`Data::first`], [`Data::last`], [`Data::concat`], [`Data::mixture`], [`Data::with_columns`], [`Data::shuffle`] and
 //! [`Data::split`] cut and join them, and [`Template`] turns a row into text.
 
 pub mod bind;
@@ -10,7 +10,7 @@ mod delimited;
 mod error;
 mod facts;
 mod jsonl;
-mod mix;
+mod mixture;
 mod near;
 mod parquet;
 mod sentences;
@@ -24,7 +24,7 @@ pub use error::{At, DataError};
 pub use facts::DataFacts;
 pub(crate) use facts::problem;
 pub use jsonl::jsonl;
-pub use mix::{Ends, mixed_rows};
+pub use mixture::{Ends, mixed_rows};
 pub use parquet::parquet;
 pub use sentences::{Sentences, sentences};
 pub use table::{Cell, Data, Row};

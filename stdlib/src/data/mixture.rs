@@ -6,10 +6,10 @@ use evo_kernels::rng::Stream;
 
 use super::{Cell, Data, DataError, Row, Template};
 
-/// Rows that a mix may have.
+/// Rows that a mixture may have.
 const MOST: f64 = 1e8;
 
-/// When a mix ends.
+/// When a mixture ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
     /// When each row of every source has been taken; rows of sources that end before come again, in a new order.
@@ -55,13 +55,13 @@ impl Data {
     ///
     /// # Errors
     /// [`DataError::UnlikeColumns`], and as [`mixed_rows`].
-    pub fn mix(sources: &[Data], shares: &[f64], ends: Ends, seed: u64) -> Result<Data, DataError> {
+    pub fn mixture(sources: &[Data], shares: &[f64], ends: Ends, seed: u64) -> Result<Data, DataError> {
         let lengths: Vec<usize> = sources.iter().map(Data::len).collect();
         let counts = mixed_rows(&lengths, shares, ends)?;
         let Some(first) = sources.first() else {
             return Err(DataError::BadArgument { argument: "by", problem: "has no source".to_owned() });
         };
-        let stream = Stream::from_seed(seed).child("data.mix");
+        let stream = Stream::from_seed(seed).child("data.mixture");
         let mut rows: Vec<Arc<Row>> = Vec::with_capacity(counts.iter().sum());
         for (index, (source, count)) in sources.iter().zip(&counts).enumerate() {
             if source.columns() != first.columns() {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn each_source_gives_its_share() {
         let sources = [numbers(0, 10), numbers(100, 70)];
-        let all = Data::mix(&sources, &[0.3, 0.7], Ends::All, 1).unwrap();
+        let all = Data::mixture(&sources, &[0.3, 0.7], Ends::All, 1).unwrap();
         let (small, large): (Vec<i64>, Vec<i64>) = values(&all).into_iter().partition(|n| *n < 100);
         assert_eq!((small.len(), large.len()), (30, 70));
         assert!((0..10).all(|n| small.iter().filter(|m| **m == n).count() == 3), "whole rounds");
@@ -119,11 +119,11 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, (100..170).collect::<Vec<_>>());
         assert_ne!(sorted, large, "shuffled");
-        let first = Data::mix(&sources, &[3.0, 7.0], Ends::First, 1).unwrap();
+        let first = Data::mixture(&sources, &[3.0, 7.0], Ends::First, 1).unwrap();
         let (small, large): (Vec<i64>, Vec<i64>) = values(&first).into_iter().partition(|n| *n < 100);
         assert_eq!((small.len(), large.len()), (10, 23));
-        assert_eq!(all, Data::mix(&sources, &[0.3, 0.7], Ends::All, 1).unwrap());
-        assert_ne!(all, Data::mix(&sources, &[0.3, 0.7], Ends::All, 2).unwrap());
+        assert_eq!(all, Data::mixture(&sources, &[0.3, 0.7], Ends::All, 1).unwrap());
+        assert_ne!(all, Data::mixture(&sources, &[0.3, 0.7], Ends::All, 2).unwrap());
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
         assert!(problem(&[9, 9], &[1.0, 1e-12]).starts_with("asks for"));
         assert_eq!(mixed_rows(&[0, 2], &[0.0, 0.5], Ends::All).unwrap(), [0, 2]);
         let unlike = Data::new(&["m"], vec![vec![1.into()]]).unwrap();
-        let mixed = Data::mix(&[numbers(0, 1), unlike], &[1.0, 1.0], Ends::All, 0);
+        let mixed = Data::mixture(&[numbers(0, 1), unlike], &[1.0, 1.0], Ends::All, 0);
         assert!(matches!(mixed, Err(DataError::UnlikeColumns { .. })));
     }
 
