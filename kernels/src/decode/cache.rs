@@ -143,6 +143,15 @@ impl Cache {
         Ok((old_keys.clone(), old_values.clone()))
     }
 
+    /// Forgets all but the first `len` tokens, of a cache that is on no device.
+    pub(super) fn cut(&mut self, len: usize) {
+        debug_assert!(self.on_device.is_empty());
+        if len < self.len {
+            self.pages.truncate(len.div_ceil(PANEL));
+            self.len = len;
+        }
+    }
+
     /// Makes room for `n` more tokens, in pages that are this cache's alone.
     pub(super) fn prepare(&mut self, n: usize) {
         if !self.len.is_multiple_of(PANEL)

@@ -137,6 +137,11 @@ impl Decoder {
         slow.then(|| self.clone().with(Units::Vectors))
     }
 
+    /// Whether candle computes it.
+    pub(super) fn is_on_device(&self) -> bool {
+        self.device.is_some()
+    }
+
     /// What computes products on the CPU.
     pub(super) fn units(&self) -> Units {
         self.units

@@ -98,7 +98,7 @@ pub(super) fn seeded(config: Config, seed: u64) -> Decoder {
 }
 
 /// The same on all units that there are.
-fn decoders(config: Config) -> Vec<Decoder> {
+pub(super) fn decoders(config: Config) -> Vec<Decoder> {
     let one = decoder(config);
     [Units::Vectors, Units::Tiles].into_iter().filter(|u| u.available()).map(|u| one.clone().with(u)).collect()
 }
