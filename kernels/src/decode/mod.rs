@@ -39,5 +39,5 @@ pub use embed::{Encoder, Pooling};
 pub use generate::{Choose, Greedy};
 pub use likelihood::Texts;
 pub use residuals::Residuals;
-pub use sample::{Sampler, Sampling};
+pub use sample::{Sampler, Sampling, log_probability};
 pub use weights::{FeedForward, Layer, Linear, NormWeights, Part, Slot, Weights};

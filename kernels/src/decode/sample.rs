@@ -128,6 +128,22 @@ fn left(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f32)> {
     left
 }
 
+/// The log-probability of a token in nats, and the `top` likeliest tokens with theirs, the likeliest first; of equal ones the
+/// lowest id comes first.
+pub fn log_probability(logits: &[f32], id: u32, top: usize) -> (f32, Vec<(u32, f32)>) {
+    let sum = vector::log_sum_exp(logits);
+    let of = |id: u32| (f64::from(logits[id as usize]) - sum) as f32;
+    let mut best: Vec<u32> = Vec::with_capacity(top + 1);
+    for (candidate, &x) in logits.iter().enumerate() {
+        if best.len() == top && best.last().is_none_or(|&last| x <= logits[last as usize]) {
+            continue;
+        }
+        best.insert(best.partition_point(|&better| logits[better as usize] >= x), candidate as u32);
+        best.truncate(top);
+    }
+    (of(id), best.into_iter().map(|id| (id, of(id))).collect())
+}
+
 #[cfg(test)]
 mod tests {
     //! What is left to draw from, and how often what is drawn.
@@ -196,5 +212,15 @@ mod tests {
         assert_eq!(sampler.choose(&mut [f32::NAN, 0.5, f32::NAN]), Some(1));
         assert_eq!(sampler.choose(&mut [0.0, f32::INFINITY, 1.0]), Some(1));
         assert_eq!(sampler.choose(&mut [f32::NAN; 3]), Some(0));
+    }
+
+    #[test]
+    fn the_likeliest_tokens_come_first_of_equals_the_lowest() {
+        let (of_two, top) = log_probability(&LOGITS, 2, 3);
+        assert_eq!(top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 4, 2]);
+        assert_eq!(of_two, top[2].1);
+        let sum: f64 = log_probability(&LOGITS, 0, 5).1.iter().map(|(_, l)| f64::from(*l).exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-6);
+        assert_eq!(log_probability(&LOGITS, 2, 0).1, []);
     }
 }

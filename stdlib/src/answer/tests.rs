@@ -7,12 +7,12 @@ use super::*;
 use crate::model::{Model, Tiny, Tokenizer, llama_tiny};
 use crate::task::TaskError;
 
-fn model() -> Model {
+pub(super) fn model() -> Model {
     let sizes = Tiny { layers: 2, hidden: 32, heads: 2, kv_heads: 1, intermediate: 48, positions: 96, tied: true };
     llama_tiny(&sizes, Stream::from_seed(3)).unwrap()
 }
 
-fn prompts(model: &Model, n: usize) -> Vec<Vec<u32>> {
+pub(super) fn prompts(model: &Model, n: usize) -> Vec<Vec<u32>> {
     let tokenizer = model.require_tokenizer().unwrap();
     (0..n).map(|i| tokenizer.encode(&format!("{i} and {i} is"), true).unwrap()).collect()
 }

@@ -1,5 +1,7 @@
 //! Writing answers, many at once.
 
+use std::sync::Arc;
+
 use evo_kernels::decode::{Choose, Sampler, Sampling};
 use evo_kernels::rng::Stream;
 
@@ -72,13 +74,10 @@ pub fn answers(
         None => None,
     };
     let stream = Stream::from_seed(how.seed);
-    let writer = |(i, prompt): (usize, &Vec<u32>)| Writer {
-        sampler: Sampler::new(how.sampling, &ends, stream.at(i as u64), prompt),
-        holder: holder.as_ref().map(Holder::fresh),
-        tokenizer,
-        stop: &how.stop,
-        ids: Vec::new(),
-        state: Ok(Ended::Length),
+    let stop: Arc<[String]> = how.stop.clone().into();
+    let writer = |(i, prompt): (usize, &Vec<u32>)| {
+        let sampler = Sampler::new(how.sampling, &ends, stream.at(i as u64), prompt);
+        Writer::new(sampler, holder.as_ref().map(Holder::fresh), tokenizer, stop.clone())
     };
     let mut writers: Vec<Writer<'_>> = prompts.iter().enumerate().map(writer).collect();
     let place = place.into();
@@ -88,16 +87,35 @@ pub fn answers(
 }
 
 /// Writes one answer.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     sampler: Sampler<'a>,
     holder: Option<Holder>,
-    tokenizer: &'a Tokenizer,
-    stop: &'a [String],
-    ids: Vec<u32>,
+    pub(super) tokenizer: &'a Tokenizer,
+    stop: Arc<[String]>,
+    pub(super) ids: Vec<u32>,
     state: Result<Ended, TaskError>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    pub(super) fn new(
+        sampler: Sampler<'a>,
+        holder: Option<Holder>,
+        tokenizer: &'a Tokenizer,
+        stop: Arc<[String]>,
+    ) -> Self {
+        Self { sampler, holder, tokenizer, stop, ids: Vec::new(), state: Ok(Ended::Length) }
+    }
+
+    /// How much at the end of `text` a stop text may begin with: what is not yet to be shown.
+    pub(super) fn may_be_stop(&self, text: &str) -> usize {
+        let begins = |n: &usize| {
+            text.is_char_boundary(text.len() - n)
+                && self.stop.iter().any(|stop| stop.len() > *n && stop.starts_with(&text[text.len() - n..]))
+        };
+        let longest = self.stop.iter().map(String::len).max().unwrap_or(0).min(text.len());
+        (1..=longest).rev().find(begins).unwrap_or(0)
+    }
+
     /// The next token, or what ends the answer.
     fn next(&mut self, logits: &mut [f32]) -> Result<Result<u32, Ended>, TaskError> {
         if let Some(holder) = &mut self.holder
@@ -124,7 +142,7 @@ impl Writer<'_> {
         self.stop.iter().filter_map(|stop| text.find(stop.as_str())).min()
     }
 
-    fn finish(mut self) -> Result<Answer, TaskError> {
+    pub(super) fn finish(mut self) -> Result<Answer, TaskError> {
         let ended = std::mem::replace(&mut self.state, Ok(Ended::Length))?;
         let mut text = self.tokenizer.decode(&self.ids, true)?;
         if let Some(end) = self.cut(&text) {
