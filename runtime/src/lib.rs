@@ -8,6 +8,7 @@ pub mod project;
 pub mod render;
 pub mod repl;
 pub mod run;
+pub mod serve;
 pub mod session;
 pub mod store;
 

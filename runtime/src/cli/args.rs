@@ -50,6 +50,8 @@ pub(super) enum Command {
     Fmt(super::fmt::FmtArgs),
     /// Score a model on the tasks that a program declares
     Eval(EvalArgs),
+    /// Serve a model to OpenAI's clients: chats, completions, embeddings
+    Serve(super::serve::ServeArgs),
     /// Show how much the store and the runs take, and remove what is not needed
     Clean(CleanArgs),
     /// Print a model's logits as JSON, to compare with other runtimes

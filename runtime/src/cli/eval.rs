@@ -87,7 +87,7 @@ fn literal(ty: &str, source: &str) -> String {
 }
 
 /// A text literal.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

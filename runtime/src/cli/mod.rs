@@ -19,6 +19,7 @@ mod repl;
 mod replay;
 mod run;
 pub(crate) mod screen;
+mod serve;
 mod test;
 pub(crate) mod watch;
 
@@ -41,6 +42,8 @@ enum Stop {
     Failure(Failure, bool),
     /// A result could not be written.
     Output(io::Error),
+    /// With this exit code: why was told already.
+    Told(u8),
 }
 
 impl From<Failure> for Stop {
@@ -87,6 +90,7 @@ fn dispatch(command: Command) -> Result<u8, Stop> {
         Command::Man(args) => man::man(&args),
         Command::Test(args) => test::test(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Completions(args) => Ok(completions(&args)),
     }
@@ -101,6 +105,7 @@ fn report(stop: &Stop) -> u8 {
             screen::note(&format!("error: the results cannot be written: {error}"));
             Ok(3)
         }
+        Stop::Told(code) => Ok(*code),
     };
     written.unwrap_or(3)
 }
