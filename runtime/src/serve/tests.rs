@@ -276,7 +276,7 @@ fn whoever_goes_away_frees_the_place() {
     let server = served(|settings| settings.limits.requests = 64);
     let to = server.address();
     let one = |i: usize| {
-        let stream = i % 2 == 0;
+        let stream = i.is_multiple_of(2);
         let asked =
             json!({ "prompt": format!("{} and {i} is", i % 5), "max_tokens": 40, "temperature": 0, "stream": stream });
         let raw = request("POST", "/v1/completions", JSON, asked.to_string().as_bytes());

@@ -103,8 +103,11 @@ pub enum Work {
     /// To answer.
     Answer(Box<Request>),
     /// To give each text a vector of length one: its tokens' mean.
-    Embed(Vec<Vec<u32>>, Box<dyn FnOnce(Result<Vec<Vec<f32>>, TaskError>) + Send>),
+    Embed(Vec<Vec<u32>>, Reply),
 }
+
+/// Takes the vectors of some texts.
+pub type Reply = Box<dyn FnOnce(Result<Vec<Vec<f32>>, TaskError>) + Send>;
 
 /// What is done, for those who watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
