@@ -41,8 +41,8 @@ pub(super) struct ServeArgs {
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// What the model is called [default: the name of its directory or file, or NAME]
-    #[arg(long)]
-    name: Option<String>,
+    #[arg(long = "name", value_name = "NAME")]
+    called: Option<String>,
     /// Set a param of the program (may be repeated)
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = super::args::name_and_value)]
     set: Vec<(String, String)>,
@@ -94,7 +94,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Stop> {
         grace: Duration::from_secs(args.grace),
         ..Limits::default()
     };
-    let name = args.name.clone().unwrap_or(name);
+    let name = args.called.clone().unwrap_or(name);
     let address = SocketAddr::new(args.host, args.port);
     let seed = args.seed.unwrap_or_else(|| clock::now_ms().unsigned_abs());
     let server = Server::start(model, &place, Serving { address, name: name.clone(), key, seed, limits });
