@@ -43,6 +43,11 @@ bench-decode MODEL PROBLEMS PYTHON="python3":
 bench-train MODEL DATA PYTHON="python3":
     {{PYTHON}} tests/benches/train/run.py {{MODEL}} {{DATA}}
 
+# `evo serve` beside llama-cpp-python's server (MODEL: SmolLM2's GGUF; PROBLEMS: GSM8K's as JSON Lines), then 10,000 requests of which a tenth break off.
+bench-serve EVO MODEL PROBLEMS PYTHON="python3":
+    {{PYTHON}} tests/benches/serve/run.py {{EVO}} {{MODEL}} {{PROBLEMS}}
+    {{PYTHON}} tests/benches/serve/disconnect.py {{EVO}} {{MODEL}}
+
 # A release binary for daily use.
 install:
     cargo install --locked --path runtime

@@ -19,9 +19,12 @@ const TOP: usize = 20;
 
 /// Answers a request.
 pub(super) async fn answer(State(shared): State<Arc<Shared>>, body: Body) -> Result<Response, ApiError> {
-    let mut fields = Fields::of(body, &shared).await?;
+    gather::answer(shared, body, read).await
+}
+
+fn read(shared: &Shared, mut fields: Fields) -> Result<(Asked, Chat), ApiError> {
     let (number, seed) = shared.number();
-    let mut common = Common::of(&mut fields, seed, &shared)?;
+    let mut common = Common::of(&mut fields, seed, shared)?;
     let messages = messages(fields.take("messages")?)?;
     let today = i64::try_from(now()).ok();
     let of_messages = |error: &dyn std::fmt::Display| ApiError::field("messages", error.to_string());
@@ -41,8 +44,8 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, body: Body) -> Res
     common.how.form = form(fields.take("response_format")?)?;
     fields.finish()?;
     let top = wanted.then(|| top.unwrap_or(0));
-    let asked = Asked { prompts: vec![ids], max_tokens: vec![max_tokens], common, top, reads_prompt: false };
-    gather::answer(shared, (format!("chatcmpl-{number:08x}"), asked), Chat { top }).await
+    let id = format!("chatcmpl-{number:08x}");
+    Ok((Asked { id, prompts: vec![ids], max_tokens: vec![max_tokens], common, top, reads_prompt: false }, Chat { top }))
 }
 
 /// The conversation: contents are texts, or lists of parts that are texts.

@@ -20,10 +20,13 @@ const TOP: usize = 20;
 
 /// Answers a request.
 pub(super) async fn answer(State(shared): State<Arc<Shared>>, body: Body) -> Result<Response, ApiError> {
-    let mut fields = Fields::of(body, &shared).await?;
+    gather::answer(shared, body, read).await
+}
+
+fn read(shared: &Shared, mut fields: Fields) -> Result<(Asked, Completion), ApiError> {
     let (number, seed) = shared.number();
-    let mut common = Common::of(&mut fields, seed, &shared)?;
-    let prompts = prompts(fields.take("prompt")?, &shared)?;
+    let mut common = Common::of(&mut fields, seed, shared)?;
+    let prompts = prompts(fields.take("prompt")?, shared)?;
     if prompts.len() * common.n > shared.limits.choices {
         let message =
             format!("{} answers are more than the {} of one request", prompts.len() * common.n, shared.limits.choices);
@@ -40,8 +43,8 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, body: Body) -> Res
     let shape = Completion { echo: echo.then(|| prompts.iter().map(|p| p.text.clone()).collect()), n: common.n, top };
     let max_tokens = vec![max_tokens; prompts.len()];
     let prompts = prompts.into_iter().map(|prompt| prompt.ids).collect();
-    let asked = Asked { prompts, max_tokens, common, top, reads_prompt: echo && top.is_some() };
-    gather::answer(shared, (format!("cmpl-{number:08x}"), asked), shape).await
+    let id = format!("cmpl-{number:08x}");
+    Ok((Asked { id, prompts, max_tokens, common, top, reads_prompt: echo && top.is_some() }, shape))
 }
 
 /// A prompt, as text and in tokens.

@@ -10,7 +10,7 @@ use evo_stdlib::answer::service::Work;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::gather::refused;
+use super::gather::{off, refused};
 use super::shared::Shared;
 use super::wire::{ApiError, Fields};
 
@@ -19,15 +19,11 @@ const TEXTS: usize = 8;
 
 /// Answers a request.
 pub(super) async fn answer(State(shared): State<Arc<Shared>>, body: Body) -> Result<Json<Value>, ApiError> {
-    let mut fields = Fields::of(body, &shared).await?;
-    shared.check_name(fields.take("model")?)?;
-    if fields.take::<String>("encoding_format")?.is_some_and(|format| format != "float") {
-        return Err(ApiError::field("encoding_format", "vectors are written as numbers: `float`"));
-    }
-    let texts = texts(fields.take("input")?, &shared)?;
-    fields.finish()?;
+    let fields = Fields::of(body, &shared).await?;
     let _place = shared.place()?;
     let deadline = tokio::time::Instant::now() + shared.limits.time;
+    let desk = shared.clone();
+    let texts = off(move || read(&desk, fields)).await?;
     let tokens: usize = texts.iter().map(Vec::len).sum();
     let mut vectors = Vec::with_capacity(texts.len());
     for some in texts.chunks(TEXTS) {
@@ -41,6 +37,16 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, body: Body) -> Res
     let data: Vec<Value> = vectors.into_iter().enumerate().map(data).collect();
     let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
     Ok(Json(json!({ "object": "list", "data": data, "model": shared.name, "usage": usage })))
+}
+
+fn read(shared: &Shared, mut fields: Fields) -> Result<Vec<Vec<u32>>, ApiError> {
+    shared.check_name(fields.take("model")?)?;
+    if fields.take::<String>("encoding_format")?.is_some_and(|format| format != "float") {
+        return Err(ApiError::field("encoding_format", "vectors are written as numbers: `float`"));
+    }
+    let texts = texts(fields.take("input")?, shared)?;
+    fields.finish()?;
+    Ok(texts)
 }
 
 /// What is asked, in tokens: a text, a list of tokens, or a list of either.

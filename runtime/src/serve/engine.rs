@@ -28,8 +28,18 @@ impl Desk {
     }
 }
 
-/// Starts the engine. It ends when all desks are gone and what they handed in is done, or at once when a model cannot be computed:
-/// then the server is asked to stop.
+/// Ends the server, at once, when the engine does: of itself, or because it broke off.
+struct End(Stopper);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.stop();
+        self.0.stop();
+    }
+}
+
+/// Starts the engine. It ends when all desks are gone and what they handed in is done, or at once when a model cannot be computed;
+/// the server ends with it.
 pub(super) fn start(
     model: Model,
     place: &Place,
@@ -39,14 +49,11 @@ pub(super) fn start(
     let desk = Desk { work: sender, load: Arc::default() };
     let (load, place) = (desk.load.clone(), place.clone());
     let run = move || {
+        let _end = End(stopper);
         let done = serve(&model, &place, |now| {
             *load.lock().unwrap_or_else(PoisonError::into_inner) = *now;
             next(&receiver, now)
         });
-        if done.is_err() {
-            stopper.stop();
-            stopper.stop();
-        }
         done.map_err(|error| error.to_string())
     };
     Ok((desk, std::thread::Builder::new().name("evo-engine".into()).spawn(run)?))

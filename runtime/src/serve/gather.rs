@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::shared::{Shared, now};
-use super::wire::{ApiError, Common};
+use super::wire::{ApiError, Common, Fields};
 
 /// Chunks of a stream that may wait for a slow reader.
 const CHUNKS: usize = 32;
@@ -54,6 +54,8 @@ impl Sink for Post {
 
 /// What a request asks of the engine.
 pub(super) struct Asked {
+    /// What the reply is called.
+    pub(super) id: String,
     pub(super) prompts: Vec<Vec<u32>>,
     pub(super) max_tokens: Vec<usize>,
     pub(super) common: Common,
@@ -99,24 +101,28 @@ pub(super) trait Shape: Send + Sync + 'static {
     fn echo(&self, index: usize, prompt: Vec<Weighed>, shared: &Shared) -> Option<Value>;
 }
 
-/// Asks, and answers: whole, or as a stream.
-pub(super) async fn answer(
-    shared: Arc<Shared>,
-    (id, asked): (String, Asked),
-    shape: impl Shape,
-) -> Result<Response, ApiError> {
+/// Makes of a request's fields what the engine is asked, and the shape of its reply.
+pub(super) type Reading<S> = fn(&Shared, Fields) -> Result<(Asked, S), ApiError>;
+
+/// Reads a request, asks, and answers: whole, or as a stream. `read` may take its time (tokenising is work): connections are
+/// served by other threads meanwhile.
+pub(super) async fn answer<S: Shape>(shared: Arc<Shared>, body: Body, read: Reading<S>) -> Result<Response, ApiError> {
+    let fields = Fields::of(body, &shared).await?;
     let permit = shared.place()?;
     let deadline = Instant::now() + shared.limits.time;
-    let (stream, include_usage) = (asked.common.stream, asked.common.include_usage);
-    let prompt_tokens: usize = asked.prompts.iter().map(Vec::len).sum();
-    let choices = asked.prompts.len() * asked.common.n;
     let (to, from) = unbounded_channel();
     let desk = shared.clone();
-    let handed_in = tokio::task::spawn_blocking(move || hand_in(&desk, asked, &to));
-    handed_in
-        .await
-        .map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be made"))??;
-    let reply = Reply { shared, shape, id, choices, prompt_tokens, created: now(), deadline };
+    let asks = move || {
+        let (asked, shape) = read(&desk, fields)?;
+        let (stream, include_usage) = (asked.common.stream, asked.common.include_usage);
+        let prompt_tokens = asked.prompts.iter().map(Vec::len).sum();
+        let choices = asked.prompts.len() * asked.common.n;
+        let id = asked.id.clone();
+        hand_in(&desk, asked, &to)?;
+        let reply = Reply { shared: desk, shape, id, choices, prompt_tokens, created: now(), deadline };
+        Ok((reply, stream, include_usage))
+    };
+    let (reply, stream, include_usage) = off(asks).await?;
     if !stream {
         let told = reply.whole(from).await?;
         drop(permit);
@@ -131,9 +137,17 @@ pub(super) async fn answer(
     Ok((kind, Body::from_stream(ReceiverStream::new(body))).into_response())
 }
 
+/// Does work on a thread that serves no connections.
+pub(super) async fn off<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let broken = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be read; this is a bug");
+    tokio::task::spawn_blocking(work).await.map_err(broken)?
+}
+
 /// Makes the engine's requests and hands them in.
 fn hand_in(shared: &Shared, asked: Asked, to: &UnboundedSender<(usize, Told)>) -> Result<(), ApiError> {
-    let Asked { prompts, max_tokens, common, top, reads_prompt } = asked;
+    let Asked { prompts, max_tokens, common, top, reads_prompt, .. } = asked;
     let mut requests = Vec::new();
     for (at, (prompt, max_tokens)) in prompts.into_iter().zip(max_tokens).enumerate() {
         for draw in 0..common.n {
