@@ -8,9 +8,11 @@ pub mod project;
 pub mod render;
 pub mod repl;
 pub mod run;
+pub mod sandbox;
 pub mod serve;
 pub mod session;
 pub mod store;
+pub mod workers;
 
 mod clock;
 mod db;

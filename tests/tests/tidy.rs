@@ -87,6 +87,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "kernels/src/matmul/",
     "kernels/src/vector",
     "lang/src/codegen/",
+    "runtime/src/workers/limits.rs",
     "stdlib/src/model/",
 ];
 

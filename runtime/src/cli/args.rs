@@ -64,12 +64,16 @@ pub(super) enum Command {
     Test(super::test::TestArgs),
     /// Repeat one candidate of a run, and compare
     Replay(super::replay::ReplayArgs),
+    /// Turn a script that a model wrote into a loss, in a sandbox
+    Trace(super::trace::TraceArgs),
     /// Explain an error code
     Explain(ExplainArgs),
     /// Print or write manual pages
     Man(super::man::ManArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// Answer requests of another evo
+    Worker(super::worker::WorkerArgs),
 }
 
 /// What a plan depends on besides the program.
@@ -358,7 +362,7 @@ pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// An amount of bytes as programs write it: `5GB` (powers of 1000), `64MiB` (powers of 1024), or a plain number.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit.trim() {

@@ -21,7 +21,9 @@ mod run;
 pub(crate) mod screen;
 mod serve;
 mod test;
+mod trace;
 pub(crate) mod watch;
+mod worker;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,6 +93,8 @@ fn dispatch(command: Command) -> Result<u8, Stop> {
         Command::Test(args) => test::test(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Trace(args) => trace::trace(&args),
+        Command::Worker(args) => worker::worker(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Completions(args) => Ok(completions(&args)),
     }

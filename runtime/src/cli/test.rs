@@ -363,7 +363,7 @@ fn bless(tests: &[Test], came: &[Came]) -> Result<(), Failure> {
         let blessed = sections.iter().enumerate().map(|(i, section)| {
             match of_file.iter().find(|(test, came)| test.index == i && !came.found.is_empty()) {
                 Some((_, came)) => section.with(&came.found),
-                None if section.head.is_empty() => section.text.clone() + &section.expected,
+                None if section.head.is_empty() => section.text.clone() + section.expected.as_str(),
                 None => format!("{}\n{}{}", section.head, section.text, section.expected),
             }
         });

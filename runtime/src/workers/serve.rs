@@ -1,0 +1,110 @@
+//! The worker's side: reads requests, answers them one after another, and ends with the one who asks.
+
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, channel};
+
+use super::frame::{read_frame, write_frame};
+use super::limits;
+use super::protocol::{Answer, Ask, Failed, Hello, Reply, Request};
+use crate::panics;
+use crate::sandbox::Tracer;
+
+/// What a worker keeps warm between requests.
+#[derive(Debug, Default)]
+pub struct Desk {
+    tracer: Option<Tracer>,
+}
+
+impl Desk {
+    /// The answer to a request. A panic is an answer, too.
+    pub fn answer(&mut self, ask: Ask) -> Reply {
+        match catch_unwind(AssertUnwindSafe(|| self.attend(ask))) {
+            Ok(reply) => reply,
+            Err(panic) => {
+                *self = Desk::default(); // whatever it left half-done
+                Reply::Failed(Failed {
+                    code: "R0504".into(),
+                    title: format!("a worker stopped unexpectedly: {}", panics::text(panic.as_ref())),
+                    help: "this is a fault of evo: please report it with the program".into(),
+                    ..Failed::default()
+                })
+            }
+        }
+    }
+
+    fn attend(&mut self, ask: Ask) -> Reply {
+        match ask {
+            Ask::Trace(job) => Reply::Traced(self.tracer.get_or_insert_with(Tracer::new).trace(&job)),
+        }
+    }
+}
+
+/// Says hello and answers requests until there are no more. `at_end` is called by the thread that reads as soon as the
+/// one who asks is gone, while a request may still be under way.
+///
+/// # Errors
+/// If what is read is not the protocol, or an answer cannot be written.
+pub fn serve(
+    input: impl Read + Send + 'static,
+    mut output: impl Write,
+    at_end: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    write_frame(&mut output, &serde_json::to_vec(&Hello::own())?)?;
+    let mut desk = Desk::default();
+    for request in requests(input, at_end)? {
+        let Request { id, ask } = serde_json::from_slice(&request?)?;
+        if let Some(seconds) = processor(&ask) {
+            limits::hold_processor(seconds)?;
+        }
+        let reply = desk.answer(ask);
+        write_frame(&mut output, &serde_json::to_vec(&Answer { id, reply })?)?;
+    }
+    Ok(())
+}
+
+/// The processor time that a request may take, where it has a bound of its own: a little more than its deadline, after
+/// which the one who asks kills the worker.
+fn processor(ask: &Ask) -> Option<u64> {
+    match ask {
+        Ask::Trace(job) => Some(job.limits.deadline_ms.div_ceil(1000) + 1),
+    }
+}
+
+/// Messages as they come, read ahead so that the end of the one who asks is seen at once.
+fn requests(
+    mut input: impl Read + Send + 'static,
+    at_end: impl FnOnce() + Send + 'static,
+) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (to, requests) = channel();
+    let read = move || {
+        loop {
+            match read_frame(&mut input) {
+                Ok(Some(message)) => drop(to.send(Ok(message))),
+                Ok(None) => break at_end(),
+                Err(error) => break drop(to.send(Err(error))),
+            }
+        }
+    };
+    std::thread::Builder::new().name("requests".into()).spawn(read)?;
+    Ok(requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{Job, Limits, Verdict};
+
+    fn job(script: &str) -> Ask {
+        let (name, inputs) = ("l".to_owned(), vec!["z".to_owned()]);
+        Ask::Trace(Box::new(Job { name, script: script.to_owned(), inputs, limits: Limits::default() }))
+    }
+
+    #[test]
+    fn a_panic_in_a_native_is_an_answer_and_the_next_script_is_traced() {
+        let mut desk = Desk { tracer: Some(Tracer::with_a_native_that_panics()) };
+        let Reply::Failed(failed) = desk.answer(job("boom() * z")) else { panic!("a panic is no verdict") };
+        assert_eq!((failed.code.as_str(), failed.title.contains("boom")), ("R0504", true), "{failed:?}");
+        assert!(matches!(desk.answer(job("-z")), Reply::Traced(Verdict::Traced(_))));
+    }
+}
