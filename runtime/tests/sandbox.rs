@@ -57,7 +57,8 @@ fn hostile_scripts_are_stopped_and_told() {
         let short: String = script.chars().take(60).collect();
         let clock = std::time::SystemTime::now();
         match sandbox.trace(&job(script, limits)) {
-            Verdict::Rejected(found) if found.reason == *reason && !found.message.is_empty() && !found.help.is_empty() => {}
+            Verdict::Rejected(found)
+                if found.reason == *reason && !found.message.is_empty() && !found.help.is_empty() => {}
             other => drop(writeln!(wrong, "{short}: {reason:?} was expected: {other:?}")),
         }
         let took = clock.elapsed().unwrap().as_millis() as u64;
@@ -94,18 +95,28 @@ fn losses_come_out_as_they_are_written_in_the_language() {
     let cases = [
         ("-log_sigmoid(z)", "loss proposed(z: real) = -log_sigmoid(z)\n"),
         ("fn loss(z) { max(0, 1 - z) }", "loss proposed(z: real) = max(0, 1 - z)\n"),
-        ("fn square(x) { x * x } fn loss(z, beta) { square(z / beta - 0.5 / beta) }",
-         "loss proposed(z: real, beta: real) {\n  let t1 = z / beta - 0.5 / beta\n  t1 * t1\n}\n"),
-        ("[sigmoid(-chosen), sigmoid(rejected)]",
-         "loss proposed(chosen: real, rejected: real) -> real[2] = [sigmoid(-chosen), sigmoid(rejected)]\n"),
-        ("where(z > 0 & z <= 2.5 | !(z == 1), z ** 2, -0.5 * z)",
-         "loss proposed(z: real) = where(z > 0 and z <= 2.5 or not z == 1, z ^ 2, -0.5 * z)\n"),
+        (
+            "fn square(x) { x * x } fn loss(z, beta) { square(z / beta - 0.5 / beta) }",
+            "loss proposed(z: real, beta: real) {\n  let t1 = z / beta - 0.5 / beta\n  t1 * t1\n}\n",
+        ),
+        (
+            "[sigmoid(-chosen), sigmoid(rejected)]",
+            "loss proposed(chosen: real, rejected: real) -> real[2] = [sigmoid(-chosen), sigmoid(rejected)]\n",
+        ),
+        (
+            "where(z > 0 & z <= 2.5 | !(z == 1), z ** 2, -0.5 * z)",
+            "loss proposed(z: real) = where(z > 0 and z <= 2.5 or not z == 1, z ^ 2, -0.5 * z)\n",
+        ),
         ("let w = 1.0 / 4.0; w * softplus(-z)", "loss proposed(z: real) = 0.25 * softplus(-z)\n"),
-        ("-(-z) ** 2 - exp(-z)", "loss proposed(z: real) = -((-z) ^ 2) - exp(-z)\n"),
-        ("let x = 0.0; let i = 0; while i < 3 { x += exp(-z * i); i += 1; } x",
-         "loss proposed(z: real) = 0 + exp(-z * 0) + exp(-z * 1) + exp(-z * 2)\n"),
-        ("let m = batch_mean(z); if true { m * clamp(z, -1.0, 1.0) } else { z }",
-         "loss proposed(z: real) = batch_mean(z) * clamp(z, -1, 1)\n"),
+        ("-(-z) ** 2 - exp(-z)", "loss proposed(z: real) = (-(-z)) ^ 2 - exp(-z)\n"),
+        (
+            "let x = 0.0; let i = 0; while i < 3 { x += exp(-z * i); i += 1; } x",
+            "loss proposed(z: real) = 0 + exp(-z * 0) + exp(-z * 1) + exp(-z * 2)\n",
+        ),
+        (
+            "let m = batch_mean(z); if true { m * clamp(z, -1.0, 1.0) } else { z }",
+            "loss proposed(z: real) = batch_mean(z) * clamp(z, -1, 1)\n",
+        ),
     ];
     for (script, wanted) in cases {
         match Tracer::new().trace(&job(script, Limits::default())) {
@@ -175,7 +186,8 @@ fn probe(program: &str) -> Vec<(String, Vec<f64>)> {
     });
     let engine = Engine::builder().cwd(folder.path()).jobs(1).function(function).build();
     let plan = engine.load_text("formulas.evo", program).plan(&Settings::new()).unwrap();
-    plan.start(RunOptions::default()).unwrap().wait().result.unwrap();
+    let outcome = plan.start(RunOptions::default()).unwrap().wait();
+    assert!(outcome.failure.is_none(), "{:?}\n{program}", outcome.failure);
     let probed = probed.lock().unwrap().clone();
     probed
 }
@@ -188,14 +200,14 @@ fn a_loss_traced_from_a_script_is_the_librarys() {
     std::fs::write(folder.path().join("proposed.rhai"), LRML).unwrap();
     let told = evo(folder.path(), &["trace", "proposed.rhai"]);
     assert!(told.status.success(), "{told:?}");
-    std::fs::write(folder.path().join("proposed.evo"), &told.stdout).unwrap();
-    let program = "use \"proposed.evo\" as found\n\
-        let zs = [-30.0, -2.0, 0.0, 0.5, 7.0]\n\
-        expect loss_values(found.proposed, z: zs) == loss_values(lrml, z: zs)\n\
-        expect loss_slopes(found.proposed, z: zs) == loss_slopes(lrml, z: zs)\n";
-    std::fs::write(folder.path().join("p.evo"), program).unwrap();
-    let run = evo(folder.path(), &["run", "p.evo"]);
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let source = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(source, traced.source);
+    let mut program = format!("extern fn probe(name: text, values: [real]) -> real\n{source}");
+    for (of, loss) in [("values", "lrml"), ("values", "proposed"), ("slopes", "lrml"), ("slopes", "proposed")] {
+        let _ = writeln!(program, "print probe(\"{of}\", loss_{of}({loss}, z: [-30.0, -2.0, 0.0, 0.5, 7.0]))");
+    }
+    let [values, found, slopes, found_slopes] = &probe(&program)[..] else { panic!("four are probed") };
+    assert_eq!((values, slopes), (found, found_slopes));
 }
 
 fn evo(folder: &Path, args: &[&str]) -> Output {

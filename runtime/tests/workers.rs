@@ -52,12 +52,18 @@ fn what_is_not_the_protocol_is_told_and_ends_the_peer() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let cases: [(&str, fn(&Lost) -> bool); 9] = [
-        ("echo this is no worker at all; sleep 100", |lost| matches!(lost, Lost::Protocol(why) if why.contains("announced"))),
+        (
+            "echo this is no worker at all; sleep 100",
+            |lost| matches!(lost, Lost::Protocol(why) if why.contains("announced")),
+        ),
         ("yes", |lost| matches!(lost, Lost::Protocol(_))),
         ("printf '\\377\\377\\377\\377'; sleep 100", |lost| matches!(lost, Lost::Protocol(_))),
         ("printf '\\377\\000\\000\\000cut'", |lost| matches!(lost, Lost::Protocol(why) if why.contains("within"))),
         ("printf '\\003\\000'", |lost| matches!(lost, Lost::Protocol(_))),
-        ("echo the model is missing >&2; exit 7", |lost| matches!(lost, Lost::Ended(how) if how.contains('7') && how.contains("the model is missing"))),
+        (
+            "echo the model is missing >&2; exit 7",
+            |lost| matches!(lost, Lost::Ended(how) if how.contains('7') && how.contains("the model is missing")),
+        ),
         ("kill -SEGV $$", |lost| matches!(lost, Lost::Ended(how) if how.contains("signal 11"))),
         ("exec >&-; sleep 100", |lost| matches!(lost, Lost::Ended(_))),
         ("sleep 100", |lost| *lost == Lost::Deadline(SOON)),
@@ -106,7 +112,21 @@ fn a_peer_sees_nothing_of_the_environment_but_what_is_allowed() {
     let names: Vec<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && names.contains(&"PATH"), "{names:?}");
     // What a shell sets by itself, what is allowed, and what was given.
-    let known = ["PWD", "OLDPWD", "SHLVL", "_", "HOME", "LANG", "LC_ALL", "PATH", "RAYON_NUM_THREADS", "RUST_BACKTRACE", "TMPDIR", "TZ", "MALLOC_ARENA_MAX"];
+    let known = [
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "PATH",
+        "RAYON_NUM_THREADS",
+        "RUST_BACKTRACE",
+        "TMPDIR",
+        "TZ",
+        "MALLOC_ARENA_MAX",
+    ];
     assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
 }
 
@@ -128,7 +148,8 @@ fn one_that_recovers_within_its_strikes_is_answered() {
     let folder = folder.path();
     message(folder, "hello", &Hello::own());
     message(folder, "answer", &Answer { id: 4, reply: Reply::Failed(Default::default()) });
-    let script = "cat hello; echo one >> starts; if [ $(wc -l < starts) -lt 3 ]; then exit 3; fi; cat answer; sleep 100";
+    let script =
+        "cat hello; echo one >> starts; if [ $(wc -l < starts) -lt 3 ]; then exit 3; fi; cat answer; sleep 100";
     let pool = Pool::new(peer(folder, script), 1);
     let reply = pool.ask(&ask("-z"), manner(3));
     assert_eq!(reply, Ok(Reply::Failed(Default::default())));
@@ -165,12 +186,8 @@ fn a_worker_that_is_killed_while_idle_is_nobodys_strike() {
 
 #[test]
 fn a_worker_ends_with_the_one_who_asks() {
-    let mut worker = Command::new(EVO)
-        .args(["worker", "--stdio"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut worker =
+        Command::new(EVO).args(["worker", "--stdio"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = worker.stdout.take().unwrap();
     let hello: Hello = serde_json::from_slice(&read_frame(&mut stdout).unwrap().unwrap()).unwrap();
     assert_eq!(hello, Hello::own());

@@ -6,8 +6,8 @@ use std::process;
 use clap::Args;
 use evo_lang::diag::Code;
 
-use super::args::size;
 use super::Stop;
+use super::args::size;
 use crate::engine::Failure;
 use crate::workers::{self, limits};
 

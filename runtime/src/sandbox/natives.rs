@@ -128,7 +128,9 @@ pub(super) fn register(engine: &mut Engine, trace: &Shared) {
     for (name, op) in sums {
         mixed(engine, trace, name, Op::Binary(op));
     }
-    for (name, op) in [("**", Op::Binary(Binary::Pow)), ("pow", Op::Call("pow")), ("min", Op::Call("min")), ("max", Op::Call("max"))] {
+    for (name, op) in
+        [("**", Op::Binary(Binary::Pow)), ("pow", Op::Call("pow")), ("min", Op::Call("min")), ("max", Op::Call("max"))]
+    {
         mixed(engine, trace, name, op);
         plain(engine, trace, name, op);
     }

@@ -158,11 +158,45 @@ mod tests {
         use Binary::{Add, Mul, Pow, Sub};
         let half = Op::Number(0.5_f64.to_bits());
         let cases = [
-            (text(|add| { let (z, h) = (add(Op::Input(0), &[]), add(half, &[])); let s = add(Op::Binary(Sub), &[z, h]); vec![add(Op::Binary(Sub), &[z, s])] }), "z - (z - 0.5)"),
-            (text(|add| { let (z, h) = (add(Op::Input(0), &[]), add(half, &[])); let s = add(Op::Binary(Add), &[z, h]); vec![add(Op::Binary(Add), &[s, z])] }), "z + 0.5 + z"),
-            (text(|add| { let (z, h) = (add(Op::Input(0), &[]), add(half, &[])); let s = add(Op::Binary(Add), &[z, h]); let n = add(Op::Negate, &[s]); vec![add(Op::Binary(Pow), &[n, h])] }), "(-(z + 0.5)) ^ 0.5"),
-            (text(|add| { let (z, h) = (add(Op::Input(0), &[]), add(Op::Number((-2.0_f64).to_bits()), &[])); vec![add(Op::Binary(Mul), &[h, z])] }), "-2 * z"),
-            (text(|add| { let (z, h) = (add(Op::Input(0), &[]), add(Op::Number((-2.0_f64).to_bits()), &[])); vec![add(Op::Binary(Sub), &[z, h])] }), "z - -2"),
+            (
+                text(|add| {
+                    let (z, h) = (add(Op::Input(0), &[]), add(half, &[]));
+                    let s = add(Op::Binary(Sub), &[z, h]);
+                    vec![add(Op::Binary(Sub), &[z, s])]
+                }),
+                "z - (z - 0.5)",
+            ),
+            (
+                text(|add| {
+                    let (z, h) = (add(Op::Input(0), &[]), add(half, &[]));
+                    let s = add(Op::Binary(Add), &[z, h]);
+                    vec![add(Op::Binary(Add), &[s, z])]
+                }),
+                "z + 0.5 + z",
+            ),
+            (
+                text(|add| {
+                    let (z, h) = (add(Op::Input(0), &[]), add(half, &[]));
+                    let s = add(Op::Binary(Add), &[z, h]);
+                    let n = add(Op::Negate, &[s]);
+                    vec![add(Op::Binary(Pow), &[n, h])]
+                }),
+                "(-(z + 0.5)) ^ 0.5",
+            ),
+            (
+                text(|add| {
+                    let (z, h) = (add(Op::Input(0), &[]), add(Op::Number((-2.0_f64).to_bits()), &[]));
+                    vec![add(Op::Binary(Mul), &[h, z])]
+                }),
+                "-2 * z",
+            ),
+            (
+                text(|add| {
+                    let (z, h) = (add(Op::Input(0), &[]), add(Op::Number((-2.0_f64).to_bits()), &[]));
+                    vec![add(Op::Binary(Sub), &[z, h])]
+                }),
+                "z - -2",
+            ),
         ];
         for (made, wanted) in cases {
             assert_eq!(made, format!("loss l(z: real) = {wanted}\n"));

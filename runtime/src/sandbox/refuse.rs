@@ -34,11 +34,7 @@ impl Refusal {
     }
 
     pub(super) fn power() -> Refusal {
-        Refusal(Rejected::new(
-            Reason::Unknown,
-            "`^` is no power in this language",
-            "write `x ** 2.0` or `pow(x, 2.0)`",
-        ))
+        Refusal(Rejected::new(Reason::Unknown, "`^` is no power in this language", "write `x ** 2.0` or `pow(x, 2.0)`"))
     }
 
     pub(super) fn nodes(most: usize) -> Refusal {
@@ -125,7 +121,10 @@ pub(super) fn parsing(error: &ParseError) -> Rejected {
         }
         _ => (Reason::Syntax, "write it in rhai: `let m = sigmoid(z); m * softplus(-z)`"),
     };
-    Rejected { place: place(error.position()), ..Rejected::new(reason, format!("the script cannot be read: {}", lower(&text)), help) }
+    Rejected {
+        place: place(error.position()),
+        ..Rejected::new(reason, format!("the script cannot be read: {}", lower(&text)), help)
+    }
 }
 
 /// What ended a running script.

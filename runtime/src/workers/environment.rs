@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn only_what_is_named_passes() {
-        let vars = ["PATH", "OPENAI_API_KEY", "EVO_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "LD_PRELOAD", "TZ", "path"];
+        let vars =
+            ["PATH", "OPENAI_API_KEY", "EVO_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "LD_PRELOAD", "TZ", "path"];
         let seen = chosen(vars.iter().map(|name| ((*name).into(), "x".into())));
         assert_eq!(seen.iter().map(|(name, _)| name.to_str().unwrap()).collect::<Vec<_>>(), ["PATH", "TZ"]);
     }
