@@ -180,7 +180,7 @@ fn tokens(model: &Model, rows: &[&str]) -> Vec<(Vec<u32>, Vec<u32>)> {
         let row: serde_json::Value = serde_json::from_str(row).unwrap();
         let text = |name: &str| row[name].as_str().unwrap().to_owned();
         let prompt = tokenizer.encode(&(text("question") + "\nAnswer:"), true).unwrap();
-        let mut answer = tokenizer.encode(&(" ".to_owned() + &text("answer")), false).unwrap();
+        let mut answer = tokenizer.encode(&format!(" {}", text("answer")), false).unwrap();
         answer.extend(model.stop_ids().first());
         (prompt, answer)
     };

@@ -90,7 +90,6 @@ impl Tracer {
 
     /// One that knows `boom`, too.
     #[cfg(test)]
-    #[expect(clippy::panic, reason = "what it is for")]
     pub(crate) fn with_a_native_that_panics() -> Tracer {
         let mut tracer = Tracer::new();
         tracer.engine.register_fn("boom", || -> f64 { panic!("boom") });
