@@ -117,6 +117,8 @@ pub(super) struct RunArgs {
     /// Evaluations at once [default: `workers` of evo.toml, else all cores]; results do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,
+    #[command(flatten)]
+    pub(super) workers: WorkersArgs,
     /// Where relative output paths start [default: the working directory]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) out: Option<PathBuf>,
@@ -138,6 +140,20 @@ pub(super) struct RunArgs {
     /// Seconds between two checkpoints of a training, at least [default: 30]; results do not depend on it
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) checkpoint_every: Option<f64>,
+}
+
+/// Processes that evaluate candidates.
+#[derive(Args, Debug)]
+pub(super) struct WorkersArgs {
+    /// Evaluate candidates in N worker processes: one that crashes costs its candidate, at worst; results do not depend on it
+    #[arg(long = "workers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) count: Option<u16>,
+    /// Hold each worker to this much memory, such as 4GiB, mapped files included
+    #[arg(long = "worker-memory", value_name = "SIZE", value_parser = size, requires = "count")]
+    pub(super) memory: Option<u64>,
+    /// Give each candidate this long, such as 90s; one that is late is recorded as failed
+    #[arg(long = "worker-deadline", value_name = "TIME", value_parser = humantime::parse_duration, requires = "count")]
+    pub(super) deadline: Option<Duration>,
 }
 
 #[derive(Args, Debug)]

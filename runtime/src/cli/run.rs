@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::{RunArgs, SettingArgs};
+use super::args::{RunArgs, SettingArgs, WorkersArgs};
 use super::watch::{JsonLines, Watcher};
 use super::{Stop, named, plan, screen, settings};
-use crate::engine::{Engine, Plan, Resume, RunOptions, RunOutcome};
+use crate::engine::{Engine, Plan, Resume, RunOptions, RunOutcome, Workers};
 use crate::events::{Cancel, Status};
 use crate::render;
 
@@ -35,6 +35,7 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
         resume,
         checkpoint_every: args.checkpoint_every,
         tensorboard: args.tensorboard.clone(),
+        workers: workers(&args.workers),
     };
     let run = planned.start(options).map_err(in_form)?;
     let name = run.dir().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -56,8 +57,18 @@ fn again(args: &RunArgs, file: &Path, name: &str) -> String {
     words.extend(
         args.tensorboard.iter().map(|folder| format!("--tensorboard {}", quoted(&folder.display().to_string()))),
     );
+    let WorkersArgs { count, memory, deadline } = &args.workers;
+    words.extend(count.map(|count| format!("--workers {count}")));
+    words.extend(memory.map(|memory| format!("--worker-memory {memory}")));
+    let spelt = deadline.map(|deadline| humantime::format_duration(deadline).to_string().replace(' ', ""));
+    words.extend(spelt.map(|deadline| format!("--worker-deadline {deadline}")));
     words.push(format!("--resume {name}"));
     words.join(" ")
+}
+
+fn workers(args: &WorkersArgs) -> Option<Workers> {
+    let count = usize::from(args.count?);
+    Some(Workers { count, memory: args.memory, deadline: args.deadline, program: None })
 }
 
 /// The settings as they are given to a command.

@@ -46,7 +46,7 @@ pub use function::HostFunction;
 pub use plan::{Candidates, Explanation, NodeView, Overview, Plan};
 pub use program::{Form, Param, ParamValue, Program, Settings};
 pub use replay::{Replay, Replayed, Step};
-pub use run::{Resume, Run, RunOptions, RunOutcome};
+pub use run::{Resume, Run, RunOptions, RunOutcome, Workers};
 
 /// Where programs are loaded, planned and run. Cheap to clone: clones share everything.
 #[derive(Clone, Debug)]

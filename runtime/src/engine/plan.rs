@@ -83,7 +83,9 @@ pub struct Plan {
     pub(super) identity: Identity,
     pub(super) file: String,
     pub(super) text: Arc<str>,
-    pub(super) planned: execute::Planned,
+    pub(crate) planned: execute::Planned,
+    /// As they were given.
+    pub(super) settings: Settings,
     warnings: Vec<Diagnostic>,
 }
 
@@ -109,6 +111,7 @@ impl Plan {
             file: program.file.clone(),
             text: program.text.clone(),
             planned,
+            settings: settings.clone(),
             warnings,
         }
     }

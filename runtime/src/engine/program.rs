@@ -15,7 +15,8 @@ use crate::project::Project;
 use crate::run::{execute, params};
 
 /// What a param is set to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ParamValue {
     /// Text as on the command line: an expression of the language, or, for a `text` param, the text itself.
     Source(String),

@@ -118,6 +118,7 @@ impl Engine {
             out: place.path(),
             run: Some(&record.run),
             trainings: Trainings::default(),
+            away: None,
         };
         let again = replay::replay(&scope, ready, target)?.ok_or_else(|| {
             let title = format!("`{name}` no longer comes to candidate {}.{}", asked.generation, asked.candidate);

@@ -16,6 +16,7 @@ use crate::db::DiskError;
 use crate::events::{Cancel, EventKind, Shown, Status};
 use crate::files;
 use crate::panics;
+use crate::run::away::Away;
 use crate::run::dir::{self, Identity, RunDir};
 use crate::run::execute::{self, Ready, Scope};
 use crate::run::journal::Journal;
@@ -24,6 +25,9 @@ use crate::run::rows::{Output, OutputKind};
 use crate::run::tensorboard::Board;
 use crate::run::trainings::Trainings;
 use crate::store::Store;
+use crate::workers::Open;
+
+pub use crate::run::away::Workers;
 
 /// Which run to go on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +54,9 @@ pub struct RunOptions {
     pub checkpoint_every: Option<f64>,
     /// Write the curves of trainings into this folder, as event files for TensorBoard.
     pub tensorboard: Option<PathBuf>,
+    /// Evaluate candidates in worker processes. Results do not depend on it, but for candidates that are too late or ask for
+    /// too much.
+    pub workers: Option<Workers>,
 }
 
 /// Seconds between two checkpoints of a training.
@@ -97,6 +104,7 @@ pub struct Run {
     journal: Arc<Journal>,
     store: Arc<Store>,
     trainings: Trainings,
+    away: Option<Arc<Away>>,
 }
 
 impl Run {
@@ -124,7 +132,10 @@ impl Run {
         let every = options.checkpoint_every.unwrap_or(CHECKPOINT_EVERY);
         let trainings = Trainings { checkpoints: Some(dir.checkpoints()), every, board };
         plan.planned.remember(&host, &plan.identity.program, &ready)?;
-        Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store, trainings })
+        // Curves of candidates are written by this process, and functions of the host are bound to it.
+        let stays = trainings.board.is_some() || !host.functions.0.is_empty();
+        let away = options.workers.filter(|_| !stays).map(|workers| away(&plan, workers, jobs)).transpose()?;
+        Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store, trainings, away })
     }
 
     /// The run directory.
@@ -179,6 +190,7 @@ impl Run {
             out: &self.out,
             run: Some(&self.dir.record().run),
             trainings: self.trainings.clone(),
+            away: self.away.as_ref(),
         }
     }
 
@@ -194,6 +206,29 @@ impl Run {
             segment: self.dir.segment(),
         }
     }
+}
+
+/// The workers of a run, which know its program as it was loaded.
+fn away(plan: &Plan, workers: Workers, jobs: usize) -> Result<Arc<Away>, Failure> {
+    let (host, count) = (&plan.engine.host, workers.count.max(1));
+    let open = Open {
+        root: host.root.clone(),
+        file: plan.file.clone(),
+        text: plan.text.to_string(),
+        params: plan.settings.params.clone(),
+        seed: plan.settings.seed,
+        tiny: plan.settings.tiny,
+        device: plan.settings.device.clone(),
+        program: plan.identity.program_hash,
+        store: Some(host.store.clone()),
+        threads: (jobs / count).max(1),
+        memory: host.memory.map(|memory| memory / count as u64),
+    };
+    let started = Away::new(workers, open).map(Arc::new);
+    started.map_err(|error| {
+        let help = "run without `--workers`";
+        Failure::placeless(3, Code::R0505, format!("the workers' executable is not known: {error}"), help)
+    })
 }
 
 /// Answers a plan in memory: for one that holds nothing worth keeping. There is no run directory, and no event tells of
@@ -216,6 +251,7 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
         out: options.out.as_ref().unwrap_or(&host.root),
         run: None,
         trainings: Trainings::default(),
+        away: None,
     };
     let done = catch_unwind(AssertUnwindSafe(|| execute::run(&scope, ready))).unwrap_or_else(|panic| {
         let help = "please report it with what was entered";

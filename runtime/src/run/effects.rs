@@ -10,6 +10,7 @@ use evo_stdlib::cx::{Batch, Effects, Evaluated, Failure, Generation, Progress};
 use evo_stdlib::value::{Callable, NumericFn, Value};
 use indexmap::IndexMap;
 
+use super::away::Errands;
 use super::journal::Past;
 use super::rows::{Candidate, Evaluation};
 use super::scheduler::{Finished, Scheduler, flat};
@@ -55,6 +56,8 @@ enum Pending {
     /// With the seconds it took.
     Known(Box<Evaluated>, f64),
     Node(NodeId, Key),
+    /// In a worker process: the errand's number.
+    Away(usize, Key),
 }
 
 /// How long a candidate took, and how long its generation until then.
@@ -93,35 +96,40 @@ impl NodeEffects {
     }
 
     /// What came of a candidate, and the seconds it took.
-    fn wait(&self, pending: Pending) -> (Evaluated, f64) {
-        match pending {
-            Pending::Known(evaluated, seconds) => (*evaluated, seconds),
+    fn wait(&self, pending: &Pending, errands: &Errands) -> Result<(Evaluated, f64), Failure> {
+        Ok(match pending {
+            Pending::Known(evaluated, seconds) => (Evaluated::clone(evaluated), *seconds),
             Pending::Node(id, node) => {
-                let Finished { outcome, cached } = self.scheduler.wait(id);
-                (Evaluated { outcome, cached, node }, self.scheduler.took(id))
+                let Finished { outcome, cached } = self.scheduler.wait(*id);
+                (Evaluated { outcome, cached, node: *node }, self.scheduler.took(*id))
             }
-        }
+            Pending::Away(number, node) => evaluated(errands.wait(*number)?, *node),
+        })
     }
 
     /// Evaluates a candidate that failed again, as often as it is worth and allowed; the seconds of all times.
-    fn retried(&self, function: &Callable, args: &[Value], first: (Evaluated, f64), times: u32) -> (Evaluated, f64) {
-        let (mut evaluated, mut seconds) = first;
+    fn retried(&self, pending: &Pending, errands: &Errands, times: u32) -> Result<(Evaluated, f64), Failure> {
+        let (mut found, mut seconds) = self.wait(pending, errands)?;
         for _ in 0..times {
-            if !evaluated.outcome.as_ref().is_err_and(|failure| failure.may_pass()) {
+            if !found.outcome.as_ref().is_err_and(|failure| failure.may_pass()) {
                 break;
             }
-            let pending = self.start(function, args.to_vec(), None);
-            if let Pending::Node(id, _) = &pending {
-                self.scheduler.forget(&[*id]);
-                self.scheduler.demand(&[*id], true);
-            }
-            let (again, took) = self.wait(pending);
-            (evaluated, seconds) = (again, seconds + took);
+            let (again, took) = match pending {
+                // What the journal holds is how it ended: only what was computed just now may be tried again.
+                Pending::Known(..) => break,
+                Pending::Node(id, _) => {
+                    self.scheduler.forget(&[*id]);
+                    self.scheduler.demand(&[*id], true);
+                    self.wait(pending, errands)?
+                }
+                Pending::Away(number, node) => evaluated(errands.again(&self.scheduler, *number)?, *node),
+            };
+            (found, seconds) = (again, seconds + took);
         }
-        (evaluated, seconds)
+        Ok((found, seconds))
     }
 
-    fn start(&self, function: &Callable, args: Vec<Value>, known: Option<&Evaluation>) -> Pending {
+    fn start(&self, function: &Callable, args: Vec<Value>, known: Option<&Evaluation>, errands: &mut Errands) -> Pending {
         let replay = |node: &Key| known.filter(|e| e.node.0 == node.0).map(|e| replayed(&e.outcome));
         match function {
             Callable::Code(code) => {
@@ -139,15 +147,19 @@ impl NodeEffects {
                     known.clone().unwrap_or_else(|| slots.and_then(|slots| call(code, &slots)).map_err(Arc::new));
                 Pending::Known(Box::new(Evaluated { outcome, cached: known.is_some(), node }), clock.seconds())
             }
-            Callable::Function(function) => match self.scheduler.world().apply(function.node, args) {
+            Callable::Function(function) => match self.scheduler.world().apply(function.node, args.clone()) {
                 Err(failure) => {
                     let outcome = Err(Arc::new(failure));
                     Pending::Known(Box::new(Evaluated { outcome, cached: false, node: function.key }), 0.0)
                 }
                 Ok(id) => {
-                    let node = self.scheduler.world().node(id).key;
-                    match replay(&node) {
-                        Some(outcome) => Pending::Known(Box::new(Evaluated { outcome, cached: true, node }), 0.0),
+                    let world = self.scheduler.world();
+                    let node = world.node(id).key;
+                    if let Some(outcome) = replay(&node) {
+                        return Pending::Known(Box::new(Evaluated { outcome, cached: true, node }), 0.0);
+                    }
+                    match world.away.as_ref().and_then(|away| away.errand(world, function, &args, id)) {
+                        Some(errand) => Pending::Away(errands.add(errand), node),
                         None => Pending::Node(id, node),
                     }
                 }
@@ -245,21 +257,25 @@ impl Effects for NodeEffects {
         let known = self.journaled(at)?;
         let clock = Stopwatch::start();
         let earlier = |i: usize| known.iter().find(|e| e.candidate == at.first + i as u64);
-        let pending: Vec<Pending> =
-            args.iter().enumerate().map(|(i, args)| self.start(function, args.clone(), earlier(i))).collect();
+        let mut errands = Errands::default();
+        let pending: Vec<Pending> = args
+            .iter()
+            .enumerate()
+            .map(|(i, args)| self.start(function, args.clone(), earlier(i), &mut errands))
+            .collect();
         let roots: Vec<NodeId> =
             pending.iter().filter_map(|p| if let Pending::Node(id, _) = p { Some(*id) } else { None }).collect();
         self.scheduler.demand(&roots, true);
-        let mut all = Vec::with_capacity(pending.len());
-        for (i, (pending, args)) in pending.into_iter().zip(&args).enumerate() {
-            // What the journal holds is how it ended: only what was computed just now may be tried again.
-            let retries = if matches!(pending, Pending::Node(..)) { at.retries } else { 0 };
-            let first = self.wait(pending);
-            let (evaluated, seconds) = self.retried(function, args, first, retries);
-            let genome = args.first().map_or(Datum::Missing, |value| datum(&value.show()));
-            self.journal(at, i as u64, genome, &evaluated, Times { seconds, elapsed: clock.seconds() })?;
-            all.push(evaluated);
-        }
+        let all = errands.during(&self.scheduler, || {
+            let mut all = Vec::with_capacity(pending.len());
+            for (i, (pending, args)) in pending.iter().zip(&args).enumerate() {
+                let (evaluated, seconds) = self.retried(pending, &errands, at.retries)?;
+                let genome = args.first().map_or(Datum::Missing, |value| datum(&value.show()));
+                self.journal(at, i as u64, genome, &evaluated, Times { seconds, elapsed: clock.seconds() })?;
+                all.push(evaluated);
+            }
+            Ok(all)
+        })?;
         self.scheduler.forget(&roots);
         Ok(all)
     }
@@ -328,6 +344,10 @@ impl Effects for NodeEffects {
         *last = LastCheckpoint { clock: Stopwatch::start(), took: clock.seconds() };
         Ok(())
     }
+}
+
+fn evaluated((finished, seconds): (Finished, f64), node: Key) -> (Evaluated, f64) {
+    (Evaluated { outcome: finished.outcome, cached: finished.cached, node }, seconds)
 }
 
 /// A checkpoint that cannot be read or written: a fault of the disk.

@@ -15,6 +15,7 @@ use evo_stdlib::model::Device;
 use evo_stdlib::task::Memory;
 use indexmap::IndexMap;
 
+use super::away::Away;
 use super::answers::{self, Outputs};
 use super::estimate;
 use super::host::{HostFunctions, ProgramHost};
@@ -112,6 +113,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) run: Option<&'a str>,
     /// What trainings write beside their results.
     pub(crate) trainings: Trainings,
+    /// Processes that evaluate candidates, if there are any.
+    pub(crate) away: Option<&'a Arc<Away>>,
 }
 
 /// Parses and type-checks the entry file and all that it uses.

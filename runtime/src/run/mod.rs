@@ -3,9 +3,10 @@
 //! In reading order: [`dir`], [`journal`], [`rows`], [`log`]; then `execute` (the seam to the language), `params`,
 //! `overview`, `host` (functions of the host),
 //! `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests), `replay`
-//! (one candidate again), [`trainings`] (checkpoints) and `tensorboard` (curves).
+//! (one candidate again), `away` and `station` (candidates in worker processes: here, and there), [`trainings`] (checkpoints) and `tensorboard` (curves).
 
 mod answers;
+pub(crate) mod away;
 pub mod dir;
 mod effects;
 pub(crate) mod estimate;
@@ -21,6 +22,7 @@ pub(crate) mod replay;
 pub mod rows;
 mod scheduler;
 mod selection;
+pub(crate) mod station;
 pub(crate) mod tensorboard;
 pub mod trainings;
 pub(crate) mod world;

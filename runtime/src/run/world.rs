@@ -16,6 +16,7 @@ use evo_stdlib::model::Device;
 use evo_stdlib::task::Memory;
 use evo_stdlib::value::{Stored, Value};
 
+use super::away::Away;
 use super::effects::NodeEffects;
 use super::execute::Scope;
 use super::host::HostFunctions;
@@ -85,6 +86,8 @@ pub(crate) struct World {
     found: Option<Arc<Found>>,
     /// What trainings write beside their results.
     pub(crate) trainings: Trainings,
+    /// Processes that evaluate candidates, if there are any.
+    pub(crate) away: Option<Arc<Away>>,
     /// Where the program's files are.
     place: Place,
     given: Mutex<BTreeMap<Key, Value>>,
@@ -121,6 +124,7 @@ impl World {
             memory: Arc::new(memory),
             found: scope.found.cloned(),
             trainings: scope.trainings.clone(),
+            away: scope.away.cloned(),
             place,
             given: Mutex::default(),
             is_unkept_told: AtomicBool::new(false),

@@ -243,6 +243,7 @@ impl Sandbox {
         match self.pool.ask(&Ask::Trace(Box::new(job.clone())), manner) {
             Ok(Reply::Traced(verdict)) => verdict,
             Ok(Reply::Failed(failed)) => Verdict::Rejected(Rejected::new(Reason::Crash, failed.title, failed.help)),
+            Ok(_) => Verdict::Rejected(rejected(&Lost::Protocol("it answers another request".into()))),
             Err(lost) => Verdict::Rejected(rejected(&lost)),
         }
     }

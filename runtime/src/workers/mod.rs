@@ -11,11 +11,11 @@ mod environment;
 mod frame;
 mod pool;
 mod process;
-mod protocol;
+pub(crate) mod protocol;
 mod serve;
 
 pub use frame::{MAX_FRAME, read_frame, write_frame};
 pub use pool::{Manner, Pool, STRIKES};
 pub use process::{Lost, Spec, Worker};
-pub use protocol::{Answer, Ask, Failed, Hello, PROTOCOL, Reply, Request};
+pub use protocol::{Answer, Ask, Evaluate, Evaluated, Failed, Hello, Open, PROTOCOL, Reply, Request, Warning};
 pub use serve::{Desk, serve};

@@ -13,10 +13,15 @@ pub const STRIKES: u32 = 3;
 /// How long a worker may take to begin.
 const BEGIN: Duration = Duration::from_secs(20);
 
+/// How long it may take to open a program and hash the files that it reads.
+const OPEN: Duration = Duration::from_secs(3600);
+
 /// A fixed number of workers for any number of askers.
 #[derive(Debug)]
 pub struct Pool {
     spec: Spec,
+    /// Asked of each worker before anything else.
+    opening: Option<Ask>,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -49,7 +54,12 @@ impl Pool {
     /// A pool of up to `size` workers; none is started yet.
     pub fn new(spec: Spec, size: usize) -> Pool {
         let state = State { idle: Vec::new(), free: size.max(1), next: 1, lost: 0 };
-        Pool { spec, state: Mutex::new(state), freed: Condvar::new() }
+        Pool { spec, opening: None, state: Mutex::new(state), freed: Condvar::new() }
+    }
+
+    /// The same pool, each worker of which is asked this first, such as to open a program.
+    pub fn opening(self, ask: Ask) -> Pool {
+        Pool { opening: Some(ask), ..self }
     }
 
     /// The answer to a request, of whichever worker is free. One that is lost is replaced, and another one asked, as
@@ -108,11 +118,17 @@ impl Pool {
         }
     }
 
-    /// A worker that has said hello.
+    /// A worker that has said hello, and has done what all are asked first.
     fn start(&self, stop: Option<&AtomicBool>) -> Result<Member, Lost> {
         let mut worker = Worker::start(&self.spec)?;
         protocol::greeted(&worker.next(BEGIN, stop)?)?;
-        Ok(Member(worker))
+        let mut member = Member(worker);
+        let Some(ask) = &self.opening else { return Ok(member) };
+        match member.ask(self.number(), ask, OPEN, stop)? {
+            Reply::Opened => Ok(member),
+            Reply::Failed(failed) => Err(Lost::Start(failed.title)),
+            _ => Err(Lost::Protocol("it answers another request".into())),
+        }
     }
 
     fn number(&self) -> u64 {

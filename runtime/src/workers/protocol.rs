@@ -1,9 +1,15 @@
 //! What a worker and the one who asks it say to each other. `book/src/workers.md` is the same for people.
 
+use std::path::PathBuf;
+
+use evo_lang::span::Span;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::process::Lost;
+use crate::engine::ParamValue;
 use crate::sandbox::{Job, Verdict};
+use crate::store::Key;
 
 /// The version of the protocol. A worker of another version is not asked anything.
 pub const PROTOCOL: u32 = 1;
@@ -39,6 +45,48 @@ pub struct Request {
 pub enum Ask {
     /// Trace a script that a model wrote.
     Trace(Box<Job>),
+    /// Read and check a program, whose candidates are asked for after.
+    Open(Box<Open>),
+    /// Evaluate a candidate of the program that is open.
+    Evaluate(Evaluate),
+}
+
+/// A program under its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    /// Where paths start.
+    pub root: PathBuf,
+    /// The program's file, as it was named.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// Params that were set.
+    pub params: IndexMap<String, ParamValue>,
+    /// The seed, if it was set.
+    pub seed: Option<i64>,
+    /// Whether effort is lowered.
+    pub tiny: bool,
+    /// The device, if one was named.
+    pub device: Option<String>,
+    /// The hash of the program and all that it uses: it must still be that.
+    pub program: Key,
+    /// Where results across runs are.
+    pub store: Option<PathBuf>,
+    /// Threads that the worker may take.
+    pub threads: usize,
+    /// The memory that its candidates share, where it is known.
+    pub memory: Option<u64>,
+}
+
+/// A candidate: a function of the program and what it is applied to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluate {
+    /// The function's identity.
+    pub function: Key,
+    /// Its arguments, such as a genome: plain values in the bytes of the store, as hexadecimal digits.
+    pub arguments: Vec<String>,
+    /// The identity of the result: where it differs, the worker has another program.
+    pub node: Key,
 }
 
 /// An answer.
@@ -56,8 +104,37 @@ pub struct Answer {
 pub enum Reply {
     /// What became of a script.
     Traced(Verdict),
+    /// The program is open.
+    Opened,
+    /// What came of a candidate.
+    Evaluated(Evaluated),
     /// The request could not be answered.
     Failed(Failed),
+}
+
+/// What came of a candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// Its value, in the bytes of the store as hexadecimal digits, or why it has none.
+    pub outcome: Result<String, Failed>,
+    /// Whether it came from the store.
+    pub cached: bool,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// What the user should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that the user should know and that stops nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The code, if it has one.
+    pub code: Option<String>,
+    /// The message.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
 }
 
 /// A request that could not be answered, as a coded failure.
@@ -73,6 +150,26 @@ pub struct Failed {
     /// What to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
+    /// The identity of what failed, where it is a part of a candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Key>,
+    /// Where in numeric code it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// The parameter whose argument is at fault, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of hexadecimal digits; nothing for any other text.
+pub(crate) fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok()).collect()
 }
 
 /// A message as bytes.
@@ -96,4 +193,17 @@ pub(super) fn greeted(message: &[u8]) -> Result<(), Lost> {
 /// An answer that was read.
 pub(super) fn answer(message: &[u8]) -> Result<Answer, Lost> {
     serde_json::from_slice(message).map_err(|error| Lost::Protocol(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_bytes_and_nothing_else_is() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(bytes(&digits(&all)), Some(all));
+        assert_eq!(["0", "0g", "é0", "000"].map(bytes), [const { None }; 4]);
+        assert_eq!(bytes(""), Some(Vec::new()));
+    }
 }

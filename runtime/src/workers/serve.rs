@@ -8,12 +8,14 @@ use super::frame::{read_frame, write_frame};
 use super::limits;
 use super::protocol::{Answer, Ask, Failed, Hello, Reply, Request};
 use crate::panics;
+use crate::run::station::Station;
 use crate::sandbox::Tracer;
 
 /// What a worker keeps warm between requests.
 #[derive(Debug, Default)]
 pub struct Desk {
     tracer: Option<Tracer>,
+    station: Option<Station>,
 }
 
 impl Desk {
@@ -36,6 +38,18 @@ impl Desk {
     fn attend(&mut self, ask: Ask) -> Reply {
         match ask {
             Ask::Trace(job) => Reply::Traced(self.tracer.get_or_insert_with(Tracer::new).trace(&job)),
+            Ask::Open(open) => match Station::open(&open) {
+                Ok(station) => {
+                    self.station = Some(station);
+                    Reply::Opened
+                }
+                Err(failed) => Reply::Failed(failed),
+            },
+            Ask::Evaluate(asked) => {
+                let closed = || Failed { code: "R0505".into(), title: "no program is open".into(), ..Failed::default() };
+                let done = self.station.as_ref().ok_or_else(closed).and_then(|station| station.evaluate(&asked));
+                done.map_or_else(Reply::Failed, Reply::Evaluated)
+            }
         }
     }
 }
@@ -68,6 +82,7 @@ pub fn serve(
 fn processor(ask: &Ask) -> Option<u64> {
     match ask {
         Ask::Trace(job) => Some(job.limits.deadline_ms.div_ceil(1000) + 1),
+        Ask::Open(_) | Ask::Evaluate(_) => None,
     }
 }
 
@@ -102,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_native_is_an_answer_and_the_next_script_is_traced() {
-        let mut desk = Desk { tracer: Some(Tracer::with_a_native_that_panics()) };
+        let mut desk = Desk { tracer: Some(Tracer::with_a_native_that_panics()), ..Desk::default() };
         let Reply::Failed(failed) = desk.answer(job("boom() * z")) else { panic!("a panic is no verdict") };
         assert_eq!((failed.code.as_str(), failed.title.contains("boom")), ("R0504", true), "{failed:?}");
         assert!(matches!(desk.answer(job("-z")), Reply::Traced(Verdict::Traced(_))));
