@@ -171,7 +171,11 @@ impl Errands {
     }
 
     /// Has all errands run while `body` takes what comes of them; what it leaves is not begun any more.
-    pub(super) fn during<T>(&self, scheduler: &Scheduler, body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn during<T>(
+        &self,
+        scheduler: &Scheduler,
+        body: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let Some(away) = scheduler.world().away.as_ref().filter(|_| !self.all.is_empty()) else { return body() };
         std::thread::scope(|scope| {
             for i in 0..away.count().min(self.all.len()) {

@@ -129,7 +129,13 @@ impl NodeEffects {
         Ok((found, seconds))
     }
 
-    fn start(&self, function: &Callable, args: Vec<Value>, known: Option<&Evaluation>, errands: &mut Errands) -> Pending {
+    fn start(
+        &self,
+        function: &Callable,
+        args: Vec<Value>,
+        known: Option<&Evaluation>,
+        errands: &mut Errands,
+    ) -> Pending {
         let replay = |node: &Key| known.filter(|e| e.node.0 == node.0).map(|e| replayed(&e.outcome));
         match function {
             Callable::Code(code) => {

@@ -15,8 +15,8 @@ use evo_stdlib::model::Device;
 use evo_stdlib::task::Memory;
 use indexmap::IndexMap;
 
-use super::away::Away;
 use super::answers::{self, Outputs};
+use super::away::Away;
 use super::estimate;
 use super::host::{HostFunctions, ProgramHost};
 use super::journal::Journal;

@@ -11,13 +11,13 @@ use evo_stdlib::plain;
 use evo_stdlib::task::Memory;
 use evo_stdlib::value::Value;
 
+use super::estimate;
 use super::execute::{self, Scope};
 use super::journal::Journal;
 use super::log::EventLog;
 use super::scheduler::{Finished, Scheduler};
 use super::trainings::Trainings;
 use super::world::World;
-use super::estimate;
 use crate::engine::{Engine, Failure, Settings};
 use crate::events::{Cancel, Event, EventKind, Observer};
 use crate::store::Store;
@@ -49,7 +49,8 @@ impl Station {
             return Err(refused("the program has errors where the worker reads it"));
         }
         let (params, device) = (open.params.clone(), open.device.clone());
-        let plan = program.plan(&Settings { params, seed: open.seed, tiny: open.tiny, device }).map_err(|f| failed(&f))?;
+        let plan =
+            program.plan(&Settings { params, seed: open.seed, tiny: open.tiny, device }).map_err(|f| failed(&f))?;
         if plan.planned.program_hash() != open.program {
             return Err(refused("a program that is used has changed since the run began"));
         }

@@ -46,7 +46,8 @@ impl Desk {
                 Err(failed) => Reply::Failed(failed),
             },
             Ask::Evaluate(asked) => {
-                let closed = || Failed { code: "R0505".into(), title: "no program is open".into(), ..Failed::default() };
+                let closed =
+                    || Failed { code: "R0505".into(), title: "no program is open".into(), ..Failed::default() };
                 let done = self.station.as_ref().ok_or_else(closed).and_then(|station| station.evaluate(&asked));
                 done.map_or_else(Reply::Failed, Reply::Evaluated)
             }
