@@ -41,7 +41,7 @@ impl std::fmt::Debug for Station {
 
 impl Station {
     /// Reads, checks and plans a program.
-    pub(crate) fn open(open: &Open) -> Result<Station, Failed> {
+    pub(crate) fn open(open: &Open) -> Result<Station, Box<Failed>> {
         let threads = open.threads.max(1);
         let engine = Engine::builder().cwd(&open.root).jobs(threads).build();
         let program = engine.load_text(&open.file, &open.text);
@@ -93,7 +93,7 @@ impl Station {
     }
 
     /// Computes a candidate.
-    pub(crate) fn evaluate(&self, asked: &Evaluate) -> Result<Evaluated, Failed> {
+    pub(crate) fn evaluate(&self, asked: &Evaluate) -> Result<Evaluated, Box<Failed>> {
         let function = self.functions.get(&asked.function).ok_or_else(|| refused("it has no such function"))?;
         let argument = |text: &String| bytes(text).and_then(|bytes| plain::decode(&bytes)).map(Value::Plain);
         let args: Option<Vec<Value>> = asked.arguments.iter().map(argument).collect();
@@ -118,8 +118,8 @@ impl Station {
     }
 
     /// A candidate's failure, with the identity of what failed.
-    fn told(&self, failure: &NodeFailure) -> Failed {
-        Failed {
+    fn told(&self, failure: &NodeFailure) -> Box<Failed> {
+        Box::new(Failed {
             code: failure.code.to_owned(),
             title: failure.title.to_string(),
             notes: failure.notes.clone(),
@@ -127,21 +127,21 @@ impl Station {
             node: failure.node.map(|id| self.scheduler.world().node(id).key),
             span: failure.span.as_deref().copied(),
             param: failure.param.map(str::to_owned),
-        }
+        })
     }
 }
 
 /// A worker that cannot do what it is asked: the machine's fault, or somebody's who changed a file.
-fn refused(what: &str) -> Failed {
+fn refused(what: &str) -> Box<Failed> {
     let help = "leave the program and its files as they are while it runs, then go on with `--resume`";
-    Failed { code: Code::R0505.as_str().into(), title: what.into(), help: help.into(), ..Failed::default() }
+    Box::new(Failed { code: Code::R0505.as_str().into(), title: what.into(), help: help.into(), ..Failed::default() })
 }
 
-fn failed(failure: &Failure) -> Failed {
+fn failed(failure: &Failure) -> Box<Failed> {
     let first = failure.diagnostics.first();
     let code = first.map_or(Code::R0505, |diagnostic| diagnostic.code);
     let help = first.map(|diagnostic| diagnostic.help.join("; ")).unwrap_or_default();
-    Failed { code: code.as_str().into(), title: failure.title().to_owned(), help, ..Failed::default() }
+    Box::new(Failed { code: code.as_str().into(), title: failure.title().to_owned(), help, ..Failed::default() })
 }
 
 /// Collects warnings for the answer.

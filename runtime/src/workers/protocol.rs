@@ -109,14 +109,14 @@ pub enum Reply {
     /// What came of a candidate.
     Evaluated(Evaluated),
     /// The request could not be answered.
-    Failed(Failed),
+    Failed(Box<Failed>),
 }
 
 /// What came of a candidate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluated {
     /// Its value, in the bytes of the store as hexadecimal digits, or why it has none.
-    pub outcome: Result<String, Failed>,
+    pub outcome: Result<String, Box<Failed>>,
     /// Whether it came from the store.
     pub cached: bool,
     /// Seconds it took.

@@ -25,12 +25,12 @@ impl Desk {
             Ok(reply) => reply,
             Err(panic) => {
                 *self = Desk::default(); // whatever it left half-done
-                Reply::Failed(Failed {
+                Reply::Failed(Box::new(Failed {
                     code: "R0504".into(),
                     title: format!("a worker stopped unexpectedly: {}", panics::text(panic.as_ref())),
                     help: "this is a fault of evo: please report it with the program".into(),
                     ..Failed::default()
-                })
+                }))
             }
         }
     }
@@ -46,8 +46,8 @@ impl Desk {
                 Err(failed) => Reply::Failed(failed),
             },
             Ask::Evaluate(asked) => {
-                let closed =
-                    || Failed { code: "R0505".into(), title: "no program is open".into(), ..Failed::default() };
+                let title = "no program is open".to_owned();
+                let closed = || Box::new(Failed { code: "R0505".into(), title, ..Failed::default() });
                 let done = self.station.as_ref().ok_or_else(closed).and_then(|station| station.evaluate(&asked));
                 done.map_or_else(Reply::Failed, Reply::Evaluated)
             }
