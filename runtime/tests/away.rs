@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use evo::engine::{Engine, RunOptions, RunOutcome, Settings, Workers};
+use evo::engine::{Engine, Resume, RunOptions, RunOutcome, Settings, Workers};
 use evo::events::{Event, EventKind, Observer, Outcome, Status};
 use evo::run::journal::{self, Journal};
 use evo::run::rows::Evaluation;
@@ -152,6 +152,34 @@ fn workers_that_are_killed_cost_nothing_but_time() {
     let killed = killer.killed.load(Ordering::SeqCst);
     assert!(killed >= 3, "{killed} were killed");
     assert!(starts(away.path()).len() > 2, "others were started instead");
+}
+
+/// Asks the run to stop after some evaluations.
+struct Stopper(evo::events::Cancel, AtomicUsize);
+
+impl Observer for Stopper {
+    fn event(&self, event: &Event) {
+        if matches!(event.kind, EventKind::Evaluation { .. }) && self.1.fetch_add(1, Ordering::SeqCst) == 9 {
+            self.0.stop();
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_goes_on_with_or_without_workers() {
+    let (calm, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let one = run(calm.path(), MERGES, None, vec![]);
+    let given = workers(away.path(), None);
+    let cancel = evo::events::Cancel::new();
+    let stopper = Arc::new(Stopper(cancel.clone(), 0.into()));
+    let engine = Engine::builder().cwd(away.path()).jobs(2).cancel(cancel).observer(stopper).build();
+    let plan = engine.load_text("p.evo", MERGES).plan(&Settings::new()).unwrap();
+    let stopped = plan.start(RunOptions { workers: given, ..RunOptions::default() }).unwrap().wait();
+    assert_eq!(stopped.status, Status::Interrupted, "{:?}", stopped.failure);
+    let engine = Engine::builder().cwd(away.path()).jobs(2).build();
+    let plan = engine.load_text("p.evo", MERGES).plan(&Settings::new()).unwrap();
+    let resumed = plan.start(RunOptions { resume: Resume::Latest, ..RunOptions::default() }).unwrap().wait();
+    assert_eq!(left(&one), left(&resumed));
 }
 
 /// Whether the peer misbehaves over a candidate.

@@ -128,6 +128,107 @@ fn losses_come_out_as_they_are_written_in_the_language() {
     }
 }
 
+/// Pieces of scripts, put together at random.
+const PIECES: &[&str] = &[
+    "z",
+    "chosen",
+    "beta",
+    "0.5",
+    "2",
+    "-1",
+    "1e308",
+    "\"t\"",
+    "true",
+    "[",
+    "]",
+    "(",
+    ")",
+    "{",
+    "}",
+    ",",
+    ";",
+    " + ",
+    " - ",
+    " * ",
+    " / ",
+    " ** ",
+    " ^ ",
+    " > ",
+    " == ",
+    " & ",
+    " && ",
+    "!",
+    "-",
+    ".",
+    "..",
+    "let x = ",
+    "x",
+    "fn f(a) { ",
+    "f(",
+    "exp(",
+    "where(",
+    "max(",
+    "clamp(",
+    "batch_mean(",
+    "if ",
+    " else ",
+    "while ",
+    "loop { ",
+    "break; ",
+    "return ",
+    "x += ",
+    "x[0] = ",
+    "throw ",
+    "#{",
+    "|a| ",
+    "switch ",
+    "eval(",
+    "this",
+    "\n",
+    "//",
+    "/*",
+    "`${",
+    "'",
+    "0x",
+    "const c = ",
+    "in ",
+    "for i in ",
+    "log(",
+    "9223372036854775807",
+];
+
+#[test]
+fn whatever_a_script_is_it_gets_a_verdict_and_what_is_traced_is_a_program() {
+    let mut state = 11_u64;
+    let mut next = |below: u32| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u32 % below
+    };
+    let limits = Limits { operations: 2000, nodes: 300, ..Limits::default() };
+    let (mut tracer, mut losses) = (Tracer::new(), 0);
+    for round in 0..2000 {
+        // Pieces alone, a formula, or a formula with pieces in it that do not belong there.
+        let mut script = if round % 2 == 0 { String::new() } else { format!("let x = {}; x", formula(&mut next, 3)) };
+        let pieces = [1 + next(9), 0, 1 + next(9), 1][round % 4];
+        for _ in 0..pieces {
+            let at = next(script.len() as u32 + 1) as usize;
+            script.insert_str(at, PIECES[next(PIECES.len() as u32) as usize]);
+        }
+        match tracer.trace(&job(&script, limits)) {
+            Verdict::Rejected(rejected) => {
+                assert!(!rejected.message.is_empty() && !rejected.help.is_empty(), "{script}")
+            }
+            Verdict::Traced(traced) => {
+                let found = Engine::new().load_text("p.evo", &traced.source);
+                let errors: Vec<_> = found.diagnostics().iter().filter(|d| d.is_error()).collect();
+                assert!(errors.is_empty(), "{script}\n{}\n{errors:?}", traced.source);
+                losses += 1;
+            }
+        }
+    }
+    assert!(losses > 100, "{losses} are losses");
+}
+
 /// A random formula that is the same text in rhai and in `.evo`.
 fn formula(next: &mut dyn FnMut(u32) -> u32, depth: u32) -> String {
     let leaf = ["z", "chosen", "beta", "0.5", "2.0", "1e-3", "3.25"];

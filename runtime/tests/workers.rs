@@ -115,6 +115,8 @@ fn a_peer_sees_nothing_of_the_environment_but_what_is_allowed() {
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && names.contains(&"PATH"), "{names:?}");
     // What a shell sets by itself, what is allowed, and what was given.
     let known = [
+        "CUDA_VISIBLE_DEVICES",
+        "LD_LIBRARY_PATH",
         "PWD",
         "OLDPWD",
         "SHLVL",

@@ -10,7 +10,7 @@ use evo_lang::span::{SourceMap, Span};
 
 use super::{Stop, screen};
 use crate::engine::{Engine, Failure};
-use crate::sandbox::{self, Job, Limits, Rejected, Sandbox, Verdict};
+use crate::sandbox::{self, Job, Limits, Reason, Rejected, Sandbox, Verdict};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -104,7 +104,13 @@ fn told(file: &Path, job: &Job, rejected: &Rejected) -> Failure {
         let into: usize = text.line(line).chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
         Some(Span::new(id, start + into, start + into + 1))
     });
-    let span = at.unwrap_or_default();
+    // What has no place is about the script's value, which is its last expression, or about the whole of it.
+    let last = job.script.char_indices().rfind(|(_, c)| !c.is_whitespace() && !";}".contains(*c));
+    let end = match (rejected.reason, last) {
+        (Reason::Value, Some((start, c))) => Span::new(id, start, start + c.len_utf8()),
+        _ => Span::new(id, 0, job.script.chars().next().map_or(0, char::len_utf8)),
+    };
+    let span = at.unwrap_or(end);
     let code = Code::find(rejected.reason.code()).unwrap_or(Code::R0567);
     let diagnostic = Diagnostic::error(code, span, &rejected.message, rejected.reason.label()).help(&rejected.help);
     Failure { exit_code: 1, diagnostics: vec![diagnostic], sources: Arc::new(sources) }

@@ -3,11 +3,14 @@
 
 use std::ffi::OsString;
 
-/// Where programs and temporary files are, which language and time zone to use, how to log and how many threads to take.
+/// Where programs, libraries and temporary files are, which language and time zone to use, how to log, which devices and how
+/// many threads to take.
 const ALLOWED: &[&str] = &[
+    "CUDA_VISIBLE_DEVICES",
     "HOME",
     "LANG",
     "LC_ALL",
+    "LD_LIBRARY_PATH",
     "PATH",
     "RAYON_NUM_THREADS",
     "RUST_BACKTRACE",

@@ -28,9 +28,9 @@ mod system {
         unsafe { libc::killpg(group, libc::SIGKILL) };
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     type Resource = libc::__rlimit_resource_t;
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     type Resource = libc::c_int;
 
     /// Lowers this process's own limit of a resource; never raises it above the one that it was given.
