@@ -4,6 +4,7 @@ pub mod cli;
 pub mod datum;
 pub mod engine;
 pub mod events;
+pub mod http;
 pub mod project;
 pub mod render;
 pub mod repl;

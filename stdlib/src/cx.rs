@@ -11,6 +11,7 @@ use evo_kernels::rng::Stream;
 use evo_lang::plan::{Const, Key, NodeId};
 use evo_lang::span::Span;
 
+use crate::llm::{Exchange, Proposer, Request};
 use crate::model::Place;
 use crate::task::Memory;
 use crate::value::{Callable, Value};
@@ -42,6 +43,9 @@ pub trait Effects: Sync {
 
     /// Tells the user of something that stops nothing.
     fn warn(&self, code: &'static str, message: String, help: &str);
+
+    /// Asks a language model, or says again what it said to the same request in this run. Every answer is journaled.
+    fn chat(&self, proposer: &Proposer, request: &Request) -> Result<Exchange, Failure>;
 
     /// The node's checkpoint, if an earlier segment of the run left one that is whole; of one that is not, the user is told.
     fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, Failure>;
@@ -218,12 +222,18 @@ impl Failure {
     /// Whether trying again may help: the machine, a file or a host function failed, and not the computation, which
     /// gives the same for the same inputs.
     pub fn may_pass(&self) -> bool {
-        matches!(self.code, "R0504" | "R0505" | "R0507" | "R0515")
+        matches!(self.code, "R0504" | "R0505" | "R0507" | "R0515" | "R0535")
     }
 
-    /// Whether the run itself cannot go on: its own files cannot be written, or its journal is contradicted.
+    /// Whether the run itself cannot go on: its own files cannot be written, its journal is contradicted, or a language model cannot be
+    /// asked, which says nothing of the candidate that would ask it.
     pub fn ends_run(&self) -> bool {
-        matches!(self.code, "R0541" | "R0542" | "R0543" | "R0545")
+        self.cuts_short() || matches!(self.code, "R0531" | "R0534" | "R0537" | "R0541" | "R0542" | "R0543" | "R0545")
+    }
+
+    /// Whether the run can go on later as it is: a service does not answer, or the budget is used up.
+    pub fn cuts_short(&self) -> bool {
+        matches!(self.code, "R0530" | "R0533")
     }
 
     /// Says which candidate it is about.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`value`] (what passes between nodes), [`cx`] (the seam to the world), [`bind`] (how a declaration
 //! meets its implementation), [`library`] (all families together); then the families: [`numeric`], [`model`], [`data`],
-//! [`answer`], [`task`], [`train`], [`merge`], [`search`], [`show`]; and [`plot`] (pictures as text).
+//! [`answer`], [`task`], [`train`], [`merge`], [`search`], [`llm`], [`show`]; and [`plot`] (pictures as text).
 
 pub mod answer;
 pub mod bind;
@@ -10,6 +10,7 @@ pub mod cx;
 pub mod data;
 pub mod files;
 pub mod library;
+pub mod llm;
 pub mod loss;
 pub mod merge;
 pub mod model;
@@ -36,6 +37,7 @@ fn modules() -> Vec<bind::Module> {
         loss::module(),
         merge::module(),
         search::module(),
+        llm::bind::module(),
         show::module(),
     ]
 }

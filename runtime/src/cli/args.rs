@@ -140,6 +140,12 @@ pub(super) struct RunArgs {
     /// Seconds between two checkpoints of a training, at least [default: 30]; results do not depend on it
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) checkpoint_every: Option<f64>,
+    /// What language models may cost at most, such as 5usd, over all segments of the run
+    #[arg(long, value_name = "MONEY", value_parser = money)]
+    pub(super) budget: Option<f64>,
+    /// Take what language models say from the transcripts of a run, a folder or a file, and ask nobody
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(super) replay: Option<PathBuf>,
 }
 
 /// Processes that evaluate candidates.
@@ -365,6 +371,14 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds >= 0.0 && seconds.is_finite() => Ok(seconds),
         _ => Err(format!("`{text}` is no number of seconds")),
+    }
+}
+
+/// US dollars, with or without their unit.
+fn money(text: &str) -> Result<f64, String> {
+    match text.strip_suffix("usd").unwrap_or(text).parse::<f64>() {
+        Ok(money) if money >= 0.0 && money.is_finite() => Ok(money),
+        _ => Err(format!("`{text}` is no sum of money: write it such as 5usd")),
     }
 }
 

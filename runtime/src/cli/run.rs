@@ -36,6 +36,8 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
         checkpoint_every: args.checkpoint_every,
         tensorboard: args.tensorboard.clone(),
         workers: workers(&args.workers),
+        budget: args.budget,
+        replay: args.replay.clone(),
     };
     let run = planned.start(options).map_err(in_form)?;
     let name = run.dir().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -62,6 +64,8 @@ fn again(args: &RunArgs, file: &Path, name: &str) -> String {
     words.extend(memory.map(|memory| format!("--worker-memory {memory}")));
     let spelt = deadline.map(|deadline| humantime::format_duration(deadline).to_string().replace(' ', ""));
     words.extend(spelt.map(|deadline| format!("--worker-deadline {deadline}")));
+    words.extend(args.budget.map(|budget| format!("--budget {budget}usd")));
+    words.extend(args.replay.iter().map(|path| format!("--replay {}", quoted(&path.display().to_string()))));
     words.push(format!("--resume {name}"));
     words.join(" ")
 }

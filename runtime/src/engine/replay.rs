@@ -12,6 +12,7 @@ use super::{Engine, Failure, ParamValue, Program, Settings};
 use crate::datum::Datum;
 use crate::device;
 use crate::events::{Cancel, Event, EventKind, NodeOutcome, Observer, Outcome};
+use crate::run::desk::Terms;
 use crate::run::dir::{self, Identity, Record};
 use crate::run::execute::Scope;
 use crate::run::journal::Journal;
@@ -105,6 +106,8 @@ impl Engine {
         let journal = Arc::new(Journal::open(&copied)?);
         let store = Arc::new(Store::open(&self.host.store)?);
         let ready = planned.planned.ready()?;
+        let terms = Terms { folder: None, replay: None, is_offline: true, budget: None };
+        let desk = planned.planned.desk(&terms, &cancel)?;
         let scope = Scope {
             planned: &planned.planned,
             program: &record.identity.program,
@@ -119,6 +122,7 @@ impl Engine {
             run: Some(&record.run),
             trainings: Trainings::default(),
             away: None,
+            desk: &desk,
         };
         let again = replay::replay(&scope, ready, target)?.ok_or_else(|| {
             let title = format!("`{name}` no longer comes to candidate {}.{}", asked.generation, asked.candidate);

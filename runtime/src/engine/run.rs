@@ -17,6 +17,7 @@ use crate::events::{Cancel, EventKind, Shown, Status};
 use crate::files;
 use crate::panics;
 use crate::run::away::Away;
+use crate::run::desk::{Desk, Terms};
 use crate::run::dir::{self, Identity, RunDir};
 use crate::run::execute::{self, Ready, Scope};
 use crate::run::journal::Journal;
@@ -57,6 +58,10 @@ pub struct RunOptions {
     /// Evaluate candidates in worker processes. Results do not depend on it, but for candidates that are too late or ask for
     /// too much.
     pub workers: Option<Workers>,
+    /// US dollars that language models may cost, at most, over all segments of the run.
+    pub budget: Option<f64>,
+    /// Take what language models say from the transcripts at this path (a run's directory, a folder, a file), and ask nobody.
+    pub replay: Option<PathBuf>,
 }
 
 /// Seconds between two checkpoints of a training.
@@ -105,6 +110,7 @@ pub struct Run {
     store: Arc<Store>,
     trainings: Trainings,
     away: Option<Arc<Away>>,
+    desk: Arc<Desk>,
 }
 
 impl Run {
@@ -131,11 +137,14 @@ impl Run {
         let board = options.tensorboard.map(|folder| Board::open(folder.join(&dir.record().run))).transpose()?;
         let every = options.checkpoint_every.unwrap_or(CHECKPOINT_EVERY);
         let trainings = Trainings { checkpoints: Some(dir.checkpoints()), every, board };
+        let terms =
+            Terms { folder: Some(dir.llm()), replay: options.replay, is_offline: false, budget: options.budget };
+        let desk = plan.planned.desk(&terms, &host.cancel)?;
         plan.planned.remember(&host, &plan.identity.program, &ready)?;
         // Curves of candidates are written by this process, and functions of the host are bound to it.
         let stays = trainings.board.is_some() || !host.functions.0.is_empty();
         let away = options.workers.filter(|_| !stays).map(|workers| away(&plan, workers, jobs)).transpose()?;
-        Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store, trainings, away })
+        Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store, trainings, away, desk })
     }
 
     /// The run directory.
@@ -191,6 +200,7 @@ impl Run {
             run: Some(&self.dir.record().run),
             trainings: self.trainings.clone(),
             away: self.away.as_ref(),
+            desk: &self.desk,
         }
     }
 
@@ -238,6 +248,8 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
     let host = &plan.engine.host;
     let log = Arc::new(EventLog::unwritten(host.observers.clone()));
     let journal = Arc::new(Journal::in_memory()?);
+    let terms = Terms { budget: options.budget, replay: options.replay.clone(), ..Terms::default() };
+    let desk = plan.planned.desk(&terms, &host.cancel)?;
     let scope = Scope {
         planned: &plan.planned,
         program: &plan.identity.program,
@@ -252,6 +264,7 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
         run: None,
         trainings: Trainings::default(),
         away: None,
+        desk: &desk,
     };
     let done = catch_unwind(AssertUnwindSafe(|| execute::run(&scope, ready))).unwrap_or_else(|panic| {
         let help = "please report it with what was entered";

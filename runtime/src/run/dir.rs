@@ -183,6 +183,11 @@ impl RunDir {
         self.path.join("run.db")
     }
 
+    /// What language models said.
+    pub fn llm(&self) -> PathBuf {
+        self.path.join("llm")
+    }
+
     /// The checkpoints of its nodes.
     pub fn checkpoints(&self) -> Checkpoints {
         Checkpoints::new(self.path.join("checkpoints"))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use evo_lang::plan::{Key, Node, NodeId};
 use evo_stdlib::cx::{Batch, Effects, Evaluated, Failure, Generation, Progress};
+use evo_stdlib::llm::{Exchange, Proposer, Request};
 use evo_stdlib::value::{Callable, NumericFn, Value};
 use indexmap::IndexMap;
 
@@ -320,6 +321,11 @@ impl Effects for NodeEffects {
 
     fn warn(&self, code: &'static str, message: String, help: &str) {
         self.scheduler.world().log.warn(code, message, help);
+    }
+
+    fn chat(&self, proposer: &Proposer, request: &Request) -> Result<Exchange, Failure> {
+        let world = self.scheduler.world();
+        world.desk.chat(&world.journal, proposer, request)
     }
 
     fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, Failure> {

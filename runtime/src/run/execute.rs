@@ -17,6 +17,7 @@ use indexmap::IndexMap;
 
 use super::answers::{self, Outputs};
 use super::away::Away;
+use super::desk::{Desk, PRICES, Terms};
 use super::estimate;
 use super::host::{HostFunctions, ProgramHost};
 use super::journal::Journal;
@@ -115,6 +116,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) trainings: Trainings,
     /// Processes that evaluate candidates, if there are any.
     pub(crate) away: Option<&'a Arc<Away>>,
+    /// Who asks language models.
+    pub(crate) desk: &'a Arc<Desk>,
 }
 
 /// Parses and type-checks the entry file and all that it uses.
@@ -196,6 +199,7 @@ fn hash(sources: &SourceMap) -> Key {
 /// Answers the plan's requests.
 pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
     let Ready { elaborator, requests } = ready;
+    check_models(scope, &elaborator, &requests)?;
     let workers = estimate::workers(&elaborator, scope.memory, scope.jobs);
     let memory = Memory::new(estimate::residuals(&elaborator, scope.memory, workers));
     let world = World::new(elaborator, library()?, scope, scope.planned.place(), scope.planned.options.tiny, memory);
@@ -219,7 +223,25 @@ pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
     if done.failures.is_empty() {
         return Ok(());
     }
-    Err(Failure { exit_code: 3, diagnostics: done.failures, sources: scope.planned.sources.clone() })
+    // What only waits for a service or for money can go on as it is.
+    let exit_code = if done.failures.iter().all(|d| matches!(d.code, Code::R0530 | Code::R0533)) { 4 } else { 3 };
+    Err(Failure { exit_code, diagnostics: done.failures, sources: scope.planned.sources.clone() })
+}
+
+/// Looks whether the language models of a plan can be asked, before anything is spent.
+fn check_models(scope: &Scope<'_>, elaborator: &Elaborator, requests: &[PlannedRequest]) -> Result<(), Failure> {
+    let demanded: Vec<NodeId> = requests.iter().flat_map(|request| roots(&request.demand)).collect();
+    scope.desk.check(elaborator, &demanded).map_err(|(node, failure)| {
+        let code = Code::find(failure.code).unwrap_or(Code::R0530);
+        let span = elaborator.graph().node(node).span;
+        let mut diagnostic = Diagnostic::error(code, span, failure.title.clone(), "cannot be asked");
+        for note in failure.notes {
+            diagnostic = diagnostic.note(note);
+        }
+        let exit_code = if code == Code::R0530 { 4 } else { 3 };
+        let diagnostics = vec![diagnostic.help(failure.help.clone())];
+        Failure { exit_code, diagnostics, sources: scope.planned.sources.clone() }
+    })
 }
 
 impl Checked {
@@ -279,6 +301,16 @@ impl Planned {
     /// Where input files are.
     pub(crate) fn place(&self) -> Place {
         Place { base: self.base.clone(), paths: self.paths.clone(), whole: true }
+    }
+
+    /// Who asks language models under these terms.
+    pub(crate) fn desk(&self, terms: &Terms, cancel: &Cancel) -> Result<Arc<Desk>, Failure> {
+        let prices = self.place().input(PRICES);
+        let opened = Desk::open(terms, &prices, cancel);
+        opened.map(Arc::new).map_err(|failure| {
+            let code = Code::find(failure.code).unwrap_or(Code::E0451);
+            Failure::placeless(if code.as_str().starts_with('E') { 2 } else { 3 }, code, failure.title, failure.help)
+        })
     }
 
     /// The graph of the requests. `whole` reads contents for their identity, as a run does; a check reads headers.

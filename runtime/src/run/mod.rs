@@ -2,11 +2,12 @@
 //!
 //! In reading order: [`dir`], [`journal`], [`rows`], [`log`]; then `execute` (the seam to the language), `params`,
 //! `overview`, `host` (functions of the host),
-//! `world` (what nodes share), `scheduler`, `effects` (what a node may do), `answers` (requests), `replay`
+//! `world` (what nodes share), `desk` (who asks language models), `scheduler`, `effects` (what a node may do), `answers` (requests), `replay`
 //! (one candidate again), `away` and `station` (candidates in worker processes: here, and there), [`trainings`] (checkpoints) and `tensorboard` (curves).
 
 mod answers;
 pub(crate) mod away;
+pub(crate) mod desk;
 pub mod dir;
 mod effects;
 pub(crate) mod estimate;

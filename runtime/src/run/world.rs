@@ -17,6 +17,7 @@ use evo_stdlib::task::Memory;
 use evo_stdlib::value::{Stored, Value};
 
 use super::away::Away;
+use super::desk::Desk;
 use super::effects::NodeEffects;
 use super::execute::Scope;
 use super::host::HostFunctions;
@@ -88,6 +89,8 @@ pub(crate) struct World {
     pub(crate) trainings: Trainings,
     /// Processes that evaluate candidates, if there are any.
     pub(crate) away: Option<Arc<Away>>,
+    /// Who asks language models.
+    pub(crate) desk: Arc<Desk>,
     /// Where the program's files are.
     place: Place,
     given: Mutex<BTreeMap<Key, Value>>,
@@ -125,6 +128,7 @@ impl World {
             found: scope.found.cloned(),
             trainings: scope.trainings.clone(),
             away: scope.away.cloned(),
+            desk: scope.desk.clone(),
             place,
             given: Mutex::default(),
             is_unkept_told: AtomicBool::new(false),
