@@ -152,10 +152,11 @@ fn with(server: &Fault, key: Option<Key>, policy: Policy) -> Result<Exchange, Ll
 
 /// Asks once for each act.
 fn ask(acts: Vec<Act>) -> Result<Exchange, LlmError> {
-    let policy = Policy { attempts: acts.len() as u32, deadline: 5.0, ..Policy::default() };
+    let count = acts.len();
+    let policy = Policy { attempts: count as u32, first_byte: 5.0, ..Policy::default() };
     let server = fault(acts);
     let found = with(&server, None, policy);
-    server.thread.join().unwrap();
+    assert_eq!(server.requests.try_iter().count(), count, "{found:?}");
     found
 }
 

@@ -10,7 +10,7 @@
 //! ```
 
 use indexmap::IndexMap;
-use toml_edit::{ImDocument, Item, TableLike};
+use toml_edit::{ImDocument, TableLike};
 
 /// US dollars for a million tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -61,16 +61,18 @@ impl PriceTable {
         })?;
         let mut table = PriceTable::default();
         for (section, item) in document.iter() {
-            let wrong = |item: &Item, what: String| PriceError { line: line(item.span().map_or(0, |s| s.start)), what };
+            let at = place(document.as_table(), section, 0);
             let entries = item.as_table_like().filter(|_| matches!(section, "models" | "endpoints"));
-            let entries = entries.ok_or_else(|| {
-                wrong(item, format!("`{section}` is none of the tables `[models.NAME]` and `[endpoints.URL]`"))
+            let entries = entries.ok_or_else(|| PriceError {
+                line: line(at),
+                what: format!("`{section}` is none of the tables `[models.NAME]` and `[endpoints.URL]`"),
             })?;
             for (name, item) in entries.iter() {
+                let wrong = |what| PriceError { line: line(place(entries, name, at)), what };
                 let fields = item.as_table_like();
-                let fields = fields.ok_or_else(|| wrong(item, format!("`{name}` is no table of prices")))?;
+                let fields = fields.ok_or_else(|| wrong(format!("`{name}` is no table of prices")))?;
                 let read = if section == "models" { table.model(name, fields) } else { table.endpoint(name, fields) };
-                read.map_err(|what| wrong(item, what))?;
+                read.map_err(wrong)?;
             }
         }
         Ok(table)
@@ -113,6 +115,11 @@ impl PriceTable {
         }
         self.models.get(model).copied()
     }
+}
+
+/// Where a table has a key; tables that are only implied have none.
+fn place(table: &dyn TableLike, key: &str, otherwise: usize) -> usize {
+    table.get_key_value(key).and_then(|(key, _)| key.span()).map_or(otherwise, |span| span.start)
 }
 
 fn plain(url: &str) -> &str {
