@@ -168,6 +168,21 @@ fn only_the_runtime_writes_to_the_terminal() {
     no_breach("terminal output outside `runtime`:", &breaches);
 }
 
+#[test]
+fn connections_are_opened_in_two_rooms() {
+    let network = ["TcpStream", "TcpListener", "UdpSocket", "ureq"];
+    let rooms = ["runtime/src/http/", "runtime/src/serve/"];
+    let mut breaches = Vec::new();
+    for (path, text) in rust_files().filter(|(path, _)| !rooms.iter().any(|room| path.starts_with(room))) {
+        for (line, code) in shipped_lines(&path, &text) {
+            if path != "tests/tests/tidy.rs" && network.iter().any(|word| has_word(&code, word)) {
+                breaches.push(format!("{path}:{line}: {}", code.trim()));
+            }
+        }
+    }
+    no_breach("connections outside the line to language models and the server:", &breaches);
+}
+
 /// Words that tell of one machine, or of where packages come from, written in pieces so that this file passes.
 fn forbidden() -> Vec<String> {
     let machine = [concat!("/wo", "rk"), concat!("/ro", "ot"), concat!("../sha", "red"), concat!("/fa", "rm")];
