@@ -12,6 +12,7 @@ use evo_lang::span::SourceMap;
 use super::{Stop, screen};
 use crate::engine::{Engine, Failure};
 use crate::files;
+use crate::http::without_keys;
 use crate::render::site::{self, Family};
 use crate::run::execute;
 
@@ -180,6 +181,7 @@ fn write(args: &DocArgs, families: &[Family]) -> Result<u8, Failure> {
 fn opened(path: &Path) -> bool {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let quiet = std::process::Stdio::null;
-    let started = std::process::Command::new(program).arg(path).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
-    started.is_ok_and(|status| status.success())
+    let mut command = std::process::Command::new(program);
+    let command = without_keys(&mut command).arg(path).stdin(quiet()).stdout(quiet()).stderr(quiet());
+    command.status().is_ok_and(|status| status.success())
 }

@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::process::Command;
 
-/// The variables of the environment that hold keys. No process that evo starts is given them.
-pub const SECRETS: [&str; 3] = ["EVO_LLM_KEY", "OPENAI_API_KEY", "EVO_SERVE_KEY"];
+/// The variables of the environment that hold keys.
+const SECRETS: [&str; 3] = ["EVO_LLM_KEY", "OPENAI_API_KEY", "EVO_SERVE_KEY"];
 
 /// The service whose own variable will do.
 const OPENAI: &str = "api.openai.com";
+
+/// A command whose process is not given the keys of this one. (Workers are given next to nothing of the environment.)
+pub(crate) fn without_keys(command: &mut Command) -> &mut Command {
+    SECRETS.iter().fold(command, |command, name| command.env_remove(name))
+}
 
 /// Characters of a key that is one.
 const SHORTEST: usize = 8;

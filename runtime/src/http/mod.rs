@@ -22,7 +22,8 @@ use ureq::{Agent, Body, Error, Timeout};
 use crate::clock::{self, Stopwatch};
 use crate::events::Cancel;
 
-pub use key::{Key, SECRETS};
+pub use key::Key;
+pub(crate) use key::without_keys;
 
 /// How often it is looked whether the run was asked to stop.
 const LOOK: Duration = Duration::from_millis(20);

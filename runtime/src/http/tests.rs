@@ -50,7 +50,8 @@ fn read(stream: &TcpStream) -> String {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    text + &String::from_utf8(body).unwrap()
+    text.push_str(std::str::from_utf8(&body).unwrap());
+    text
 }
 
 fn raw(bytes: impl Into<Vec<u8>>) -> Act {

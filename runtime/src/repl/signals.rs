@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cli::screen;
 use crate::engine::Job;
+use crate::http::without_keys;
 
 static FOREGROUND: Mutex<Option<Job>> = Mutex::new(None);
 static EDITS: AtomicBool = AtomicBool::new(false);
@@ -45,7 +46,9 @@ pub(super) fn install(interactive: bool) {
 }
 
 fn stty(arguments: &[&str]) -> Option<String> {
-    let told = Command::new("stty").args(arguments).stdin(Stdio::inherit()).stderr(Stdio::null()).output().ok()?;
+    let mut command = Command::new("stty");
+    let command = without_keys(&mut command).args(arguments).stdin(Stdio::inherit()).stderr(Stdio::null());
+    let told = command.output().ok()?;
     let text = String::from_utf8(told.stdout).ok()?.trim().to_owned();
     (told.status.success() && !text.is_empty()).then_some(text)
 }

@@ -127,15 +127,16 @@ impl Desk {
 
     /// Looks, before anything is spent, whether the language models of a plan can be asked: their prices known, somebody there, the key
     /// taken. A run that goes on, or repeats, may do without all of that.
-    pub(crate) fn check(&self, elaborator: &Elaborator, roots: &[NodeId]) -> Result<(), (NodeId, Failure)> {
+    pub(crate) fn check(&self, elaborator: &Elaborator, roots: &[NodeId]) -> Result<(), Failure> {
         if self.is_offline || !locked(&self.own).is_empty() {
             return Ok(());
         }
         let mut seen = BTreeSet::new();
         for (node, facts) in proposers(elaborator, roots) {
-            self.rate(&facts.endpoint, &facts.model, facts.pricing).map_err(|error| (node, error.into()))?;
+            let at = |error: LlmError| Failure { node: Some(node), ..error.into() };
+            self.rate(&facts.endpoint, &facts.model, facts.pricing).map_err(at)?;
             if seen.insert(facts.endpoint.clone()) {
-                self.line(&facts.endpoint).reach(&facts.endpoint).map_err(|error| (node, error.into()))?;
+                self.line(&facts.endpoint).reach(&facts.endpoint).map_err(at)?;
             }
         }
         Ok(())

@@ -30,6 +30,7 @@ use super::trainings::Trainings;
 use super::world::{Found, World, datum};
 use crate::datum::Datum;
 use crate::device;
+use crate::engine::nowhere;
 use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, Settings};
 use crate::events::Cancel;
 use crate::project::files::ProgramFiles;
@@ -231,9 +232,9 @@ pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
 /// Looks whether the language models of a plan can be asked, before anything is spent.
 fn check_models(scope: &Scope<'_>, elaborator: &Elaborator, requests: &[PlannedRequest]) -> Result<(), Failure> {
     let demanded: Vec<NodeId> = requests.iter().flat_map(|request| roots(&request.demand)).collect();
-    scope.desk.check(elaborator, &demanded).map_err(|(node, failure)| {
+    scope.desk.check(elaborator, &demanded).map_err(|failure| {
         let code = Code::find(failure.code).unwrap_or(Code::R0530);
-        let span = elaborator.graph().node(node).span;
+        let span = failure.node.map_or_else(nowhere, |id| elaborator.graph().node(id).span);
         let mut diagnostic = Diagnostic::error(code, span, failure.title.clone(), "cannot be asked");
         for note in failure.notes {
             diagnostic = diagnostic.note(note);

@@ -11,6 +11,7 @@ use evo_stdlib::plain;
 use evo_stdlib::task::Memory;
 use evo_stdlib::value::Value;
 
+use super::desk::Terms;
 use super::estimate;
 use super::execute::{self, Scope};
 use super::journal::Journal;
@@ -61,6 +62,9 @@ impl Station {
         let store = open.store.as_ref().map(|path| Store::open(path).map(Arc::new)).transpose();
         let store = store.map_err(|e| failed(&e.into()))?;
         let cancel = Cancel::new();
+        // Candidates that ask language models stay with the coordinator.
+        let terms = Terms { is_offline: true, ..Terms::default() };
+        let desk = plan.planned.desk(&terms, &cancel).map_err(|f| failed(&f))?;
         let scope = Scope {
             planned: &plan.planned,
             program: &open.file,
@@ -75,6 +79,7 @@ impl Station {
             run: None,
             trainings: Trainings::default(),
             away: None,
+            desk: &desk,
         };
         let library = execute::library().map_err(|f| failed(&f))?;
         let memory = Memory::new(estimate::residuals(&ready.elaborator, open.memory, threads));

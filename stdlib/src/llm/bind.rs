@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
 use indexmap::IndexMap;
@@ -197,7 +197,7 @@ fn answers(cx: &Cx<'_>, args: AnswersArgs) -> Result<Vec<Arc<str>>, Failure> {
     }
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (done, tally) = (Mutex::new(0), Tally::default());
-    let found: Vec<Mutex<Option<Result<Arc<str>, Failure>>>> = requests.iter().map(|_| Mutex::new(None)).collect();
+    let found: Vec<OnceLock<Result<Arc<str>, Failure>>> = requests.iter().map(|_| OnceLock::new()).collect();
     let work = || {
         while !failed.load(Ordering::Relaxed) {
             let i = next.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +206,7 @@ fn answers(cx: &Cx<'_>, args: AnswersArgs) -> Result<Vec<Arc<str>>, Failure> {
             let answer = answer(request, schema.as_ref(), say);
             failed.fetch_or(answer.is_err(), Ordering::Relaxed);
             *done.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            let _ = slot.set(answer); // each slot is one worker's
         }
     };
     std::thread::scope(|scope| {
@@ -215,8 +215,7 @@ fn answers(cx: &Cx<'_>, args: AnswersArgs) -> Result<Vec<Arc<str>>, Failure> {
         }
         work();
     });
-    let found = found.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-    found.collect()
+    found.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
 /// An answer as text; JSON of a schema without white space around its signs.
