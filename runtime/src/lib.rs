@@ -13,6 +13,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod session;
 pub mod store;
+pub mod trials;
 pub mod workers;
 
 mod clock;

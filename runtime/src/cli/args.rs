@@ -72,6 +72,9 @@ pub(super) enum Command {
     Man(super::man::ManArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// Become a program that may do nothing but compute
+    #[command(hide = true)]
+    Confine(super::confine::ConfineArgs),
     /// Answer requests of another evo
     Worker(super::worker::WorkerArgs),
 }

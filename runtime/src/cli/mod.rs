@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod clean;
+mod confine;
 mod doc;
 mod eval;
 mod explain;
@@ -94,6 +95,7 @@ fn dispatch(command: Command) -> Result<u8, Stop> {
         Command::Replay(args) => replay::replay(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Confine(args) => Ok(confine::confine(&args)),
         Command::Worker(args) => worker::worker(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Completions(args) => Ok(completions(&args)),

@@ -11,6 +11,7 @@ use evo_lang::span::{SourceMap, Span};
 use super::{Stop, screen};
 use crate::engine::{Engine, Failure};
 use crate::sandbox::{self, Job, Limits, Reason, Rejected, Sandbox, Verdict};
+use crate::workers;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -38,8 +39,7 @@ pub(super) fn trace(args: &TraceArgs) -> Result<u8, Stop> {
     let limits = Limits::default();
     let script = read(&args.file, limits.source)?;
     let name = name(args)?;
-    let executable = std::env::current_exe().map_err(Stop::Output)?;
-    let sandbox = Sandbox::new(Sandbox::spec(executable, &limits), 1);
+    let sandbox = Sandbox::new(Sandbox::spec(workers::executable(), &limits), 1);
     let job = Job { name, script, inputs: sandbox::inputs()?, limits };
     let verdict = checked(sandbox.trace(&job), &job)?;
     if args.json {

@@ -143,7 +143,7 @@ impl Run {
         plan.planned.remember(&host, &plan.identity.program, &ready)?;
         // Curves of candidates are written by this process, and functions of the host are bound to it.
         let stays = trainings.board.is_some() || !host.functions.0.is_empty();
-        let away = options.workers.filter(|_| !stays).map(|workers| away(&plan, workers, jobs)).transpose()?;
+        let away = options.workers.filter(|_| !stays).map(|workers| away(&plan, workers, jobs));
         Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store, trainings, away, desk })
     }
 
@@ -219,7 +219,7 @@ impl Run {
 }
 
 /// The workers of a run, which know its program as it was loaded.
-fn away(plan: &Plan, workers: Workers, jobs: usize) -> Result<Arc<Away>, Failure> {
+fn away(plan: &Plan, workers: Workers, jobs: usize) -> Arc<Away> {
     let (host, count) = (&plan.engine.host, workers.count.max(1));
     let open = Open {
         root: host.root.clone(),
@@ -234,11 +234,7 @@ fn away(plan: &Plan, workers: Workers, jobs: usize) -> Result<Arc<Away>, Failure
         threads: (jobs / count).max(1),
         memory: host.memory.map(|memory| memory / count as u64),
     };
-    let started = Away::new(workers, open).map(Arc::new);
-    started.map_err(|error| {
-        let help = "run without `--workers`";
-        Failure::placeless(3, Code::R0505, format!("the workers' executable is not known: {error}"), help)
-    })
+    Arc::new(Away::new(workers, open))
 }
 
 /// Answers a plan in memory: for one that holds nothing worth keeping. There is no run directory, and no event tells of

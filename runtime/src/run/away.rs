@@ -26,7 +26,7 @@ use super::world::World;
 use crate::events::EventKind;
 use crate::panics;
 use crate::workers::protocol::{Ask, Evaluate, Evaluated, Failed, Open, Reply, bytes, digits};
-use crate::workers::{Lost, Manner, Pool, STRIKES, Spec};
+use crate::workers::{Lost, Manner, Pool, STRIKES, Spec, executable};
 
 /// Families whose calls stay: they need keys, and the run's own journal and budget.
 const STAY: &[&str] = &["llm"];
@@ -66,10 +66,10 @@ pub(super) struct Errand {
 
 impl Away {
     /// Workers for a program; none is started before a candidate needs it.
-    pub(crate) fn new(options: Workers, open: Open) -> std::io::Result<Away> {
-        let program = options.program.clone().map_or_else(std::env::current_exe, Ok)?;
+    pub(crate) fn new(options: Workers, open: Open) -> Away {
+        let program = options.program.clone().unwrap_or_else(executable);
         let pool = Pool::new(Spec::of(program, options.memory), options.count).opening(Ask::Open(Box::new(open)));
-        Ok(Away { pool, options })
+        Away { pool, options }
     }
 
     /// How many there are.

@@ -35,6 +35,8 @@ use crate::engine::{Explanation, Failure, Form, Host, Overview, Param, Program, 
 use crate::events::Cancel;
 use crate::project::files::ProgramFiles;
 use crate::store::{Key, Store};
+use crate::trials::Sandboxes;
+use crate::workers::executable;
 
 /// The width of plots drawn with text: fixed, because they are kept in the journal, which is equal on every terminal.
 const PLOT_COLUMNS: usize = 80;
@@ -197,12 +199,18 @@ fn hash(sources: &SourceMap) -> Key {
     hasher.finalize().into()
 }
 
+/// What the evaluations of a run have in common, so many of them at one time.
+pub(crate) fn memory(elaborator: &Elaborator, scope: &Scope<'_>, workers: usize) -> Memory {
+    let trials = Sandboxes::new(executable(), scope.jobs);
+    Memory::new(estimate::residuals(elaborator, scope.memory, workers)).with_trials(Arc::new(trials))
+}
+
 /// Answers the plan's requests.
 pub(crate) fn run(scope: &Scope<'_>, ready: Ready) -> Result<(), Failure> {
     let Ready { elaborator, requests } = ready;
     check_models(scope, &elaborator, &requests)?;
     let workers = estimate::workers(&elaborator, scope.memory, scope.jobs);
-    let memory = Memory::new(estimate::residuals(&elaborator, scope.memory, workers));
+    let memory = memory(&elaborator, scope, workers);
     let world = World::new(elaborator, library()?, scope, scope.planned.place(), scope.planned.options.tiny, memory);
     let scheduler = Scheduler::new(world, scope.jobs, workers);
     let card = Card {

@@ -10,12 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use evo_lang::diag::Diagnostic;
 use evo_lang::plan::NodeId;
 use evo_stdlib::cx::Failure as NodeFailure;
-use evo_stdlib::task::Memory;
 use rusqlite::{Connection, OpenFlags};
 
 use super::answers;
-use super::estimate;
-use super::execute::{Ready, Scope, library};
+use super::execute::{Ready, Scope, library, memory};
 use super::rows::{self, Candidate, Evaluation};
 use super::scheduler::Scheduler;
 use super::world::World;
@@ -145,7 +143,7 @@ pub(crate) fn replay(scope: &Scope<'_>, ready: Ready, target: Target) -> Result<
     let search = ready.elaborator.graph().iter().find(|(_, node)| node.key == target.search).map(|(id, _)| id);
     let Some(search) = search else { return Ok(None) };
     let replaying = Arc::new(Replaying::new(target));
-    let memory = Memory::new(estimate::residuals(&ready.elaborator, scope.memory, scope.jobs));
+    let memory = memory(&ready.elaborator, scope, scope.jobs);
     let world = World::new(ready.elaborator, library()?, scope, scope.planned.place(), scope.planned.is_tiny(), memory);
     let scheduler = Scheduler::new(world.replaying(replaying.clone()), scope.jobs, scope.jobs);
     let failed = scheduler.run(|| wait(&scheduler, search));

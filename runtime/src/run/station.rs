@@ -8,11 +8,9 @@ use evo_lang::diag::{self, Code};
 use evo_lang::plan::{Key, NodeId, Op};
 use evo_stdlib::cx::Failure as NodeFailure;
 use evo_stdlib::plain;
-use evo_stdlib::task::Memory;
 use evo_stdlib::value::Value;
 
 use super::desk::Terms;
-use super::estimate;
 use super::execute::{self, Scope};
 use super::journal::Journal;
 use super::log::EventLog;
@@ -82,7 +80,7 @@ impl Station {
             desk: &desk,
         };
         let library = execute::library().map_err(|f| failed(&f))?;
-        let memory = Memory::new(estimate::residuals(&ready.elaborator, open.memory, threads));
+        let memory = execute::memory(&ready.elaborator, &scope, threads);
         let nodes = ready.elaborator.graph().iter();
         let functions =
             nodes.filter(|(_, node)| matches!(node.op, Op::Closure(_))).map(|(id, node)| (node.key, id)).collect();

@@ -226,10 +226,7 @@ impl Sandbox {
 
     /// The worker of an executable that is `evo`, held to the memory of these limits.
     pub fn spec(program: impl Into<std::path::PathBuf>, limits: &Limits) -> Spec {
-        let mut spec = Spec::of(program, Some(limits.memory));
-        // Each thread of glibc would reserve 64 MiB of the address space for itself.
-        spec.vars.push(("MALLOC_ARENA_MAX".into(), "1".into()));
-        spec
+        Spec::small(program, limits.memory)
     }
 
     /// Traces a script. Whatever it does, this returns within its deadline.

@@ -22,7 +22,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// The variables of this process that a worker may see.
-pub(super) fn allowed() -> Vec<(OsString, OsString)> {
+pub(crate) fn allowed() -> Vec<(OsString, OsString)> {
     chosen(std::env::vars_os())
 }
 

@@ -53,6 +53,11 @@ mod system {
         limit(libc::RLIMIT_CORE, 0)
     }
 
+    pub(super) fn files(bytes: u64, open: u64) -> io::Result<()> {
+        limit(libc::RLIMIT_FSIZE, bytes)?;
+        limit(libc::RLIMIT_NOFILE, open)
+    }
+
     pub(super) fn processor(seconds: u64) -> io::Result<()> {
         // SAFETY: all zeroes is a valid `rusage`, which the call overwrites.
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
@@ -75,13 +80,17 @@ mod system {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    pub(super) fn files(_: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(super) fn processor(_: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
 /// Kills every process of a child's group. The child must not have been waited for, so that its number is still its own.
-pub(super) fn kill_group(leader: u32) {
+pub(crate) fn kill_group(leader: u32) {
     system::kill_group(leader);
 }
 
@@ -91,6 +100,14 @@ pub(super) fn kill_group(leader: u32) {
 /// If the system does not know such a limit or refuses it.
 pub fn hold_memory(bytes: u64) -> io::Result<()> {
     system::memory(bytes)
+}
+
+/// Lets this process write files of so many bytes, and have so many open.
+///
+/// # Errors
+/// If the system does not know such a limit or refuses it.
+pub fn hold_files(bytes: u64, open: u64) -> io::Result<()> {
+    system::files(bytes, open)
 }
 
 /// Lets this process compute for so many seconds from now, all threads together; then the system ends it.

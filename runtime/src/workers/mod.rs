@@ -7,7 +7,7 @@
 
 pub mod limits;
 
-mod environment;
+pub(crate) mod environment;
 mod frame;
 mod pool;
 mod process;
@@ -16,6 +16,6 @@ mod serve;
 
 pub use frame::{MAX_FRAME, read_frame, write_frame};
 pub use pool::{Manner, Pool, STRIKES};
-pub use process::{Lost, Spec, Worker};
+pub use process::{Lost, Spec, Worker, executable};
 pub use protocol::{Answer, Ask, Evaluate, Evaluated, Failed, Hello, Open, PROTOCOL, Reply, Request, Warning};
 pub use serve::{Desk, serve};

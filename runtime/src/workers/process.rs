@@ -38,15 +38,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// `evo worker --stdio` of the running executable, held to so many bytes of memory.
-    ///
-    /// # Errors
-    /// If the system does not tell which executable runs.
-    pub fn evo(memory: Option<u64>) -> io::Result<Spec> {
-        Ok(Spec::of(std::env::current_exe()?, memory))
-    }
-
-    /// The same of another executable that is `evo`, as a program needs that has the library built in.
+    /// `evo worker --stdio` of an executable that is `evo`, held to so many bytes of memory: see [`executable`].
     pub fn of(program: impl Into<PathBuf>, memory: Option<u64>) -> Spec {
         let mut args: Vec<OsString> = vec!["worker".into(), "--stdio".into()];
         if let Some(bytes) = memory {
@@ -54,6 +46,21 @@ impl Spec {
         }
         Spec { program: program.into(), args, folder: None, vars: Vec::new() }
     }
+
+    /// The same, for what has little to do: its threads do not reserve address space for more.
+    pub fn small(program: impl Into<PathBuf>, memory: u64) -> Spec {
+        let mut spec = Spec::of(program, Some(memory));
+        // Each thread of glibc would reserve 64 MiB of the address space for itself.
+        spec.vars.push(("MALLOC_ARENA_MAX".into(), "1".into()));
+        spec
+    }
+}
+
+/// The executable that workers are: what the variable `EVO_EXECUTABLE` names, as a program must set it that has the library built
+/// in, or the one that runs.
+pub fn executable() -> PathBuf {
+    let named = std::env::var_os("EVO_EXECUTABLE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| std::env::current_exe().ok()).unwrap_or_else(|| PathBuf::from("evo"))
 }
 
 /// Why a worker gave no answer. It has ended, or was ended, with all processes of its group.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use evo_lang::span::Span;
+use evo_stdlib::task::{self, Trial};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub struct Request {
 pub enum Ask {
     /// Trace a script that a model wrote.
     Trace(Box<Job>),
+    /// Try a program that a model wrote.
+    Try(Box<Trial>),
     /// Read and check a program, whose candidates are asked for after.
     Open(Box<Open>),
     /// Evaluate a candidate of the program that is open.
@@ -104,6 +107,8 @@ pub struct Answer {
 pub enum Reply {
     /// What became of a script.
     Traced(Verdict),
+    /// What came of a program.
+    Tried(task::Verdict),
     /// The program is open.
     Opened,
     /// What came of a candidate.

@@ -10,6 +10,7 @@ use super::protocol::{Answer, Ask, Failed, Hello, Reply, Request};
 use crate::panics;
 use crate::run::station::Station;
 use crate::sandbox::Tracer;
+use crate::trials::try_here;
 
 /// What a worker keeps warm between requests.
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ impl Desk {
                 let done = self.station.as_ref().ok_or_else(closed).and_then(|station| station.evaluate(&asked));
                 done.map_or_else(Reply::Failed, Reply::Evaluated)
             }
+            Ask::Try(trial) => Reply::Tried(try_here(&trial)),
         }
     }
 }
@@ -84,6 +86,7 @@ fn processor(ask: &Ask) -> Option<u64> {
     match ask {
         Ask::Trace(job) => Some(job.limits.deadline_ms.div_ceil(1000) + 1),
         Ask::Open(_) | Ask::Evaluate(_) => None,
+        Ask::Try(trial) => Some(trial.limits.seconds.ceil() as u64 + 1),
     }
 }
 

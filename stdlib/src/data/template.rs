@@ -85,6 +85,14 @@ impl Template {
         self.columns().try_for_each(|name| data.column_index(name).map(drop))
     }
 
+    /// Whether `data` has every column it names, but for one hole that something else fills.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownColumn`] for the first it lacks.
+    pub fn check_beside(&self, data: &Data, hole: &str) -> Result<(), DataError> {
+        self.columns().filter(|name| *name != hole).try_for_each(|name| data.column_index(name).map(drop))
+    }
+
     /// A bound on the bytes of every row's text, where the longest cells of data are known; columns that they lack count for nothing.
     pub fn longest(&self, data: &DataFacts) -> Option<usize> {
         let longest = data.longest.as_ref()?;
@@ -101,19 +109,36 @@ impl Template {
     /// # Errors
     /// [`DataError::UnknownColumn`].
     pub fn render_all(&self, data: &Data) -> Result<Vec<String>, DataError> {
-        let mut out = vec![String::new(); data.len()];
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out.iter_mut().for_each(|row| row.push_str(text)),
-                Part::Column(name) => {
-                    for (row, cell) in out.iter_mut().zip(data.column(name)?) {
-                        row.push_str(&cell.to_string());
-                    }
-                }
-            }
+        render(&self.parts, data)
+    }
+
+    /// The text of every row of `data` around a hole that something else fills: the pieces between its places, one more than
+    /// there are.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownColumn`].
+    pub fn render_around(&self, data: &Data, hole: &str) -> Result<Vec<Vec<String>>, DataError> {
+        let mut out = vec![Vec::new(); data.len()];
+        for parts in self.parts.split(|part| matches!(part, Part::Column(name) if name == hole)) {
+            out.iter_mut().zip(render(parts, data)?).for_each(|(row, piece)| row.push(piece));
         }
         Ok(out)
     }
+}
+
+fn render(parts: &[Part], data: &Data) -> Result<Vec<String>, DataError> {
+    let mut out = vec![String::new(); data.len()];
+    for part in parts {
+        match part {
+            Part::Text(text) => out.iter_mut().for_each(|row| row.push_str(text)),
+            Part::Column(name) => {
+                for (row, cell) in out.iter_mut().zip(data.column(name)?) {
+                    row.push_str(&cell.to_string());
+                }
+            }
+        }
+    }
+    Ok(out)
 }
 
 impl std::fmt::Display for Template {
@@ -142,6 +167,9 @@ mod tests {
         assert_eq!(template.longest(&facts(Some(table().longest()))), Some("Q: 3 {and} 4? {x}\n7".len()));
         assert_eq!(template.longest(&facts(None)), None);
         assert_eq!(Template::parse(&template.to_string()).unwrap(), template);
+        let around = Template::parse("{question}{hole}!{hole}{answer}").unwrap();
+        assert_eq!(around.render_around(&table(), "hole").unwrap(), [["3 {and} 4?", "!", "7"]]);
+        assert!(around.check(&table()).is_err() && around.check_beside(&table(), "hole").is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The family `task` as the language sees it.
 
+mod passes;
+
 use std::any::Any;
 use std::sync::Arc;
 
@@ -24,6 +26,12 @@ pub fn module() -> Module {
         .facts("likelihood", task_facts)
         .bind("multiple_choice", multiple_choice)
         .facts("multiple_choice", choice_facts)
+        .bind("pass_rhai", passes::rhai)
+        .facts("pass_rhai", passes::facts)
+        .bind("pass_sql", passes::sql)
+        .facts("pass_sql", passes::facts)
+        .bind("pass_command", passes::command)
+        .facts("pass_command", passes::facts)
         .bind("on", on)
         .facts("on", on_facts)
         .bind("score", run_score)
@@ -212,10 +220,12 @@ impl Object for Task {
         let text = format!("{:?} {:?} {:?}", self.method, self.prompt, self.expected);
         let data = Key(*self.data.hash().as_bytes());
         let mut templates = vec![self.prompt.clone(), self.expected.clone()];
-        if let Method::MultipleChoice(choices) = &self.method {
-            templates.extend(choices.templates.iter().cloned());
+        match &self.method {
+            Method::MultipleChoice(choices) => templates.extend(choices.templates.iter().cloned()),
+            Method::Passes(passes) => templates.extend(passes.templates().cloned()),
+            Method::ExactMatch { .. } | Method::Likelihood { .. } => {}
         }
-        let answers = if let Method::ExactMatch { max_tokens, .. } = self.method { Some(max_tokens) } else { None };
+        let answers = self.method.max_tokens();
         let fact: Fact = Arc::new(TaskFacts::new(templates, data, Some(&DataFacts::of(&self.data)), answers));
         Some((Key::of("task", &[&data.0, text.as_bytes()]), Some(fact)))
     }
@@ -261,6 +271,10 @@ impl From<TaskError> for Failure {
                 true => "say by `answer_as` what an answer is: index, letter or text",
                 false => "an answer is a choice's text, its letter from A, or its place from 0",
             }),
+            TaskError::Unfit { .. } => Failure::new("R0523", error.to_string())
+                .help("mend what the row's programs are held to: no program could pass"),
+            TaskError::Untried { .. } => Failure::new("R0524", error.to_string())
+                .help("run it where programs can be confined, or score something else"),
             TaskError::NotFinite { .. } => Failure::new("R0502", error.to_string())
                 .help("the weights are broken: keep merge weights in smaller ranges"),
         }

@@ -62,6 +62,20 @@ pub enum TaskError {
         /// Whether it could be several.
         several: bool,
     },
+    /// No program could pass a row's trial.
+    #[error("the programs for row {row} cannot be judged: {why}")]
+    Unfit {
+        /// The row, counted from 0.
+        row: usize,
+        /// What of the trial is at fault.
+        why: String,
+    },
+    /// This system cannot run programs that models write.
+    #[error("programs that a model writes cannot be run here: {why}")]
+    Untried {
+        /// Why.
+        why: String,
+    },
     /// A score is not finite: the model's weights are broken.
     #[error("the log-probability of row {row} is {value}")]
     NotFinite {
@@ -70,6 +84,16 @@ pub enum TaskError {
         /// Its value.
         value: f64,
     },
+}
+
+impl TaskError {
+    /// The same of another row, where it is about one trial alone.
+    pub(super) fn of_row(self, row: usize) -> Self {
+        match self {
+            Self::Unfit { why, .. } => Self::Unfit { row, why },
+            other => other,
+        }
+    }
 }
 
 fn listed(choices: &[String]) -> String {

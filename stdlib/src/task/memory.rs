@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use evo_kernels::decode::Residuals;
 
-use super::{Method, Prepared, Task, TaskError};
+use super::{Method, Prepared, Task, TaskError, Trials};
 use crate::data::Template;
 use crate::model::{Model, Tokenizer};
 
@@ -16,6 +16,8 @@ const TASKS: usize = 8;
 pub struct Memory {
     /// What candidates with equal lower layers share.
     pub residuals: Arc<Residuals>,
+    /// What runs programs that models write, if anything does.
+    trials: Option<Arc<dyn Trials>>,
     /// Those that were asked for last come last.
     tasks: Mutex<Vec<(Asked, Prepared)>>,
 }
@@ -43,7 +45,13 @@ impl PartialEq for Same {
 impl Memory {
     /// Nothing yet; residuals take so many bytes at the most.
     pub fn new(residuals: usize) -> Self {
-        Self { residuals: Arc::new(Residuals::new(residuals)), tasks: Mutex::default() }
+        Self { residuals: Arc::new(Residuals::new(residuals)), trials: None, tasks: Mutex::default() }
+    }
+
+    /// The same, with what runs programs that models write.
+    #[must_use]
+    pub fn with_trials(self, trials: Arc<dyn Trials>) -> Self {
+        Self { trials: Some(trials), ..self }
     }
 
     /// [`Task::prepare`], done once for models with one tokenizer.
@@ -62,7 +70,7 @@ impl Memory {
         if let Some(known) = self.known(&asked) {
             return Ok(known);
         }
-        let prepared = task.prepare(model)?;
+        let prepared = task.prepare(model)?.with_trials(self.trials.clone());
         // Another evaluation may have been faster: its texts are those that are shared.
         if let Some(known) = self.known(&asked) {
             return Ok(known);

@@ -10,7 +10,9 @@ mod choices;
 mod error;
 mod extract;
 mod memory;
+mod passes;
 mod score;
+mod trial;
 
 #[cfg(test)]
 mod tests;
@@ -19,4 +21,6 @@ pub use choices::{AnswerForm, Choices, Compare};
 pub use error::TaskError;
 pub use extract::Extract;
 pub use memory::Memory;
+pub use passes::{COMPLETION, Language, Passes, Trials, Untried, pass_at};
 pub use score::{Method, Prepared, Record, Score, Task, score};
+pub use trial::{Order, Trial, TrialKind, TrialLimits, Verdict};

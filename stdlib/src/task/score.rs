@@ -5,7 +5,8 @@ use std::sync::Arc;
 use evo_kernels::decode::Texts;
 
 use super::choices::{Choices, Options};
-use super::{Extract, TaskError};
+use super::passes::{Frame, tried};
+use super::{Extract, Passes, TaskError, Trial, Trials};
 use crate::answer::{Answer, Answering, answers};
 use crate::data::{Data, Template};
 use crate::model::{Model, Place};
@@ -32,6 +33,19 @@ pub enum Method {
     /// The share of rows for whose right choice the model has the highest log-likelihood given the prompt: 0 to 1. See
     /// [`Choices`].
     MultipleChoice(Choices),
+    /// The share of problems that a program which the model writes solves, or the chance of it among `k`: 0 to 1.
+    Passes(Box<Passes>),
+}
+
+impl Method {
+    /// The tokens of the longest answer, of a method whose answers are written.
+    pub fn max_tokens(&self) -> Option<usize> {
+        match self {
+            Self::ExactMatch { max_tokens, .. } => Some(*max_tokens),
+            Self::Passes(passes) => Some(passes.max_tokens),
+            Self::Likelihood { .. } | Self::MultipleChoice(_) => None,
+        }
+    }
 }
 
 /// What a model is asked.
@@ -51,11 +65,14 @@ pub struct Task {
 #[derive(Debug, Clone)]
 pub struct Prepared {
     method: Method,
-    /// Of `exact_match`.
+    /// Of methods whose answers are written.
     prompts: Vec<Vec<u32>>,
     /// Of `exact_match`.
     expected: Vec<String>,
     choices: Vec<Options>,
+    /// Of programs, with what runs them.
+    frames: Vec<Frame>,
+    trials: Option<Arc<dyn Trials>>,
     /// What log-probabilities are asked of: each row's answer, each row's choices, or, of `exact_match`, the first row's answer.
     texts: Arc<Texts>,
     /// The longest row with its answer, and how many tokens that is.
@@ -63,14 +80,25 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    fn new(method: Method, texts: Arc<Texts>) -> Self {
+        let (prompts, expected, choices, frames) = Default::default();
+        Self { method, prompts, expected, choices, frames, trials: None, texts, longest: (0, 0) }
+    }
+
     /// Whether both are one and the same, so that models which are asked them can share what they compute.
     pub fn shares_texts(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.texts, &other.texts)
     }
 
-    /// The tokens of the longest answer, of a task whose answers are written: `exact_match`.
+    /// The same, with what runs programs that models write.
+    #[must_use]
+    pub fn with_trials(self, trials: Option<Arc<dyn Trials>>) -> Self {
+        Self { trials, ..self }
+    }
+
+    /// The tokens of the longest answer, of a task whose answers are written.
     pub fn max_tokens(&self) -> Option<usize> {
-        if let Method::ExactMatch { max_tokens, .. } = self.method { Some(max_tokens) } else { None }
+        self.method.max_tokens()
     }
 
     /// The prompts in tokens, of a task whose answers are written.
@@ -79,11 +107,28 @@ impl Prepared {
     }
 
     /// The score of a row's answer, of a task whose answers are written; 0 of others.
-    pub fn grade(&self, row: usize, answer: &str) -> f64 {
-        let Method::ExactMatch { extract, .. } = self.method else { return 0.0 };
-        let matches =
-            |expected: &String| extract.apply(answer).is_some_and(|found| Some(found) == extract.apply(expected));
-        f64::from(self.expected.get(row).is_some_and(matches))
+    ///
+    /// # Errors
+    /// [`TaskError::Untried`] and [`TaskError::Unfit`] of programs.
+    pub fn grade(&self, row: usize, answer: &str) -> Result<f64, TaskError> {
+        let is_right = match &self.method {
+            Method::ExactMatch { extract, .. } => {
+                let found = extract.apply(answer);
+                found.is_some() && self.expected.get(row).is_some_and(|expected| found == extract.apply(expected))
+            }
+            Method::Passes(passes) => {
+                let trials: Vec<Trial> =
+                    self.frames.get(row).map(|frame| passes.trial(frame, answer)).into_iter().collect();
+                let verdicts = tried(self.trials()?.as_ref(), &trials, 1, None).map_err(|error| error.of_row(row))?;
+                verdicts == [true]
+            }
+            Method::Likelihood { .. } | Method::MultipleChoice(_) => false,
+        };
+        Ok(f64::from(is_right))
+    }
+
+    fn trials(&self) -> Result<&Arc<dyn Trials>, TaskError> {
+        self.trials.as_ref().ok_or_else(|| TaskError::Untried { why: "nothing is there to run them in".into() })
     }
 }
 
@@ -123,8 +168,10 @@ impl Task {
     pub fn check(&self) -> Result<(), TaskError> {
         self.prompt.check(&self.data)?;
         self.expected.check(&self.data)?;
-        if let Method::MultipleChoice(choices) = &self.method {
-            choices.check(&self.data)?;
+        match &self.method {
+            Method::MultipleChoice(choices) => choices.check(&self.data)?,
+            Method::Passes(passes) => passes.check(&self.data)?,
+            Method::ExactMatch { .. } | Method::Likelihood { .. } => {}
         }
         if self.data.is_empty() {
             return Err(TaskError::Empty);
@@ -159,7 +206,15 @@ impl Task {
             let most = |options: &Options| options.tokens.iter().map(Vec::len).max().unwrap_or(0);
             let longest = longest(prompts.iter().zip(&choices).map(|(prompt, options)| prompt.len() + most(options)));
             let texts = Arc::new(texts);
-            return Ok(Prepared { method, prompts: Vec::new(), expected: Vec::new(), choices, texts, longest });
+            return Ok(Prepared { choices, longest, ..Prepared::new(method, texts) });
+        }
+        if let Method::Passes(passes) = &self.method {
+            let frames = passes.frames(&self.data)?;
+            let longest = longest(prompts.iter().map(|prompt| prompt.len().saturating_add(passes.max_tokens)));
+            // Whether the weights make a probability is seen by the first prompt's own last token.
+            let first = prompts.iter().take(1).filter_map(|prompt| prompt.split_at_checked(prompt.len() - 1));
+            let texts = Arc::new(Texts::new(first.filter(|(before, _)| !before.is_empty())));
+            return Ok(Prepared { prompts, frames, longest, ..Prepared::new(method, texts) });
         }
         let mut answers = all(&expected, false, "expected answer")?;
         if self.method == (Method::Likelihood { end: true }) {
@@ -174,7 +229,7 @@ impl Task {
             longest(prompts.iter().zip(&answers).map(|(prompt, answer)| prompt.len().saturating_add(room(answer))));
         let asked = if matches!(self.method, Method::ExactMatch { .. }) { 1 } else { answers.len() };
         let texts = Arc::new(Texts::new(pairs(&prompts, &answers).take(asked)));
-        Ok(Prepared { method, prompts, expected, choices: Vec::new(), texts, longest })
+        Ok(Prepared { prompts, expected, longest, ..Prepared::new(method, texts) })
     }
 }
 
@@ -194,6 +249,10 @@ pub fn score(model: &Model, task: &Prepared, place: impl Into<Place>) -> Result<
         Method::ExactMatch { max_tokens, by, .. } => {
             likelihood(model, task, place)?;
             exact_match(model, task, (*max_tokens, by), place)?
+        }
+        Method::Passes(passes) => {
+            likelihood(model, task, place)?;
+            passes.score(model, (&task.prompts, &task.frames), task.trials()?, place)?
         }
         Method::Likelihood { .. } => likelihood(model, task, place)?,
         Method::MultipleChoice(_) => multiple_choice(model, task, place)?,
@@ -254,7 +313,8 @@ fn exact_match(
     place: &Place,
 ) -> Result<Vec<Record>, TaskError> {
     let answers = answers(model, &task.prompts, max_tokens, by, place.clone())?;
-    let record =
-        |(row, answer): (usize, Answer)| Record { score: task.grade(row, &answer.text), answer: Some(answer.text) };
-    Ok(answers.into_iter().enumerate().map(record).collect())
+    let record = |(row, answer): (usize, Answer)| {
+        Ok(Record { score: task.grade(row, &answer.text)?, answer: Some(answer.text) })
+    };
+    answers.into_iter().enumerate().map(record).collect()
 }

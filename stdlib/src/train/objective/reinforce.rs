@@ -64,7 +64,7 @@ pub struct Rollout {
 }
 
 /// The reward of a text that answers a prompt, by the prompt's number: from 0 to 1.
-pub type Reward<'a> = Box<dyn Fn(usize, &str) -> f64 + Send + Sync + 'a>;
+pub type Reward<'a> = Box<dyn Fn(usize, &str) -> Result<f64, TrainError> + Send + Sync + 'a>;
 
 /// REINFORCE (Williams, 1992) with a penalty for leaving a reference: the mean over the answers to a batch's prompts of
 /// `−A · Σ log π(token) + kl · Σ k(token)`, where `A` is the answer's advantage and `k = r − 1 − log r`, `r = π_ref / π`, estimates the
@@ -141,7 +141,7 @@ impl<'a> Reinforcement<'a> {
             return Err(TrainError::Reward { problem });
         };
         let prompts = prepared.prompts().to_vec();
-        let reward = Box::new(move |row: usize, text: &str| prepared.grade(row, text));
+        let reward = Box::new(move |row: usize, text: &str| prepared.grade(row, text).map_err(failed));
         Self::new(model, prompts, reward, ReinforceSettings { max_tokens, ..settings }, (reference, place))
     }
 
@@ -160,15 +160,18 @@ impl<'a> Reinforcement<'a> {
             let given = prompt.len();
             let end = end.filter(|_| answer.ended == Ended::Model);
             let tokens = prompt.into_iter().chain(answer.ids).chain(end).collect();
-            let reward = self.reward(unit, &answer.text);
-            Rollout { example: Example::after(tokens, given), text: answer.text, reward }
+            let reward = self.reward(unit, &answer.text)?;
+            Ok(Rollout { example: Example::after(tokens, given), text: answer.text, reward })
         });
-        Ok(rollouts.collect())
+        rollouts.collect()
     }
 
     /// The reward of a text that answers a prompt.
-    pub fn reward(&self, unit: usize, text: &str) -> f64 {
-        (self.reward)(unit, text).clamp(0.0, 1.0)
+    ///
+    /// # Errors
+    /// [`TrainError::Task`] if it cannot be judged.
+    pub fn reward(&self, unit: usize, text: &str) -> Result<f64, TrainError> {
+        Ok((self.reward)(unit, text)?.clamp(0.0, 1.0))
     }
 
     /// How much better than its baseline each answer is.

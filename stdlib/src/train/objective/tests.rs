@@ -302,7 +302,7 @@ fn faults_are_found_before_a_step() {
 
 /// Answers of four tokens to two prompts; the reward is the share of sevens.
 fn sevens<'a>(model: &Model, settings: ReinforceSettings) -> Reinforcement<'a> {
-    let reward = Box::new(|_: usize, text: &str| text.chars().filter(|c| *c == '7').count() as f64 / 4.0);
+    let reward = Box::new(|_: usize, text: &str| Ok(text.chars().filter(|c| *c == '7').count() as f64 / 4.0));
     let settings = ReinforceSettings { max_tokens: 4, samples: 8, ..settings };
     Reinforcement::new(model, vec![vec![1, 10], vec![2, 10]], reward, settings, (None, &place())).unwrap()
 }
@@ -329,8 +329,13 @@ fn rewards_rise() {
 fn the_gradient_of_a_reward_is_weighed_by_advantages() {
     let model = tiny(true);
     // All answers alike: nothing is better than its baseline, and nothing is learned.
-    let same =
-        Reinforcement::new(&model, vec![vec![1]], Box::new(|_, _| 1.0), ReinforceSettings::default(), (None, &place()));
+    let same = Reinforcement::new(
+        &model,
+        vec![vec![1]],
+        Box::new(|_, _| Ok(1.0)),
+        ReinforceSettings::default(),
+        (None, &place()),
+    );
     let network = moved(&model);
     let (told, gradients) = learned(&same.unwrap(), &network, &[0]);
     assert!(told.loss == 0.0 && gradients.iter().flatten().all(|g| *g == 0.0));
@@ -365,7 +370,7 @@ fn a_task_rewards_its_right_answers() {
     let task = Task { data: sums(5), prompt: template("{prompt}"), expected: template("{chosen}"), method };
     let objective = Reinforcement::of_task(&model, &task, ReinforceSettings::default(), (None, &place())).unwrap();
     assert_eq!(objective.units(), 5);
-    assert_eq!((objective.reward(3, "3"), objective.reward(3, "4")), (1.0, 0.0));
+    assert_eq!((objective.reward(3, "3").unwrap(), objective.reward(3, "4").unwrap()), (1.0, 0.0));
     let smooth = Task { method: Method::Likelihood { end: true }, ..task };
     let refused = Reinforcement::of_task(&model, &smooth, ReinforceSettings::default(), (None, &place()));
     assert!(matches!(refused, Err(TrainError::Reward { .. })));
