@@ -226,11 +226,17 @@ fn a_candidate_that_is_late_is_a_recorded_failure() {
 #[test]
 fn a_run_without_workers_to_be_had_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let absent = Workers { count: 1, program: Some("no-such-program".into()), ..Workers::default() };
-    let outcome = run(folder.path(), LOSSES, Some(absent), vec![]);
-    let failure = outcome.failure.unwrap();
-    assert_eq!((outcome.status, failure.diagnostics[0].code.as_str()), (Status::Failed, "R0505"));
-    assert!(failure.title().contains("no-such-program"), "{failure}");
+    let none = |program: &str| Workers { count: 1, program: Some(program.into()), ..Workers::default() };
+    // A worker that cannot even open the program within its memory is nobody's candidate.
+    let small = Workers { memory: Some(64 << 20), ..none(EVO) };
+    for (workers, why) in
+        [(none("no-such-program"), "no-such-program"), (none("false"), "exit status"), (small, "memory")]
+    {
+        let outcome = run(folder.path(), LOSSES, Some(workers), vec![]);
+        let failure = outcome.failure.unwrap();
+        assert_eq!((outcome.status, failure.diagnostics[0].code.as_str()), (Status::Failed, "R0505"), "{failure}");
+        assert!(failure.title().contains(why), "{failure}");
+    }
 }
 
 #[test]

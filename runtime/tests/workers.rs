@@ -126,7 +126,6 @@ fn a_peer_sees_nothing_of_the_environment_but_what_is_allowed() {
         "LC_ALL",
         "PATH",
         "RAYON_NUM_THREADS",
-        "RUST_BACKTRACE",
         "TMPDIR",
         "TZ",
         "MALLOC_ARENA_MAX",
@@ -144,6 +143,19 @@ fn three_strikes_and_a_request_is_given_up() {
     assert!(matches!(&lost, Lost::Ended(how) if how.contains('3')), "{lost:?}");
     assert_eq!(std::fs::read_to_string(folder.join("starts")).unwrap().lines().count(), 3);
     assert_eq!(pool.lost(), 3);
+}
+
+#[test]
+fn what_never_says_hello_is_no_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    for script in ["echo one >> starts; echo what is worker? >&2; exit 2", "echo one >> starts; echo hello"] {
+        let pool = Pool::new(peer(folder.path(), script), 1);
+        let lost = pool.ask(&ask("-z"), manner(1)).unwrap_err();
+        assert!(matches!(lost, Lost::Start(_)), "{script}: {lost:?}");
+        let starts = folder.path().join("starts");
+        assert_eq!(std::fs::read_to_string(&starts).unwrap().lines().count(), 3, "it might have been killed");
+        std::fs::remove_file(starts).unwrap();
+    }
 }
 
 #[test]

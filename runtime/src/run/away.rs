@@ -101,7 +101,9 @@ impl Away {
         let (within, stop) = (self.options.deadline.unwrap_or(EVER), world.cancel.flag());
         match self.pool.ask(&errand.request, Manner { within, strikes: STRIKES, stop: Some(&stop) }) {
             Ok(Reply::Evaluated(evaluated)) => Ok(self.taken(scheduler, errand, evaluated)),
-            Ok(Reply::Failed(failed)) => Err(failure(world, errand.id, &failed)),
+            // A fault of evo over this candidate; the worker goes on.
+            Ok(Reply::Failed(told)) if told.code == "R0504" => Ok((failed(failure(world, errand.id, &told)), 0.0)),
+            Ok(Reply::Failed(told)) => Err(failure(world, errand.id, &told)),
             Ok(_) => Err(no_workers("a worker answers something else")),
             Err(lost) => Ok((failed(self.lost(&lost)?), 0.0)),
         }

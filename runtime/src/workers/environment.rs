@@ -3,8 +3,8 @@
 
 use std::ffi::OsString;
 
-/// Where programs, libraries and temporary files are, which language and time zone to use, how to log, which devices and how
-/// many threads to take.
+/// Where programs, libraries and temporary files are, which language and time zone to use, which devices and how
+/// many threads to take. Not `RUST_BACKTRACE`: a panic for want of memory would ask for more to print its way, and wait for ever.
 const ALLOWED: &[&str] = &[
     "CUDA_VISIBLE_DEVICES",
     "HOME",
@@ -13,7 +13,6 @@ const ALLOWED: &[&str] = &[
     "LD_LIBRARY_PATH",
     "PATH",
     "RAYON_NUM_THREADS",
-    "RUST_BACKTRACE",
     "SYSTEMROOT",
     "TEMP",
     "TMP",

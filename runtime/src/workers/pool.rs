@@ -118,8 +118,22 @@ impl Pool {
         }
     }
 
-    /// A worker that has said hello, and has done what all are asked first.
+    /// A worker that is ready. That none gets so far is no request's fault.
     fn start(&self, stop: Option<&AtomicBool>) -> Result<Member, Lost> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.begin(stop) {
+                Err(lost) if lost.may_pass() && tries < STRIKES => {}
+                Err(lost @ (Lost::Stopped | Lost::Start(_))) => return Err(lost),
+                Err(lost) => return Err(Lost::Start(lost.to_string())),
+                Ok(member) => return Ok(member),
+            }
+        }
+    }
+
+    /// Starts a worker, which says hello and does what all are asked first.
+    fn begin(&self, stop: Option<&AtomicBool>) -> Result<Member, Lost> {
         let mut worker = Worker::start(&self.spec)?;
         protocol::greeted(&worker.next(BEGIN, stop)?)?;
         let mut member = Member(worker);

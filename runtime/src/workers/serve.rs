@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::frame::{read_frame, write_frame};
 use super::limits;
-use super::protocol::{Answer, Ask, Failed, Hello, Reply, Request};
+use super::protocol::{Answer, Ask, Failed, Hello, Open, Reply, Request};
 use crate::panics;
 use crate::run::station::Station;
 use crate::sandbox::Tracer;
@@ -16,6 +16,8 @@ use crate::trials::try_here;
 #[derive(Debug, Default)]
 pub struct Desk {
     tracer: Option<Tracer>,
+    /// The program that was opened last.
+    open: Option<Box<Open>>,
     station: Option<Station>,
 }
 
@@ -25,7 +27,7 @@ impl Desk {
         match catch_unwind(AssertUnwindSafe(|| self.attend(ask))) {
             Ok(reply) => reply,
             Err(panic) => {
-                *self = Desk::default(); // whatever it left half-done
+                (self.tracer, self.station) = (None, None); // whatever it left half-done
                 Reply::Failed(Box::new(Failed {
                     code: "R0504".into(),
                     title: format!("a worker stopped unexpectedly: {}", panics::text(panic.as_ref())),
@@ -39,21 +41,27 @@ impl Desk {
     fn attend(&mut self, ask: Ask) -> Reply {
         match ask {
             Ask::Trace(job) => Reply::Traced(self.tracer.get_or_insert_with(Tracer::new).trace(&job)),
-            Ask::Open(open) => match Station::open(&open) {
-                Ok(station) => {
-                    self.station = Some(station);
-                    Reply::Opened
-                }
-                Err(failed) => Reply::Failed(failed),
-            },
+            Ask::Open(open) => {
+                (self.open, self.station) = (Some(open), None);
+                self.station().map_or_else(Reply::Failed, |_| Reply::Opened)
+            }
             Ask::Evaluate(asked) => {
-                let title = "no program is open".to_owned();
-                let closed = || Box::new(Failed { code: "R0505".into(), title, ..Failed::default() });
-                let done = self.station.as_ref().ok_or_else(closed).and_then(|station| station.evaluate(&asked));
+                let done = self.station().and_then(|station| station.evaluate(&asked));
                 done.map_or_else(Reply::Failed, Reply::Evaluated)
             }
             Ask::Try(trial) => Reply::Tried(try_here(&trial)),
         }
+    }
+
+    /// The program that is open; after a panic it is opened anew.
+    fn station(&mut self) -> Result<&Station, Box<Failed>> {
+        if self.station.is_none() {
+            let title = "no program is open".to_owned();
+            let closed = || Box::new(Failed { code: "R0505".into(), title, ..Failed::default() });
+            self.station = Some(Station::open(self.open.as_ref().ok_or_else(closed)?)?);
+        }
+        let title = "the program could not be kept open".to_owned();
+        self.station.as_ref().ok_or_else(|| Box::new(Failed { code: "R0504".into(), title, ..Failed::default() }))
     }
 }
 
@@ -112,7 +120,10 @@ fn requests(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Engine, Settings};
     use crate::sandbox::{Job, Limits, Verdict};
+    use crate::store::Key;
+    use crate::workers::Evaluate;
 
     fn job(script: &str) -> Ask {
         let (name, inputs) = ("l".to_owned(), vec!["z".to_owned()]);
@@ -125,5 +136,43 @@ mod tests {
         let Reply::Failed(failed) = desk.answer(job("boom() * z")) else { panic!("a panic is no verdict") };
         assert_eq!((failed.code.as_str(), failed.title.contains("boom")), ("R0504", true), "{failed:?}");
         assert!(matches!(desk.answer(job("-z")), Reply::Traced(Verdict::Traced(_))));
+    }
+
+    #[test]
+    fn a_program_stays_open_over_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "genome P { x: real in 0..1 }\nfitness f(p: P) = loss_values(dpo, z: [p.x])[0]\n\
+                    evolve s { maximize: f, stop: { evaluations: 4 } }\nprint s.score\n";
+        let engine = Engine::builder().cwd(folder.path()).build();
+        let program = engine.load_text("p.evo", text).plan(&Settings::new()).unwrap().planned.program_hash();
+        let open = Open {
+            root: folder.path().into(),
+            file: "p.evo".into(),
+            text: text.into(),
+            params: Default::default(),
+            seed: None,
+            tiny: false,
+            device: None,
+            program,
+            store: None,
+            threads: 1,
+            memory: None,
+        };
+        let mut desk = Desk { tracer: Some(Tracer::with_a_native_that_panics()), ..Desk::default() };
+        let title = |reply| match reply {
+            Reply::Failed(failed) => failed.title,
+            other => panic!("{other:?}"),
+        };
+        let function = program; // none of the program's functions
+        let evaluate = |desk: &mut Desk| {
+            title(desk.answer(Ask::Evaluate(Evaluate { function, arguments: Vec::new(), node: program })))
+        };
+        assert_eq!(evaluate(&mut desk), "no program is open");
+        assert_eq!(desk.answer(Ask::Open(Box::new(open.clone()))), Reply::Opened);
+        assert_eq!(evaluate(&mut desk), "it has no such function");
+        assert!(title(desk.answer(job("boom() * z"))).contains("boom"));
+        assert_eq!(evaluate(&mut desk), "it has no such function", "it is open again");
+        let other = Open { program: Key([7; 32]), ..open };
+        assert!(title(desk.answer(Ask::Open(Box::new(other)))).contains("changed"));
     }
 }
