@@ -63,3 +63,7 @@ interop MODEL:
 # Kill the quickstart at random moments and hold its end to that of an undisturbed run (about ten minutes a number of jobs).
 resume KILLS="20":
     python3 tests/interop/resume.py --kills {{KILLS}}
+
+# Ask `evo serve` and, with a Python that has `llama-cpp-python[server]`, its server, both with one GGUF file.
+endpoints GGUF *PYTHON:
+    python3 tests/interop/endpoints.py --gguf {{GGUF}} {{ if PYTHON == "" { "" } else { "--python " + PYTHON } }}

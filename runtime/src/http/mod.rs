@@ -17,7 +17,7 @@ use std::time::Duration;
 use evo_stdlib::llm::client::Heed;
 use evo_stdlib::llm::{Head, LlmError, Pace, Post, Transport, TransportError, wire};
 use ureq::config::Config;
-use ureq::{Agent, Body, Error, Timeout};
+use ureq::{Agent, Body, Error, RequestBuilder, Timeout};
 
 use crate::clock::{self, Stopwatch};
 use crate::events::Cancel;
@@ -33,15 +33,18 @@ const QUEUE: usize = 16;
 const PART: usize = 16 << 10;
 /// Bytes of a refusal that are read.
 const REFUSAL: u64 = 64 << 10;
+/// Connections that are kept for the next request, and for how long: servers close theirs after 5 s and more.
+const IDLE: usize = 16;
+const IDLE_FOR: Duration = Duration::from_secs(3);
 /// Seconds that an endpoint may take to show that it is there.
 const REACH: f64 = 10.0;
 
 /// A line to one endpoint.
 #[derive(Debug)]
 pub struct Http {
+    agent: Agent,
     key: Option<Key>,
     needs_key: bool,
-    is_near: bool,
     cancel: Cancel,
 }
 
@@ -56,7 +59,11 @@ impl Http {
     /// A line to an endpoint, with the key that the environment holds for it.
     pub fn new(endpoint: &str, cancel: Cancel) -> Http {
         let key = Key::of(endpoint, |name| std::env::var(name).ok());
-        Http { key, needs_key: key::is_needed(endpoint), is_near: key::is_near(endpoint), cancel }
+        Http::keyed(key, key::is_needed(endpoint), key::is_near(endpoint), cancel)
+    }
+
+    fn keyed(key: Option<Key>, needs_key: bool, is_near: bool, cancel: Cancel) -> Http {
+        Http { agent: agent(is_near), key, needs_key, cancel }
     }
 
     /// A text without the key.
@@ -76,7 +83,7 @@ impl Http {
             return Err(LlmError::NoKey { endpoint: endpoint.to_owned() });
         }
         let lost = |reason| LlmError::Lost { endpoint: endpoint.to_owned(), reason, attempts: 1 };
-        let mut get = self.agent(REACH, REACH, REACH).get(format!("{endpoint}/models"));
+        let mut get = timed(self.agent.get(format!("{endpoint}/models")), REACH, REACH, REACH);
         if let Some(key) = &self.key {
             get = get.header("Authorization", key.header());
         }
@@ -94,20 +101,26 @@ impl Http {
             },
         }
     }
+}
 
-    fn agent(&self, connect: f64, first_byte: f64, whole: f64) -> Agent {
-        let time = |seconds: f64| Some(Duration::from_secs_f64(seconds.clamp(0.001, 1e6)));
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_idle_connections(0)
-            .user_agent(concat!("evo/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(time(connect))
-            .timeout_recv_response(time(first_byte))
-            .timeout_global(time(whole));
-        // What is on this machine is not asked of a proxy.
-        if self.is_near { config.proxy(None).build().new_agent() } else { config.build().new_agent() }
-    }
+/// Connections to one host, without redirections and proxies to this machine.
+fn agent(is_near: bool) -> Agent {
+    let config = Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_idle_connections(IDLE)
+        .max_idle_connections_per_host(IDLE)
+        .max_idle_age(IDLE_FOR)
+        .user_agent(concat!("evo/", env!("CARGO_PKG_VERSION")));
+    // What is on this machine is not asked of a proxy.
+    if is_near { config.proxy(None).build().new_agent() } else { config.build().new_agent() }
+}
+
+/// A request that is given so many seconds until the connection stands, until the reply begins, and until it is whole.
+fn timed<Any>(request: RequestBuilder<Any>, connect: f64, first_byte: f64, whole: f64) -> RequestBuilder<Any> {
+    let time = |seconds: f64| Some(Duration::from_secs_f64(seconds.clamp(0.001, 1e6)));
+    let config = request.config().timeout_connect(time(connect));
+    config.timeout_recv_response(time(first_byte)).timeout_global(time(whole)).build()
 }
 
 impl Transport for Http {
@@ -115,8 +128,8 @@ impl Transport for Http {
         if self.needs_key && self.key.is_none() {
             return Err(TransportError::NoKey);
         }
-        let agent = self.agent(post.connect, post.first_byte, post.whole);
-        let mut request = agent.post(format!("{}/chat/completions", post.endpoint));
+        let request = self.agent.post(format!("{}/chat/completions", post.endpoint));
+        let mut request = timed(request, post.connect, post.first_byte, post.whole);
         request = request.header("Content-Type", "application/json");
         request = request.header("Accept", "text/event-stream, application/json");
         if let Some(key) = &self.key {

@@ -145,7 +145,7 @@ impl Pace for Hasty {
 
 fn with(server: &Fault, key: Option<Key>, policy: Policy) -> Result<Exchange, LlmError> {
     let cancel = Cancel::new();
-    let http = Http { key, needs_key: false, is_near: true, cancel: cancel.clone() };
+    let http = Http::keyed(key, false, true, cancel.clone());
     let line = Line { endpoint: server.endpoint.as_str().into(), rate: Rate::FREE, policy };
     let pace = Hasty(MachinePace::new(cancel));
     Client { transport: &http, pace: &pace }.call(&line, &request(), &Purse::default(), &mut |_| ())
@@ -285,10 +285,36 @@ fn a_key_that_a_server_repeats_is_taken_out() {
     assert!(!format!("{found:?} {found}").contains("secret"));
     server.thread.join().unwrap();
     let server = fault(vec![refusal("403 Forbidden", "", "a-long-secret")]);
-    let http = Http { key: key(), needs_key: false, is_near: true, cancel: Cancel::new() };
+    let http = Http::keyed(key(), false, true, Cancel::new());
     let found = http.reach(&server.endpoint).unwrap_err();
     assert!(matches!(&found, LlmError::Key { reason, .. } if reason == "[key]"), "{found:?}");
     assert!(server.requests.recv().unwrap().starts_with("GET /v1/models"));
+    server.thread.join().unwrap();
+}
+
+#[test]
+fn a_connection_serves_many_calls() {
+    let whole = |n: usize| {
+        let body = format!("{{\"choices\": [{{\"message\": {{\"content\": \"{n}\"}}, \"finish_reason\": \"stop\"}}]}}");
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    // One connection is taken, and no other.
+    let server = fault(vec![Box::new(move |stream| {
+        stream.write_all(whole(1).as_bytes()).unwrap();
+        for n in 2..=3 {
+            assert!(read(stream).contains("\"seed\":3"));
+            stream.write_all(whole(n).as_bytes()).unwrap();
+        }
+    })]);
+    let cancel = Cancel::new();
+    let http = Http::keyed(None, false, true, cancel.clone());
+    let line = Line { endpoint: server.endpoint.as_str().into(), rate: Rate::FREE, policy: Policy::default() };
+    let pace = Hasty(MachinePace::new(cancel));
+    let client = Client { transport: &http, pace: &pace };
+    for n in ["1", "2", "3"] {
+        let found = client.call(&line, &request(), &Purse::default(), &mut |_| ()).unwrap();
+        assert_eq!((content(&found), found.attempts), (n, 1));
+    }
     server.thread.join().unwrap();
 }
 

@@ -305,6 +305,7 @@ fn wrong(line: &Line, wrong: Wrong) -> Miss {
 fn refused(line: &Line, request: &Request, newer: bool, head: &Head, body: &[u8], now: i64) -> Result<Said, Miss> {
     let (endpoint, status) = (line.endpoint.to_string(), head.status);
     let reason = wire::reason(body);
+    let is_about_form = |body: &[u8]| String::from_utf8_lossy(body).contains("response_format");
     let is_unpaid = reason.contains("quota") && String::from_utf8_lossy(body).contains("insufficient_quota");
     match status {
         300..=399 => {
@@ -315,8 +316,9 @@ fn refused(line: &Line, request: &Request, newer: bool, head: &Head, body: &[u8]
         401 | 403 => Err(Miss::Never(LlmError::Key { endpoint, reason })),
         429 if is_unpaid => Err(Miss::Never(LlmError::Refused { endpoint, status, reason })),
         400 if !newer && reason.contains("max_completion_tokens") => Err(Miss::Newer(reason)),
-        // What a server does not implement will not pass, whatever its number.
         400 | 415 | 422 | 501 if request.format != Format::Text => Ok(Said::Unsupported { status, reason }),
+        // Some servers stumble over a form that they do not know: that will not pass, whatever the number.
+        500.. if request.format != Format::Text && is_about_form(body) => Ok(Said::Unsupported { status, reason }),
         status if retry::may_pass(status) && status != 501 => {
             let asked = head.retry_after.as_deref().and_then(|text| retry::retry_after(text, now));
             Err(Miss::Again(format!("it says {status}: {reason}"), asked))

@@ -1,6 +1,6 @@
 //! Answers that have a structure: a ladder of ways to ask for one, and repairs.
 //!
-//! The server is asked to hold the answer to the schema; if it does not know how, to write some JSON object; if it does not know that either, the
+//! The server is asked to hold the answer to the schema, in two ways; if it does not know how, to write some JSON object; if it does not know that either, the
 //! words alone ask for a fenced block. Whatever way it came, the answer is held against the schema here. One that does not fit goes
 //! back with what is wrong with it, at most [`REPAIRS`] times.
 
@@ -27,6 +27,7 @@ pub fn ask<E: From<LlmError>>(
     let told = told(first, schema);
     let rungs = [
         Request { format: Format::Schema(schema.json().clone()), ..first.clone() },
+        Request { format: Format::ObjectOf(schema.json().clone()), ..told.clone() },
         Request { format: Format::Object, ..told.clone() },
         Request { format: Format::Text, ..told },
     ];

@@ -40,6 +40,8 @@ pub enum Format {
     Text,
     /// Some JSON object.
     Object,
+    /// JSON of this schema, as servers of llama.cpp's kind are asked for it: an object with a schema.
+    ObjectOf(Value),
     /// JSON of this schema. The order of its keys counts: servers write properties in it.
     Schema(Value),
 }
@@ -92,7 +94,10 @@ impl Request {
     /// few around each message.
     pub fn most_tokens_in(&self) -> u64 {
         let texts: usize = self.messages.iter().map(|message| message.content.len() + 16).sum();
-        let schema = if let Format::Schema(schema) = &self.format { schema.to_string().len() } else { 0 };
+        let schema = match &self.format {
+            Format::Schema(schema) | Format::ObjectOf(schema) => schema.to_string().len(),
+            Format::Text | Format::Object => 0,
+        };
         (texts + schema + 64) as u64
     }
 
@@ -121,6 +126,7 @@ impl Request {
         match &self.format {
             Format::Text => json!({ "type": "text" }),
             Format::Object => json!({ "type": "json_object" }),
+            Format::ObjectOf(schema) => json!({ "type": "json_object", "schema": schema }),
             Format::Schema(schema) => {
                 json!({ "type": "json_schema", "json_schema": { "name": "answer", "schema": schema } })
             }

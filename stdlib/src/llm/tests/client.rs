@@ -146,6 +146,18 @@ fn unknown_and_null_fields_do_no_harm() {
 }
 
 #[test]
+fn a_form_that_a_server_does_not_know_is_no_failure() {
+    let told = "{\"error\": {\"message\": \"1 validation error: ('body', 'response_format', 'type')\"}}";
+    for (status, body) in [(400, "{}"), (422, "{}"), (501, ""), (500, told)] {
+        let world = World::new([Act::Reply(status, "application/json", body.into())]);
+        let asked = Request { format: Format::Object, ..request("Hi") };
+        let found = world.client().call(&line(), &asked, &Purse::default(), &mut |_| ()).unwrap();
+        assert!(matches!(found.said, Said::Unsupported { status: given, .. } if given == status), "{found:?}");
+        assert_eq!(found.cost, 0.0);
+    }
+}
+
+#[test]
 fn newer_models_get_the_name_that_they_want() {
     let refusal =
         r#"{"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}}"#;

@@ -34,12 +34,14 @@ fn the_ladder_goes_down_as_far_as_it_must() {
     assert_eq!(found.unwrap(), json!({ "name": "Ada", "age": 36 }));
     assert!(matches!(asked[0].format, Format::Schema(_)));
     let (found, asked) = played(vec![unsupported(), reply(GOOD, Finish::Stop)]);
-    assert!(found.is_ok() && asked[1].format == Format::Object);
+    assert!(found.is_ok() && matches!(asked[1].format, Format::ObjectOf(_)));
+    let (found, asked) = played(vec![unsupported(), unsupported(), reply(GOOD, Finish::Stop)]);
+    assert!(found.is_ok() && asked[2].format == Format::Object);
     assert!(asked[1].messages[0].content.contains("additionalProperties"), "the schema in words");
     let block = format!("I think\n```\nno\n```\nso:\n```json\n{GOOD}\n```\nDone.");
-    let (found, asked) = played(vec![unsupported(), unsupported(), reply(&block, Finish::Stop)]);
-    assert!(found.is_ok() && asked[2].format == Format::Text);
-    let (found, _) = played(vec![unsupported(), unsupported(), unsupported()]);
+    let (found, asked) = played(vec![unsupported(), unsupported(), unsupported(), reply(&block, Finish::Stop)]);
+    assert!(found.is_ok() && asked[3].format == Format::Text);
+    let (found, _) = played((0..4).map(|_| unsupported()).collect());
     assert!(matches!(found, Err(LlmError::Form { repairs: 0, .. })));
 }
 
