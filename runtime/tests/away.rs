@@ -110,6 +110,34 @@ fn workers_leave_what_one_process_leaves() {
 }
 
 #[test]
+fn no_more_workers_are_started_than_fit_into_memory() {
+    let counts = [9_000_000, 1 << 40].map(|memory| {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::builder().cwd(folder.path()).jobs(2).memory(memory).build();
+        let plan = engine.load_text("p.evo", MERGES).plan(&Settings::new()).unwrap();
+        let workers = workers(folder.path(), None);
+        let outcome = plan.start(RunOptions { workers, ..RunOptions::default() }).unwrap().wait();
+        assert_eq!(outcome.status, Status::Done, "{:?}", outcome.failure);
+        starts(folder.path()).len()
+    });
+    assert_eq!(counts, [1, 2]);
+}
+
+#[test]
+fn a_candidate_fails_with_the_words_and_places_that_it_has_here() {
+    let text = LOSSES.replace("1.0])[0]", "1.0], rejected: [1.0])[0]").replace("24 }", "24 }, on_failure: abort");
+    let told = [false, true].map(|is_away| {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = run(folder.path(), &text, workers(folder.path(), None).filter(|_| is_away), vec![]);
+        let name = outcome.run_dir.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(starts(folder.path()).is_empty(), !is_away);
+        outcome.failure.unwrap().to_string().replace(&name, "RUN")
+    });
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].contains("R0503") && told[0].contains("p.evo:3:"), "{}", told[0]);
+}
+
+#[test]
 fn candidates_that_cannot_go_away_are_evaluated_here() {
     let (calm, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let program = format!("{LOSSES}{SECOND}");

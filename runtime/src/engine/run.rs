@@ -19,6 +19,7 @@ use crate::panics;
 use crate::run::away::Away;
 use crate::run::desk::{Desk, Terms};
 use crate::run::dir::{self, Identity, RunDir};
+use crate::run::estimate;
 use crate::run::execute::{self, Ready, Scope};
 use crate::run::journal::Journal;
 use crate::run::log::EventLog;
@@ -143,7 +144,10 @@ impl Run {
         plan.planned.remember(&host, &plan.identity.program, &ready)?;
         // Curves of candidates are written by this process, and functions of the host are bound to it.
         let stays = trainings.board.is_some() || !host.functions.0.is_empty();
-        let away = options.workers.filter(|_| !stays).map(|workers| away(&plan, workers, jobs));
+        let away = options.workers.filter(|_| !stays).map(|workers| {
+            let count = estimate::processes(&ready.elaborator, host.memory, workers.count);
+            away(&plan, Workers { count, ..workers }, jobs)
+        });
         Ok(Run { plan, ready: Some(ready), jobs, out, dir, log, journal, store, trainings, away, desk })
     }
 

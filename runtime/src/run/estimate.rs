@@ -168,6 +168,15 @@ pub(crate) fn workers(elaborator: &Elaborator, memory_of_host: Option<u64>, jobs
     fit.and_then(|fit| usize::try_from(fit).ok()).map_or(jobs, |fit| fit.min(jobs))
 }
 
+/// How many worker processes fit into memory beside the models of this one: each holds the models that stay, and a candidate.
+pub(crate) fn processes(elaborator: &Elaborator, memory_of_host: Option<u64>, count: usize) -> usize {
+    let stays = resident(elaborator);
+    let real = elaborator.graph().iter().filter(|(_, node)| !node.hypothetical);
+    let candidate = real.filter_map(|(_, node)| candidates(elaborator, node, None)).map(|one| one.bytes).max();
+    let fit = memory_of_host.zip(candidate).map(|(there, bytes)| there.saturating_sub(stays) / (stays + bytes));
+    fit.and_then(|fit| usize::try_from(fit).ok()).map_or(count, |fit| fit.clamp(1, count.max(1)))
+}
+
 /// Bytes that the residuals may take which candidates with equal lower layers share: as many as one candidate at the most, and
 /// no more than the candidates leave that are under way at once.
 pub(crate) fn residuals(elaborator: &Elaborator, memory_of_host: Option<u64>, workers: usize) -> usize {
