@@ -328,7 +328,11 @@ fn a_rejected_script_is_an_answer_that_is_no() {
     }
     let told = evo(folder.path(), &["trace", "s.rhai", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
-    assert_eq!((told.status.code(), &json["rejected"]["reason"]), (Some(1), &"branch".into()), "{json}");
+    let found = &json["rejected"];
+    assert_eq!(
+        (told.status.code(), found["reason"].as_str(), found["code"].as_str()),
+        (Some(1), Some("branch"), Some("R0562"))
+    );
     assert_eq!(evo(folder.path(), &["trace", "absent.rhai"]).status.code(), Some(2));
     assert_eq!(evo(folder.path(), &["trace", "s.rhai", "--name", "2 many"]).status.code(), Some(2));
 }

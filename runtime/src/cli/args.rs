@@ -155,7 +155,7 @@ pub(super) struct RunArgs {
 #[derive(Args, Debug)]
 pub(super) struct WorkersArgs {
     /// Evaluate candidates in N worker processes: one that crashes costs its candidate, at worst; results do not depend on it
-    #[arg(long = "workers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long = "workers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "tensorboard")]
     pub(super) count: Option<u16>,
     /// Hold each worker to this much memory, such as 4GiB, mapped files included
     #[arg(long = "worker-memory", value_name = "SIZE", value_parser = size, requires = "count")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::{Args, ValueHint};
 use evo_lang::diag::{Code, Diagnostic};
 use evo_lang::span::{SourceMap, Span};
+use serde_json::json;
 
 use super::{Stop, screen};
 use crate::engine::{Engine, Failure};
@@ -43,7 +44,7 @@ pub(super) fn trace(args: &TraceArgs) -> Result<u8, Stop> {
     let job = Job { name, script, inputs: sandbox::inputs()?, limits };
     let verdict = checked(sandbox.trace(&job), &job)?;
     if args.json {
-        screen::json(&verdict)?;
+        screen::json(&object(&verdict))?;
     }
     match verdict {
         Verdict::Traced(traced) if !args.json => screen::exactly(&traced.source)?,
@@ -52,6 +53,18 @@ pub(super) fn trace(args: &TraceArgs) -> Result<u8, Stop> {
         Verdict::Rejected(rejected) => return Err(told(&args.file, &job, &rejected).into()),
     }
     Ok(0)
+}
+
+/// The verdict as JSON, a rejection with the code of its page.
+fn object(verdict: &Verdict) -> serde_json::Value {
+    match verdict {
+        Verdict::Traced(traced) => json!({ "traced": traced }),
+        Verdict::Rejected(rejected) => {
+            let Rejected { reason, message, help, place } = rejected;
+            let code = reason.code();
+            json!({ "rejected": { "code": code, "reason": reason, "message": message, "help": help, "place": place } })
+        }
+    }
 }
 
 /// The script's text, of which no more is read than shows that it is too long.
