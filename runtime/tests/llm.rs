@@ -58,17 +58,25 @@ fn reply(n: usize) -> String {
 
 /// Reads a request, and says whether it asks for an answer.
 fn is_post(stream: &TcpStream) -> bool {
+    heard(stream).0
+}
+
+/// The same, with the key that it gives.
+fn heard(stream: &TcpStream) -> (bool, String) {
     let mut reader = BufReader::new(stream);
-    let (mut line, mut is_post, mut length) = (String::new(), false, 0);
+    let (mut line, mut is_post, mut length, mut key) = (String::new(), false, 0, String::new());
     while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
         is_post |= line.starts_with("POST ");
         if let Some(count) = line.to_lowercase().strip_prefix("content-length:") {
             length = count.trim().parse().unwrap();
         }
+        if line.to_lowercase().starts_with("authorization: bearer ") {
+            line.trim()["authorization: bearer ".len()..].clone_into(&mut key);
+        }
         line.clear();
     }
     reader.read_exact(&mut vec![0; length]).unwrap();
-    is_post
+    (is_post, key)
 }
 
 fn length() -> HostFunction {
@@ -157,7 +165,10 @@ fn nothing_is_asked_beyond_the_budget_or_without_a_price() {
     let poor = run(folder.path(), &text, RunOptions { budget: Some(419.0), ..RunOptions::default() });
     assert_eq!((poor.exit_code(), poor.status, code(&poor)), (4, Status::CutShort, "R0533"));
     assert_eq!(server.asked(), 1);
-    let resume = Resume::Latest;
+    let tokens = RunOptions { token_budget: Some(2000), ..RunOptions::default() };
+    let brief = run(folder.path(), &text, tokens);
+    assert_eq!((brief.exit_code(), code(&brief), server.asked()), (4, "R0533", 1), "2048 of an answer are too many");
+    let resume = Resume::Named(poor.run_dir.display().to_string());
     let rich = run(folder.path(), &text, RunOptions { budget: Some(430.0), resume, ..RunOptions::default() });
     assert_eq!((rich.exit_code(), server.asked()), (0, 3), "{:?}", rich.failure);
     std::fs::write(folder.path().join("prices.toml"), "[models.m]\ninput = 1\n").unwrap();
@@ -210,6 +221,63 @@ fn a_candidate_that_asks_is_replayed_from_what_was_said() {
         assert!(again.equal, "{again:?}");
     }
     assert_eq!(server.asked(), asked, "nobody was asked again");
+}
+
+/// A server that repeats what it was given as a key: first in an answer, then in a refusal.
+fn telltale() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut posts = 0;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (is_post, key) = heard(&stream);
+            posts += usize::from(is_post);
+            let (status, body) = match (is_post, posts) {
+                (true, 1) => (200, format!(r#"{{"choices": [{{"message": {{"content": "<{key}>"}}}}]}}"#)),
+                (true, _) => (401, format!(r#"{{"error": "not {key}"}}"#)),
+                (false, _) => (200, key),
+            };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    endpoint
+}
+
+#[test]
+fn a_key_is_in_no_file_and_in_no_word_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (endpoint, key) = (telltale(), "sk-0123456789abcdef");
+    let text = format!(
+        "let l = llm {{ endpoint: \"{endpoint}\", at_once: 1, price: unknown }}\nprint ask(l, \"a\")\n\
+         print answers(l, [\"b\", \"c\"])\n"
+    );
+    std::fs::write(folder.path().join("ask.evo"), text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evo"));
+    let command = command.args(["run", "ask.evo", "--json"]).current_dir(folder.path()).env("EVO_LLM_KEY", key);
+    let told = command.output().unwrap();
+    let words = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
+    assert_eq!(told.status.code(), Some(3), "{words}");
+    assert!(words.contains("R0531") && words.contains("not [key]"), "{words}");
+    let mut files = vec![folder.path().to_owned()];
+    let (mut looked, mut found) = (0, 0);
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(!holds(key), "{}", path.display());
+        looked += 1;
+        found += usize::from(holds("<[key]>"));
+    }
+    assert!(looked >= 4 && found >= 2, "{looked} {found}: the transcript and the journal hold the answer");
+    assert!(!words.contains(key), "{words}");
 }
 
 fn model(folder: &Path) -> Model {

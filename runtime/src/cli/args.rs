@@ -146,6 +146,9 @@ pub(super) struct RunArgs {
     /// What language models may cost at most, such as 5usd, over all segments of the run
     #[arg(long, value_name = "MONEY", value_parser = money)]
     pub(super) budget: Option<f64>,
+    /// Tokens that language models may read and write at most, over all segments of the run
+    #[arg(long, value_name = "N")]
+    pub(super) token_budget: Option<u64>,
     /// Take what language models say from the transcripts of a run, a folder or a file, and ask nobody
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(super) replay: Option<PathBuf>,

@@ -37,6 +37,7 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Stop> {
         tensorboard: args.tensorboard.clone(),
         workers: workers(&args.workers),
         budget: args.budget,
+        token_budget: args.token_budget,
         replay: args.replay.clone(),
     };
     let run = planned.start(options).map_err(in_form)?;
@@ -65,6 +66,7 @@ fn again(args: &RunArgs, file: &Path, name: &str) -> String {
     let spelt = deadline.map(|deadline| humantime::format_duration(deadline).to_string().replace(' ', ""));
     words.extend(spelt.map(|deadline| format!("--worker-deadline {deadline}")));
     words.extend(args.budget.map(|budget| format!("--budget {budget}usd")));
+    words.extend(args.token_budget.map(|tokens| format!("--token-budget {tokens}")));
     words.extend(args.replay.iter().map(|path| format!("--replay {}", quoted(&path.display().to_string()))));
     words.push(format!("--resume {name}"));
     words.join(" ")

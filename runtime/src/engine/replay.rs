@@ -106,7 +106,7 @@ impl Engine {
         let journal = Arc::new(Journal::open(&copied)?);
         let store = Arc::new(Store::open(&self.host.store)?);
         let ready = planned.planned.ready()?;
-        let terms = Terms { folder: None, replay: None, is_offline: true, budget: None };
+        let terms = Terms { is_offline: true, ..Terms::default() };
         let desk = planned.planned.desk(&terms, &cancel)?;
         let scope = Scope {
             planned: &planned.planned,

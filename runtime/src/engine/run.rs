@@ -61,6 +61,8 @@ pub struct RunOptions {
     pub workers: Option<Workers>,
     /// US dollars that language models may cost, at most, over all segments of the run.
     pub budget: Option<f64>,
+    /// Tokens of questions and answers, at most, over all segments of the run.
+    pub token_budget: Option<u64>,
     /// Take what language models say from the transcripts at this path (a run's directory, a folder, a file), and ask nobody.
     pub replay: Option<PathBuf>,
 }
@@ -138,8 +140,13 @@ impl Run {
         let board = options.tensorboard.map(|folder| Board::open(folder.join(&dir.record().run))).transpose()?;
         let every = options.checkpoint_every.unwrap_or(CHECKPOINT_EVERY);
         let trainings = Trainings { checkpoints: Some(dir.checkpoints()), every, board };
-        let terms =
-            Terms { folder: Some(dir.llm()), replay: options.replay, is_offline: false, budget: options.budget };
+        let terms = Terms {
+            folder: Some(dir.llm()),
+            replay: options.replay,
+            is_offline: false,
+            budget: options.budget,
+            token_budget: options.token_budget,
+        };
         let desk = plan.planned.desk(&terms, &host.cancel)?;
         plan.planned.remember(&host, &plan.identity.program, &ready)?;
         // Curves of candidates are written by this process, and functions of the host are bound to it.
@@ -248,7 +255,8 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
     let host = &plan.engine.host;
     let log = Arc::new(EventLog::unwritten(host.observers.clone()));
     let journal = Arc::new(Journal::in_memory()?);
-    let terms = Terms { budget: options.budget, replay: options.replay.clone(), ..Terms::default() };
+    let RunOptions { budget, token_budget, ref replay, .. } = *options;
+    let terms = Terms { budget, token_budget, replay: replay.clone(), ..Terms::default() };
     let desk = plan.planned.desk(&terms, &host.cancel)?;
     let scope = Scope {
         planned: &plan.planned,

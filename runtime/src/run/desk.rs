@@ -44,6 +44,8 @@ pub(crate) struct Terms {
     pub(crate) is_offline: bool,
     /// US dollars of all segments of the run, at most.
     pub(crate) budget: Option<f64>,
+    /// Tokens of all segments of the run, at most.
+    pub(crate) token_budget: Option<u64>,
 }
 
 /// Who asks for a run.
@@ -116,7 +118,7 @@ impl Desk {
             is_offline: terms.is_offline || terms.replay.is_some(),
             file,
             prices: table(prices)?,
-            purse: Purse::new(terms.budget, None, Amount { money, tokens }),
+            purse: Purse::new(terms.budget, terms.token_budget, Amount { money, tokens }),
             lines: Mutex::default(),
             open: Mutex::default(),
             closed: Condvar::new(),

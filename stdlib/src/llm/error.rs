@@ -111,7 +111,7 @@ impl From<LlmError> for Failure {
                 .help("see to the model's name and to what `llm` is given; asking again would give the same"),
             LlmError::Budget(over) => Failure::new("R0533", title)
                 .note(over.to_string())
-                .help("raise `--budget`, or lower `max_tokens`; `evo run FILE --resume` goes on from here"),
+                .help("raise `--budget` or `--token-budget`, or lower `max_tokens`; `evo run FILE --resume` goes on from here"),
             LlmError::Unpriced { model, endpoint } => Failure::new("R0534", title).help(format!(
                 "add `[models.\"{model}\"]` with `input` and `output` (US dollars for a million tokens) to `prices.toml` beside the \
                  program; for a server of your own, `[endpoints.\"{endpoint}\"]` with `free = true`, or `price: free` in the program"

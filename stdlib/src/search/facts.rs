@@ -10,7 +10,11 @@ const BOUNDS: [&str; 3] = ["generations", "evaluations", "time"];
 /// Limits that belong to other searches, whose, and what to write instead.
 const FOREIGN: [(&str, &str, &str); 2] = [
     ("rounds", "`rounds` counts the rounds of `descent`", "give `generations` instead"),
-    ("cost", "`cost` counts what language models charge, and an `evolve` asks none", "leave `cost` out"),
+    (
+        "cost",
+        "`cost` counts what a search itself asks of language models, and an `evolve` asks none",
+        "leave `cost` out; `evo run --budget` bounds what the fitness may ask",
+    ),
 ];
 
 /// A search that nothing bounds, or that is bounded by what it does not have, is refused before it starts.

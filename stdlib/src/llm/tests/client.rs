@@ -136,6 +136,28 @@ fn replies_that_are_none_are_told_apart_from_broken_ones() {
 }
 
 #[test]
+fn where_a_stream_is_cut_does_not_matter() {
+    let Act::Reply(_, content_type, body) = streamed(&["a ü", "漢字\n", ""], "length") else { panic!("a reply") };
+    let heard = |cuts: &[usize]| {
+        let mut hearing = Hearing::new(10_000);
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([body.len()]) {
+            hearing.take(content_type, &body.as_bytes()[from..to]).unwrap();
+            from = to;
+        }
+        hearing.end().unwrap()
+    };
+    let whole = heard(&[]);
+    assert_eq!((whole.0.content.as_str(), &whole.0.finish_reason), ("a ü漢字\n", &Finish::Length));
+    for cut in 0..body.len() {
+        assert_eq!(heard(&[cut]), whole, "{cut}");
+        assert_eq!(heard(&[cut / 2, cut]), whole, "{cut}");
+    }
+    let each: Vec<usize> = (1..body.len()).collect();
+    assert_eq!(heard(&each), whole);
+}
+
+#[test]
 fn unknown_and_null_fields_do_no_harm() {
     let bare = r#"{"choices": [{"message": {"content": null, "tool_calls": null}, "finish_reason": "content_filter"}], "usage": null}"#;
     let exchange = ask(&World::new([Act::Reply(200, "", bare.into())]), &Purse::default()).unwrap();
