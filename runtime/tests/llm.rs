@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evo::datum::Datum;
-use evo::engine::{Engine, HostFunction, Replay, Resume, RunOptions, RunOutcome, Settings};
+use evo::engine::{Asked, Engine, HostFunction, Replay, Resume, RunOptions, RunOutcome, Settings};
 use evo::events::Status;
 use evo::serve::{Limits, Server};
 use evo_stdlib::answer::{Answering, answers};
@@ -136,6 +136,7 @@ fn a_resumed_run_pays_for_nothing_twice_and_is_replayed_offline() {
     let done = run(folder.path(), &text, RunOptions { resume: Resume::Latest, ..RunOptions::default() });
     assert_eq!((done.exit_code(), server.asked()), (0, 1), "{:?}", done.failure);
     assert_eq!(calls(&done.run_dir), (3, 45, 6.0));
+    assert_eq!(done.asked, Asked { calls: 3, tokens: 45, cost: 6.0 });
     let shown = texts(&done);
     assert!(shown.contains('1') && shown.contains('2'), "{shown}");
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::{RunArgs, SettingArgs, WorkersArgs};
 use super::watch::{JsonLines, Watcher};
 use super::{Stop, named, plan, screen, settings};
-use crate::engine::{Engine, Plan, Resume, RunOptions, RunOutcome, Workers};
+use crate::engine::{Asked, Engine, Plan, Resume, RunOptions, RunOutcome, Workers};
 use crate::events::{Cancel, Status};
 use crate::render;
 
@@ -148,7 +148,7 @@ pub(super) fn conclude(outcome: &RunOutcome, again: &str, json: bool) -> Result<
         return Ok(());
     }
     let run = outcome.run_dir.display();
-    let time = render::duration(outcome.seconds);
+    let time = format!("{}{}", render::duration(outcome.seconds), calls(&outcome.asked));
     let line = match outcome.status {
         Status::Done | Status::Refuted => screen::dim(&format!("{time}, {run}")),
         status => {
@@ -162,6 +162,16 @@ pub(super) fn conclude(outcome: &RunOutcome, again: &str, json: bool) -> Result<
     };
     screen::note(&line);
     Ok(())
+}
+
+/// What language models were asked, if they were.
+fn calls(asked: &Asked) -> String {
+    let Asked { calls, tokens, cost } = *asked;
+    match calls {
+        0 => String::new(),
+        1 => format!(", 1 call of a language model, {tokens} tokens, {cost:.4} usd"),
+        _ => format!(", {calls} calls of language models, {tokens} tokens, {cost:.4} usd"),
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ use crate::run::estimate;
 use crate::run::host::HostFunctions;
 use crate::run::world::Found;
 
+pub use crate::run::desk::Asked;
 pub use crate::session::{Declared, Entered, Evaluation, Job, Session};
 pub use failure::Failure;
 pub(crate) use failure::nowhere;

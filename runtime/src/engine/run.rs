@@ -17,7 +17,7 @@ use crate::events::{Cancel, EventKind, Shown, Status};
 use crate::files;
 use crate::panics;
 use crate::run::away::Away;
-use crate::run::desk::{Desk, Terms};
+use crate::run::desk::{Asked, Desk, Terms};
 use crate::run::dir::{self, Identity, RunDir};
 use crate::run::estimate;
 use crate::run::execute::{self, Ready, Scope};
@@ -83,6 +83,8 @@ pub struct RunOutcome {
     pub failure: Option<Failure>,
     /// Wall-clock seconds of this segment.
     pub seconds: f64,
+    /// What language models were asked, over all segments.
+    pub asked: Asked,
 }
 
 impl RunOutcome {
@@ -193,7 +195,7 @@ impl Run {
         let noted = self.dir.finish(status, failure.as_ref().map(|failure| failure.title().to_owned()));
         let failure = failure.or_else(|| noted.err().map(Failure::from));
         let status = if failure.is_some() && status == Status::Done { Status::Failed } else { status };
-        RunOutcome { status, outputs, run_dir: self.dir.path().to_owned(), failure, seconds }
+        RunOutcome { status, outputs, run_dir: self.dir.path().to_owned(), failure, seconds, asked: self.desk.asked() }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -280,7 +282,8 @@ fn in_memory(plan: &Plan, ready: Ready, options: &RunOptions) -> Result<RunOutco
     });
     let outputs = journal.outputs()?;
     let (status, failure) = judge(&plan.identity, &host.cancel, done, &outputs);
-    Ok(RunOutcome { status, outputs, run_dir: PathBuf::new(), failure, seconds: watch.seconds() })
+    let (seconds, asked) = (watch.seconds(), desk.asked());
+    Ok(RunOutcome { status, outputs, run_dir: PathBuf::new(), failure, seconds, asked })
 }
 
 /// Runs a plan to its end; see [`Plan::evaluate`].

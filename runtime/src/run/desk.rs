@@ -48,6 +48,17 @@ pub(crate) struct Terms {
     pub(crate) token_budget: Option<u64>,
 }
 
+/// What language models were asked in a run, over all its segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// Requests that were answered, or refused for their form.
+    pub calls: u64,
+    /// Tokens of questions and answers.
+    pub tokens: u64,
+    /// US dollars.
+    pub cost: f64,
+}
+
 /// Who asks for a run.
 pub(crate) struct Desk {
     own: Mutex<Recorded>,
@@ -142,6 +153,13 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// What was asked so far.
+    pub(crate) fn asked(&self) -> Asked {
+        let own = locked(&self.own);
+        let (cost, tokens) = own.spent();
+        Asked { calls: own.len() as u64, tokens, cost }
     }
 
     /// What a language model says to a request: what it said before in this run, or what it says now.

@@ -82,7 +82,14 @@ impl Evaluation {
 /// The outcome of what could not begin.
 fn failed(failure: Failure) -> RunOutcome {
     let status = if failure.exit_code == 130 { Status::Interrupted } else { Status::Failed };
-    RunOutcome { status, outputs: Vec::new(), run_dir: Default::default(), failure: Some(failure), seconds: 0.0 }
+    RunOutcome {
+        status,
+        outputs: Vec::new(),
+        run_dir: Default::default(),
+        failure: Some(failure),
+        seconds: 0.0,
+        asked: Default::default(),
+    }
 }
 
 /// What is under way. Dropping it lets it go on; clones are the same job.
