@@ -7,9 +7,14 @@ use evo_tests::house::{House, Stage};
 use evo_tests::{files, root, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-fn main() {
+fn main() -> ExitCode {
+    // Workers are started from the executable that runs: here, from this one.
+    if std::env::args().nth(1).as_deref() == Some("worker") {
+        return evo::cli::main();
+    }
     let arguments = Arguments::from_args();
     let house = Arc::new(House::new());
     let mut trials: Vec<Trial> = match generated() {
@@ -24,7 +29,7 @@ fn main() {
             Err(problem) => trials.push(Trial::test(page, move || Err(problem.into()))),
         }
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn is_page(path: &str) -> bool {
