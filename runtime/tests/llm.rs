@@ -173,9 +173,14 @@ fn nothing_is_asked_beyond_the_budget_or_without_a_price() {
     let rich = run(folder.path(), &text, RunOptions { budget: Some(430.0), resume, ..RunOptions::default() });
     assert_eq!((rich.exit_code(), server.asked()), (0, 3), "{:?}", rich.failure);
     std::fs::write(folder.path().join("prices.toml"), "[models.m]\ninput = 1\n").unwrap();
-    let plan = engine(folder.path()).load_text("ask.evo", &text).plan(&Settings::new()).unwrap();
-    let wrong = plan.start(RunOptions::default()).unwrap_err();
-    assert_eq!((wrong.exit_code, wrong.diagnostics[0].code.as_str()), (2, "E0451"));
+    let wrong = run(folder.path(), &text, RunOptions::default());
+    assert_eq!((wrong.exit_code(), code(&wrong), server.asked()), (3, "E0451", 3));
+    // Who asks for no price has nothing to do with the file.
+    assert_eq!(run(folder.path(), "print 1\n", RunOptions::default()).exit_code(), 0);
+    assert_eq!(
+        run(folder.path(), &text.replace("at_once", "price: free, at_once"), RunOptions::default()).exit_code(),
+        0
+    );
 }
 
 #[test]

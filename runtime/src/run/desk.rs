@@ -65,7 +65,8 @@ pub(crate) struct Desk {
     given: Recorded,
     is_offline: bool,
     file: Option<(PathBuf, Mutex<File>)>,
-    prices: PriceTable,
+    /// Whoever names no price in the program needs the table; others may have a file of that name for something else.
+    prices: Result<PriceTable, Failure>,
     purse: Purse,
     lines: Mutex<BTreeMap<Arc<str>, Arc<Http>>>,
     open: Mutex<Open>,
@@ -128,7 +129,7 @@ impl Desk {
             given,
             is_offline: terms.is_offline || terms.replay.is_some(),
             file,
-            prices: table(prices)?,
+            prices: table(prices),
             purse: Purse::new(terms.budget, terms.token_budget, Amount { money, tokens }),
             lines: Mutex::default(),
             open: Mutex::default(),
@@ -146,10 +147,10 @@ impl Desk {
         }
         let mut seen = BTreeSet::new();
         for (node, facts) in proposers(elaborator, roots) {
-            let at = |error: LlmError| Failure { node: Some(node), ..error.into() };
+            let at = |failure: Failure| Failure { node: Some(node), ..failure };
             self.rate(&facts.endpoint, &facts.model, facts.pricing).map_err(at)?;
             if seen.insert(facts.endpoint.clone()) {
-                self.line(&facts.endpoint).reach(&facts.endpoint).map_err(at)?;
+                self.line(&facts.endpoint).reach(&facts.endpoint).map_err(|error| at(error.into()))?;
             }
         }
         Ok(())
@@ -233,13 +234,14 @@ impl Desk {
         line.or_insert_with(|| Arc::new(Http::new(endpoint, self.cancel.clone()))).clone()
     }
 
-    fn rate(&self, endpoint: &str, model: &str, pricing: Pricing) -> Result<Rate, LlmError> {
+    fn rate(&self, endpoint: &str, model: &str, pricing: Pricing) -> Result<Rate, Failure> {
         match pricing {
             Pricing::Free | Pricing::Unknown => Ok(Rate::FREE),
-            Pricing::Listed => self
-                .prices
-                .find(endpoint, model)
-                .ok_or_else(|| LlmError::Unpriced { model: model.to_owned(), endpoint: endpoint.to_owned() }),
+            Pricing::Listed => {
+                let found = self.prices.as_ref().map_err(Failure::clone)?.find(endpoint, model);
+                let (model, endpoint) = (model.to_owned(), endpoint.to_owned());
+                found.ok_or_else(|| LlmError::Unpriced { model, endpoint }.into())
+            }
         }
     }
 
