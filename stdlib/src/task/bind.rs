@@ -1,5 +1,6 @@
 //! The family `task` as the language sees it.
 
+mod extract;
 mod passes;
 
 use std::any::Any;
@@ -7,6 +8,8 @@ use std::sync::Arc;
 
 use evo_kernels::decode::DecodeError;
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
+
+use extract::Demand;
 
 use super::{AnswerForm, Choices, Compare, Extract, Method, Task, TaskError, score};
 use crate::answer::Answering;
@@ -22,6 +25,10 @@ pub fn module() -> Module {
     Module::new("task", include_str!("task.evo"))
         .bind("exact_match", exact_match)
         .facts("exact_match", task_facts)
+        .bind("regex", extract::regex)
+        .facts("regex", extract::regex_facts)
+        .bind("language", extract::language)
+        .facts("language", extract::language_facts)
         .bind("likelihood", likelihood)
         .facts("likelihood", task_facts)
         .bind("multiple_choice", multiple_choice)
@@ -41,7 +48,8 @@ pub fn module() -> Module {
 
 args! {
     struct ExactMatchArgs {
-        data: Data, prompt: Arc<str>, expected: Arc<str>, max_tokens: i64, extract: Arc<str>, by: Answering,
+        data: Data, prompt: Arc<str>, expected: Arc<str>, max_tokens: i64, extract: Extract, also: Option<Demand>,
+        by: Answering,
     }
 }
 args! { struct LikelihoodArgs { data: Data, prompt: Arc<str>, expected: Arc<str> } }
@@ -54,13 +62,10 @@ args! { struct OnArgs { t: Task, data: Data } }
 args! { struct ScoreArgs { m: Model, t: Task } }
 
 fn exact_match(_: &Cx<'_>, args: ExactMatchArgs) -> Result<Task, Failure> {
-    let extract = match &*args.extract {
-        "first_line" => Extract::FirstLine,
-        "last_number" => Extract::LastNumber,
-        _ => Extract::Whole,
-    };
     let max_tokens = usize::try_from(args.max_tokens).unwrap_or(1);
-    task(args.data, &args.prompt, &args.expected, Method::ExactMatch { max_tokens, extract, by: args.by })
+    let language = args.also.map(|demand| demand.0);
+    let method = Method::ExactMatch { max_tokens, extract: args.extract, language, by: args.by };
+    task(args.data, &args.prompt, &args.expected, method)
 }
 
 fn likelihood(_: &Cx<'_>, args: LikelihoodArgs) -> Result<Task, Failure> {

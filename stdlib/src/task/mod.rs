@@ -9,6 +9,7 @@ pub mod bind;
 mod choices;
 mod error;
 mod extract;
+mod language;
 mod memory;
 mod passes;
 mod score;
@@ -19,7 +20,8 @@ mod tests;
 
 pub use choices::{AnswerForm, Choices, Compare};
 pub use error::TaskError;
-pub use extract::Extract;
+pub use extract::{Extract, Pattern};
+pub use language::Tongue;
 pub use memory::Memory;
 pub use passes::{COMPLETION, Language, Passes, Trials, Untried, pass_at};
 pub use score::{Method, Prepared, Record, Score, Task, score};

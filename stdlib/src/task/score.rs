@@ -6,7 +6,7 @@ use evo_kernels::decode::Texts;
 
 use super::choices::{Choices, Options};
 use super::passes::{Frame, tried};
-use super::{Extract, Passes, TaskError, Trial, Trials};
+use super::{Extract, Passes, TaskError, Tongue, Trial, Trials};
 use crate::answer::{Answer, Answering, answers};
 use crate::data::{Data, Template};
 use crate::model::{Model, Place};
@@ -20,6 +20,8 @@ pub enum Method {
         max_tokens: usize,
         /// What of both texts is compared.
         extract: Extract,
+        /// What language an answer must be in to count, if any.
+        language: Option<Tongue>,
         /// How answers are written.
         by: Answering,
     },
@@ -112,9 +114,12 @@ impl Prepared {
     /// [`TaskError::Untried`] and [`TaskError::Unfit`] of programs.
     pub fn grade(&self, row: usize, answer: &str) -> Result<f64, TaskError> {
         let is_right = match &self.method {
-            Method::ExactMatch { extract, .. } => {
+            Method::ExactMatch { extract, language, .. } => {
                 let found = extract.apply(answer);
-                found.is_some() && self.expected.get(row).is_some_and(|expected| found == extract.apply(expected))
+                let is_expected = |expected: &String| found == extract.of_expected(expected);
+                found.is_some()
+                    && self.expected.get(row).is_some_and(is_expected)
+                    && language.is_none_or(|language| language.is_of(answer))
             }
             Method::Passes(passes) => {
                 let trials: Vec<Trial> =

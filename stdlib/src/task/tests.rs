@@ -28,7 +28,8 @@ fn task(method: Method) -> Task {
     Task { data: sums(), prompt: template("{question}"), expected: template("{answer}"), method }
 }
 
-const EXACT: Method = Method::ExactMatch { max_tokens: 3, extract: Extract::Whole, by: Answering::GREEDY };
+const EXACT: Method =
+    Method::ExactMatch { max_tokens: 3, extract: Extract::Whole, language: None, by: Answering::GREEDY };
 const LIKELIHOOD: Method = Method::Likelihood { end: true };
 
 fn scored(model: &Model, task: &Task, threads: usize) -> Result<Score, TaskError> {
@@ -56,7 +57,8 @@ fn a_trained_model_is_right_and_knows_it() {
         (scored(&model(), &task(LIKELIHOOD), 1).unwrap(), scored(&trained, &task(LIKELIHOOD), 1).unwrap());
     assert!(after.value > -0.2 && before.value < -4.0, "{} {}", before.value, after.value);
     // Too short for the answer and its end: the end is not needed, the answer is.
-    let short = Method::ExactMatch { max_tokens: 1, extract: Extract::LastNumber, by: Answering::GREEDY };
+    let short =
+        Method::ExactMatch { max_tokens: 1, extract: Extract::LastNumber, language: None, by: Answering::GREEDY };
     assert_eq!(scored(&trained, &task(short), 1).unwrap().value, exact.value);
 }
 

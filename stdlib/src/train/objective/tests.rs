@@ -366,7 +366,12 @@ fn the_draws_of_a_batch_hang_on_parameters_and_prompts() {
 fn a_task_rewards_its_right_answers() {
     use crate::task::{Extract, Method, Task};
     let model = tiny(true);
-    let method = Method::ExactMatch { max_tokens: 3, extract: Extract::Whole, by: crate::answer::Answering::GREEDY };
+    let method = Method::ExactMatch {
+        max_tokens: 3,
+        extract: Extract::Whole,
+        language: None,
+        by: crate::answer::Answering::GREEDY,
+    };
     let task = Task { data: sums(5), prompt: template("{prompt}"), expected: template("{chosen}"), method };
     let objective = Reinforcement::of_task(&model, &task, ReinforceSettings::default(), (None, &place())).unwrap();
     assert_eq!(objective.units(), 5);
