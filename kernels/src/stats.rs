@@ -57,6 +57,32 @@ pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
+/// An interval that holds the mean of what the values are a sample of in a share `level` of all samples: `(low, high)`. Where all
+/// values are 0 or 1 it is Wilson's (1927), which stays within 0 and 1 and is right for few values; else it is that of the normal
+/// approximation, the mean and so many standard errors. NaN for no values, or for one that is neither 0 nor 1.
+pub fn confidence(values: &[f64], level: f64) -> (f64, f64) {
+    let z = two_sided(level);
+    let (mean, n) = (mean(values), values.len() as f64);
+    if !values.is_empty() && values.iter().all(|value| *value == 0.0 || *value == 1.0) {
+        let spread = z * (mean * (1.0 - mean) / n + z * z / (4.0 * n * n)).sqrt();
+        let (center, scale) = (mean + z * z / (2.0 * n), 1.0 + z * z / n);
+        return (((center - spread) / scale).max(0.0), ((center + spread) / scale).min(1.0));
+    }
+    let spread = z * standard_error(values);
+    (mean - spread, mean + spread)
+}
+
+/// How many standard deviations about its mean hold a share `level` of a normal distribution.
+fn two_sided(level: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 40.0);
+    // Halved until no number lies between.
+    for _ in 0..200 {
+        let middle: f64 = 0.5 * (low + high);
+        if libm::erfc(middle / std::f64::consts::SQRT_2) > 1.0 - level { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +95,28 @@ mod tests {
         assert_eq!(variance(&x, 1), 32.0 / 7.0);
         assert_eq!(standard_error(&x), (4.0f64 / 7.0).sqrt());
         assert_eq!((median(&x), quantile(&x, 0.0), quantile(&x, 0.9), quantile(&x, 1.0)), (4.5, 2.0, 7.6, 9.0));
+    }
+
+    #[test]
+    fn intervals_are_those_of_the_tables() {
+        let close =
+            |found: (f64, f64), low: f64, high: f64| (found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5;
+        assert!(
+            (two_sided(0.95) - 1.959_963_984_540_054).abs() < 1e-12
+                && (two_sided(0.5) - 0.674_489_750_196_082).abs() < 1e-12
+        );
+        let share = |ones: usize, all: usize| (0..all).map(|i| f64::from(i < ones)).collect::<Vec<_>>();
+        // Newcombe (1998), table I: Wilson's score interval without continuity correction.
+        assert!(close(confidence(&share(81, 263), 0.95), 0.2553, 0.3662));
+        assert!(close(confidence(&share(15, 148), 0.95), 0.0624, 0.1605));
+        assert!(close(confidence(&share(0, 20), 0.95), 0.0, 0.1611));
+        assert!(close(confidence(&share(1, 29), 0.95), 0.0061, 0.1718));
+        let (low, high) = confidence(&[1.0, 2.0, 3.0, 4.0], 0.95);
+        assert!(
+            (low - (2.5 - 1.959_963_984_540_054 * (5.0_f64 / 12.0).sqrt())).abs() < 1e-12
+                && (low + high - 5.0).abs() < 1e-12
+        );
+        assert!(confidence(&[], 0.95).0.is_nan() && confidence(&[0.5], 0.95).0.is_nan());
     }
 
     #[test]

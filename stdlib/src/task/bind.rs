@@ -7,6 +7,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use evo_kernels::decode::DecodeError;
+use evo_kernels::stats;
 use evo_lang::plan::{Answer, Call, Const, Fact, Key, Problem};
 
 use extract::Demand;
@@ -18,7 +19,7 @@ use crate::bind::{Module, Place};
 use crate::cx::{Cx, Failure};
 use crate::data::{Data, DataFacts, Template, problem};
 use crate::model::{Model, ModelError, ModelHeader};
-use crate::value::Object;
+use crate::value::{Object, Value};
 
 /// The family `task`.
 pub fn module() -> Module {
@@ -44,6 +45,10 @@ pub fn module() -> Module {
         .bind("score", run_score)
         .kept()
         .facts("score", score_facts)
+        .bind("scores", run_scores)
+        .kept()
+        .facts("scores", score_facts)
+        .bind("confidence", confidence)
 }
 
 args! {
@@ -60,6 +65,7 @@ args! {
 }
 args! { struct OnArgs { t: Task, data: Data } }
 args! { struct ScoreArgs { m: Model, t: Task } }
+args! { struct ConfidenceArgs { scores: Vec<f64>, level: f64 } }
 
 fn exact_match(_: &Cx<'_>, args: ExactMatchArgs) -> Result<Task, Failure> {
     let max_tokens = usize::try_from(args.max_tokens).unwrap_or(1);
@@ -103,6 +109,25 @@ fn run_score(cx: &Cx<'_>, args: ScoreArgs) -> Result<f64, Failure> {
     let prepared = cx.memory.prepared(&args.t, &args.m)?;
     cx.check_cancelled()?;
     Ok(score(&args.m, &prepared, cx.place())?.value)
+}
+
+fn run_scores(cx: &Cx<'_>, args: ScoreArgs) -> Result<Value, Failure> {
+    let prepared = cx.memory.prepared(&args.t, &args.m)?;
+    cx.check_cancelled()?;
+    Ok(reals(score(&args.m, &prepared, cx.place())?.records.iter().map(|record| record.score)))
+}
+
+fn confidence(_: &Cx<'_>, args: ConfidenceArgs) -> Result<Value, Failure> {
+    if args.scores.is_empty() {
+        let help = "give the scores of one row at least";
+        return Err(Failure::new("R0501", "no scores have no mean").param("scores").help(help));
+    }
+    let (low, high) = stats::confidence(&args.scores, args.level);
+    Ok(reals([low, high].into_iter()))
+}
+
+fn reals(values: impl Iterator<Item = f64>) -> Value {
+    Value::Plain(Const::List(values.map(Const::Real).collect()))
 }
 
 /// What is known of a task before it is made.
