@@ -185,6 +185,27 @@ fn workers_try_queries_and_functions_in_order() {
     assert_eq!(passed, [true, false, true, false, false, true], "{found:?}");
 }
 
+#[test]
+fn shell_commands_are_judged_by_what_they_print_and_leave() {
+    let shell = |program: &str, expected: Option<&str>, check: Option<&str>| {
+        let setup = "mkdir -p /data; printf '3\\n1\\n2\\n' > /data/numbers".to_owned();
+        let (expected, check) = (expected.map(str::to_owned), check.map(str::to_owned));
+        let limits = TrialLimits { steps: 200_000, ..limits() };
+        tried(Trial { program: program.into(), kind: TrialKind::Shell { setup, expected, check }, limits })
+    };
+    assert_eq!(shell("sort -n /data/numbers | head -1", Some("1"), None), Verdict::Passed);
+    assert_eq!(
+        shell("sort -rn /data/numbers > /data/sorted", None, Some("[ $(head -1 /data/sorted) = 3 ]")),
+        Verdict::Passed
+    );
+    assert!(matches!(shell("rm -rf /data", None, Some("[ -s /data/numbers ]")), Verdict::Failed(_)));
+    assert!(matches!(shell("cat /etc/passwd", None, None), Verdict::Failed(why) if why.contains("No such file")));
+    assert!(matches!(shell("cd ../../../..; cat etc/hostname", None, None), Verdict::Failed(_)));
+    assert!(matches!(shell("while :; do :; done", Some("x"), None), Verdict::Failed(why) if why.contains("Steps")));
+    assert!(matches!(shell("python3 -c 'print(1)'", Some("1"), None), Verdict::Failed(why) if why.contains("python3")));
+    assert!(matches!(shell("true", None, Some("awkward")), Verdict::Unfit(why) if why.contains("awkward")));
+}
+
 /// A whole program: a model that has learned sums is as right in SQL as in text.
 #[test]
 fn a_task_scores_programs() {

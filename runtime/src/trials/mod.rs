@@ -1,12 +1,13 @@
 //! Programs that models wrote, tried where they can do no harm.
 //!
-//! Rhai functions ([`rhai`]) and queries ([`sql`]) are run by a worker, in whose memory they can do nothing but compute; it has a
+//! Rhai functions ([`rhai`]), queries ([`sql`]) and shell commands ([`shell`], on files in memory) are run by a worker, in whose memory they can do nothing but compute; it has a
 //! limit of memory and is killed when it takes too long. A program for an interpreter of this machine ([`command`]) gets a process and a folder
 //! of its own, confined by the kernel ([`confine`]). What a program does wrong is a verdict; what this machine lacks ends the run.
 
 mod command;
 mod confine;
 mod rhai;
+pub mod shell;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evo_stdlib::task::{Trial, TrialKind, Trials, Untried, Verdict};
+use evo_stdlib::task::{Trial, TrialKind, TrialLimits, Trials, Untried, Verdict};
 
 pub(crate) use command::UNCONFINED;
 pub use confine::Confinement;
@@ -54,7 +55,7 @@ impl Sandboxes {
                 let done = done.map_err(|error| Untried::Lacking(format!("no process could be run: {error}")))?;
                 done.ok_or(Untried::Stopped)
             }
-            TrialKind::Rhai { .. } | TrialKind::Sql { .. } => self.by_worker(trial, stop),
+            TrialKind::Rhai { .. } | TrialKind::Sql { .. } | TrialKind::Shell { .. } => self.by_worker(trial, stop),
         }
     }
 
@@ -128,7 +129,58 @@ pub(crate) fn try_here(trial: &Trial) -> Verdict {
     match &trial.kind {
         TrialKind::Rhai { check } => rhai::try_functions(program, check, limits),
         TrialKind::Sql { setup, expected, order } => sql::try_query(program, setup, expected, *order, limits),
+        TrialKind::Shell { setup, expected, check } => {
+            try_commands(program, setup, (expected.as_deref(), check.as_deref()), limits)
+        }
         TrialKind::Command { .. } => Verdict::Unfit("a worker runs no programs of this machine".into()),
+    }
+}
+
+/// Tries shell commands on files that `setup` makes: what they print, and whether the commands of `check` succeed after them.
+fn try_commands(
+    program: &str,
+    setup: &str,
+    (expected, check): (Option<&str>, Option<&str>),
+    limits: &TrialLimits,
+) -> Verdict {
+    let limits = shell::Limits {
+        steps: limits.steps,
+        output_bytes: usize::try_from(limits.output).unwrap_or(usize::MAX),
+        ..shell::Limits::default()
+    };
+    let mut files = shell::Files::new();
+    let made = shell::run(setup, &mut files, &limits);
+    if made.status != 0 || !made.lacking.is_empty() {
+        return Verdict::Unfit(format!("the commands that make the files: {}", told(&made)));
+    }
+    let done = shell::run(program, &mut files, &limits);
+    if let Some(limit) = done.stopped {
+        return Verdict::Failed(format!("it reaches its limit of {limit:?}"));
+    }
+    if expected.is_some_and(|expected| String::from_utf8_lossy(&done.stdout).trim_end() != expected.trim_end()) {
+        // What the shell lacks may be why: whoever reads the reason should know.
+        let lacks = if done.lacking.is_empty() { String::new() } else { format!("; {}", told(&done)) };
+        return Verdict::Failed(cut(&format!("it prints something else than what is right{lacks}")));
+    }
+    let Some(check) = check else {
+        let is_judged = expected.is_some() || done.status == 0;
+        return if is_judged { Verdict::Passed } else { Verdict::Failed(told(&done)) };
+    };
+    let checked = shell::run(check, &mut files, &limits);
+    match (checked.lacking.is_empty(), checked.status) {
+        (false, _) => Verdict::Unfit(format!("the commands that check: {}", told(&checked))),
+        (true, 0) => Verdict::Passed,
+        (true, _) => Verdict::Failed("what it leaves is not what is right".into()),
+    }
+}
+
+/// How commands ended, in a few words.
+fn told(outcome: &shell::Outcome) -> String {
+    let last = String::from_utf8_lossy(&outcome.stderr).lines().last().map(str::to_owned);
+    match (outcome.lacking.as_slice(), outcome.stopped, last) {
+        ([], None, last) => cut(&last.unwrap_or_else(|| format!("status {}", outcome.status))),
+        ([], Some(limit), _) => format!("the limit of {limit:?}"),
+        (lacking, ..) => cut(&format!("the shell has no {}", lacking.join(", "))),
     }
 }
 

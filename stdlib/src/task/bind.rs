@@ -38,6 +38,8 @@ pub fn module() -> Module {
         .facts("pass_rhai", passes::facts)
         .bind("pass_sql", passes::sql)
         .facts("pass_sql", passes::facts)
+        .bind("pass_shell", passes::shell)
+        .facts("pass_shell", passes::facts)
         .bind("pass_command", passes::command)
         .facts("pass_command", passes::facts)
         .bind("on", on)

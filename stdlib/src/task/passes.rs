@@ -70,6 +70,15 @@ pub enum Language {
         /// Whether the order of rows counts.
         order: Order,
     },
+    /// See [`TrialKind::Shell`].
+    Shell {
+        /// Makes the files.
+        setup: Template,
+        /// What must be printed.
+        expected: Option<Template>,
+        /// What must succeed afterwards.
+        check: Option<Template>,
+    },
     /// See [`TrialKind::Command`].
     Command {
         /// The interpreter and its arguments.
@@ -92,12 +101,13 @@ pub(super) struct Frame {
 impl Passes {
     /// The templates that name columns.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let (one, two) = match &self.language {
-            Language::Rhai { check } => (Some(check), None),
-            Language::Sql { setup, expected, .. } => (Some(setup), Some(expected)),
-            Language::Command { expected, .. } => (expected.as_ref(), None),
+        let all = match &self.language {
+            Language::Rhai { check } => [Some(check), None, None],
+            Language::Sql { setup, expected, .. } => [Some(setup), Some(expected), None],
+            Language::Shell { setup, expected, check } => [Some(setup), expected.as_ref(), check.as_ref()],
+            Language::Command { expected, .. } => [expected.as_ref(), None, None],
         };
-        [one, two].into_iter().flatten()
+        all.into_iter().flatten()
     }
 
     /// Whether the data have the columns.
@@ -119,6 +129,10 @@ impl Passes {
             Language::Sql { setup, expected, order } => {
                 let both = each(setup)?.into_iter().zip(each(expected)?);
                 both.map(|(setup, expected)| TrialKind::Sql { setup, expected, order: *order }).collect()
+            }
+            Language::Shell { setup, expected, check } => {
+                let all = each(setup)?.into_iter().zip(maybe(expected)?).zip(maybe(check)?);
+                all.map(|((setup, expected), check)| TrialKind::Shell { setup, expected, check }).collect()
             }
             Language::Command { argv, expected, processes } => {
                 let (argv, processes) = (argv.clone(), *processes);

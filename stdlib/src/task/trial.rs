@@ -30,6 +30,15 @@ pub enum TrialKind {
         /// Whether the order of rows counts.
         order: Order,
     },
+    /// Shell commands on files in memory.
+    Shell {
+        /// Commands that make the files.
+        setup: String,
+        /// What the program must print, but for white space at its end; anything, without it.
+        expected: Option<String>,
+        /// Commands that must succeed after it.
+        check: Option<String>,
+    },
     /// A program for an interpreter of this machine, as a file whose name is the last argument; it must end with status 0.
     Command {
         /// The interpreter and its arguments.
@@ -59,7 +68,7 @@ pub struct TrialLimits {
     pub seconds: f64,
     /// Bytes of memory.
     pub memory: u64,
-    /// Operations of rhai, or steps of SQLite's machine.
+    /// Operations of rhai, steps of SQLite's machine, or steps of the shell.
     pub steps: u64,
     /// Bytes that it may print, and rows that a query may give.
     pub output: u64,

@@ -25,6 +25,12 @@ args! {
     }
 }
 args! {
+    pub(super) struct ShellArgs {
+        data: Data, prompt: Arc<str>, setup: Arc<str>, expected: Arc<str>, check: Arc<str>, program: Arc<str>,
+        part: Arc<str>, samples: i64, k: i64, max_tokens: i64, by: Answering, steps: i64, time: f64, memory: f64,
+    }
+}
+args! {
     pub(super) struct CommandArgs {
         data: Data, command: Vec<Arc<str>>, prompt: Arc<str>, expected: Arc<str>, processes: bool, program: Arc<str>,
         part: Arc<str>, samples: i64, k: i64, max_tokens: i64, by: Answering, time: f64, memory: f64,
@@ -64,10 +70,23 @@ pub(super) fn sql(_: &Cx<'_>, args: SqlArgs) -> Result<Task, Failure> {
     task(language, Asked { data, prompt, program, part, samples, k, max_tokens, by, steps, time, memory })
 }
 
+pub(super) fn shell(_: &Cx<'_>, args: ShellArgs) -> Result<Task, Failure> {
+    let ShellArgs { data, prompt, setup, expected, check, program, part, samples, k, max_tokens, by, .. } = args;
+    let (setup, expected, check) = (Template::parse(&setup)?, given(&expected)?, given(&check)?);
+    let (steps, time, memory) = (args.steps, args.time, args.memory);
+    let language = Language::Shell { setup, expected, check };
+    task(language, Asked { data, prompt, program, part, samples, k, max_tokens, by, steps, time, memory })
+}
+
+/// A template, unless it is empty.
+fn given(text: &str) -> Result<Option<Template>, Failure> {
+    if text.is_empty() { Ok(None) } else { Ok(Some(Template::parse(text)?)) }
+}
+
 pub(super) fn command(_: &Cx<'_>, args: CommandArgs) -> Result<Task, Failure> {
     let CommandArgs { data, command, prompt, expected, processes, program, part, samples, k, max_tokens, by, .. } =
         args;
-    let expected = if expected.is_empty() { None } else { Some(Template::parse(&expected)?) };
+    let expected = given(&expected)?;
     let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();
     if argv.is_empty() {
         let help = "name an interpreter and its arguments: `[\"python3\", \"-I\"]`";
