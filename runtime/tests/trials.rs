@@ -228,3 +228,38 @@ print score(tuned, function)
     assert_eq!(scores.len(), 3, "{text}");
     assert!(scores[0] > 0.5 && scores[1] >= scores[0] && scores[2] >= scores[0], "{text}");
 }
+
+/// A task file of the evaluation harness is scored like any other task.
+#[test]
+fn a_task_file_is_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file(
+        "rows.jsonl",
+        "{\"q\": \"2 + 3 =\", \"c\": [\"4\", \"5\"], \"a\": 1}\n{\"q\": \"1 + 1 =\", \"c\": [\"2\", \"3\"], \"a\": 0}\n",
+    );
+    let head =
+        "dataset_path: json\ndataset_kwargs: {data_files: rows.jsonl}\ntest_split: train\ndoc_to_text: \"{{q}}\"\n";
+    file(
+        "choice.yaml",
+        &format!("{head}output_type: multiple_choice\ndoc_to_choice: \"{{{{c}}}}\"\ndoc_to_target: a\n"),
+    );
+    file(
+        "answer.yaml",
+        &format!(
+            "{head}output_type: generate_until\ndoc_to_target: \"{{{{c[a]}}}}\"\ngeneration_kwargs: {{until: [\"\\n\"]}}\n"
+        ),
+    );
+    let program = "let m = llama_tiny()\ntask choice = lm_eval(\"choice.yaml\")\ntask answer = lm_eval(\"answer.yaml\")\n\
+        print scores(m, choice)\nprint score(m, answer)\n";
+    file("p.evo", program);
+    let output = Command::new(EVO).args(["run", "p.evo"]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    file(
+        "choice.yaml",
+        &format!("{head}output_type: multiple_choice\ndoc_to_choice: \"{{{{c}}}}\"\ndoc_to_target: !function f.g\n"),
+    );
+    let output = Command::new(EVO).args(["check", "p.evo"]).current_dir(folder.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).into_owned();
+    assert!(text.contains("E0445") && text.contains("line 7"), "{text}");
+}

@@ -1,6 +1,7 @@
 //! The family `task` as the language sees it.
 
 mod extract;
+mod import;
 mod passes;
 
 use std::any::Any;
@@ -30,6 +31,8 @@ pub fn module() -> Module {
         .facts("regex", extract::regex_facts)
         .bind("language", extract::language)
         .facts("language", extract::language_facts)
+        .bind("lm_eval", import::lm_eval)
+        .facts("lm_eval", import::facts)
         .bind("likelihood", likelihood)
         .facts("likelihood", task_facts)
         .bind("multiple_choice", multiple_choice)
@@ -255,7 +258,7 @@ impl Object for Task {
         match &self.method {
             Method::MultipleChoice(choices) => templates.extend(choices.templates.iter().cloned()),
             Method::Passes(passes) => templates.extend(passes.templates().cloned()),
-            Method::ExactMatch { .. } | Method::Likelihood { .. } => {}
+            Method::ExactMatch { .. } | Method::Filtered(_) | Method::Likelihood { .. } => {}
         }
         let answers = self.method.max_tokens();
         let fact: Fact = Arc::new(TaskFacts::new(templates, data, Some(&DataFacts::of(&self.data)), answers));

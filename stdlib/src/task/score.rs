@@ -6,7 +6,7 @@ use evo_kernels::decode::Texts;
 
 use super::choices::{Choices, Options};
 use super::passes::{Frame, tried};
-use super::{Extract, Passes, TaskError, Tongue, Trial, Trials};
+use super::{Extract, Filtered, Passes, TaskError, Tongue, Trial, Trials};
 use crate::answer::{Answer, Answering, answers};
 use crate::data::{Data, Template};
 use crate::model::{Model, Place};
@@ -35,6 +35,8 @@ pub enum Method {
     /// The share of rows for whose right choice the model has the highest log-likelihood given the prompt: 0 to 1. See
     /// [`Choices`].
     MultipleChoice(Choices),
+    /// The share of rows whose answer, filtered, is the expected one: 0 to 1. See [`Filtered`].
+    Filtered(Box<Filtered>),
     /// The share of problems that a program which the model writes solves, or the chance of it among `k`: 0 to 1.
     Passes(Box<Passes>),
 }
@@ -44,6 +46,7 @@ impl Method {
     pub fn max_tokens(&self) -> Option<usize> {
         match self {
             Self::ExactMatch { max_tokens, .. } => Some(*max_tokens),
+            Self::Filtered(filtered) => Some(filtered.max_tokens),
             Self::Passes(passes) => Some(passes.max_tokens),
             Self::Likelihood { .. } | Self::MultipleChoice(_) => None,
         }
@@ -121,6 +124,7 @@ impl Prepared {
                     && self.expected.get(row).is_some_and(is_expected)
                     && language.is_none_or(|language| language.is_of(answer))
             }
+            Method::Filtered(filtered) => self.expected.get(row).is_some_and(|gold| filtered.is_right(answer, gold)),
             Method::Passes(passes) => {
                 let trials: Vec<Trial> =
                     self.frames.get(row).map(|frame| passes.trial(frame, answer)).into_iter().collect();
@@ -176,7 +180,7 @@ impl Task {
         match &self.method {
             Method::MultipleChoice(choices) => choices.check(&self.data)?,
             Method::Passes(passes) => passes.check(&self.data)?,
-            Method::ExactMatch { .. } | Method::Likelihood { .. } => {}
+            Method::ExactMatch { .. } | Method::Filtered(_) | Method::Likelihood { .. } => {}
         }
         if self.data.is_empty() {
             return Err(TaskError::Empty);
@@ -226,13 +230,10 @@ impl Task {
             let end = model.stop_ids().first().copied();
             answers.iter_mut().for_each(|answer| answer.extend(end));
         }
-        let room = |answer: &Vec<u32>| match self.method {
-            Method::ExactMatch { max_tokens, .. } => max_tokens,
-            _ => answer.len(),
-        };
+        let room = |answer: &Vec<u32>| self.method.max_tokens().unwrap_or(answer.len());
         let longest =
             longest(prompts.iter().zip(&answers).map(|(prompt, answer)| prompt.len().saturating_add(room(answer))));
-        let asked = if matches!(self.method, Method::ExactMatch { .. }) { 1 } else { answers.len() };
+        let asked = if self.method.max_tokens().is_some() { 1 } else { answers.len() };
         let texts = Arc::new(Texts::new(pairs(&prompts, &answers).take(asked)));
         Ok(Prepared { prompts, expected, longest, ..Prepared::new(method, texts) })
     }
@@ -254,6 +255,10 @@ pub fn score(model: &Model, task: &Prepared, place: impl Into<Place>) -> Result<
         Method::ExactMatch { max_tokens, by, .. } => {
             likelihood(model, task, place)?;
             exact_match(model, task, (*max_tokens, by), place)?
+        }
+        Method::Filtered(filtered) => {
+            likelihood(model, task, place)?;
+            exact_match(model, task, (filtered.max_tokens, &filtered.by), place)?
         }
         Method::Passes(passes) => {
             likelihood(model, task, place)?;
